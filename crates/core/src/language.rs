@@ -1,0 +1,1 @@
+//! The languages HY-MT knows, with their codes, names and aliases.

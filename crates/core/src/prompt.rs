@@ -1,0 +1,1 @@
+//! The exact prompts of both model families.

@@ -1,0 +1,1 @@
+//! The translator service: the pipeline from text to translations.

@@ -1,0 +1,1 @@
+//! Model hyper-parameters: `config.json` of HunYuanDenseV1, in both spellings.

@@ -1,0 +1,124 @@
+//! The engine trait: token ids, slots and positions in, logits out.
+//!
+//! Every engine (CPU here, CUDA and TensorRT in their own crates, the scripted one for tests)
+//! implements [`Engine`]. No tensor type crosses this boundary, and virtual dispatch happens once
+//! a step, so the abstraction costs nothing that can be measured.
+
+pub mod cpu;
+
+use crate::TokenId;
+
+/// One KV-cache slot of an engine, `0..EngineSpec::slots`. A sequence lives in one slot from its
+/// first token to its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u16);
+
+/// What an engine can do; fixed for its lifetime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSpec {
+    /// Short name with the arithmetic, as logs and `hymt bench` print it, for example `cpu-int8`.
+    pub name: String,
+    /// Number of entries in one row of logits.
+    pub vocab_size: usize,
+    /// How many sequences can be in flight at once.
+    pub slots: usize,
+    /// Longest sequence, prompt and output together, that one slot holds. Tokens.
+    pub context_tokens_max: usize,
+    /// Most tokens, over all rows of a batch, that one [`Engine::step`] accepts.
+    pub step_tokens_max: usize,
+}
+
+/// Which logits of a row the caller wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitsWanted {
+    /// None: a prefill chunk that is not the last one.
+    None,
+    /// Those after the row's last token.
+    Last,
+    /// Those after every token of the row (`hymt inspect --logits`, speculative verification).
+    All,
+}
+
+/// New tokens of one sequence: a prefill chunk of any length, or one token of a decode step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRow<'a> {
+    /// The slot that holds the sequence.
+    pub slot: Slot,
+    /// Position of `tokens[0]` in the sequence. It must not exceed the number of tokens the slot
+    /// holds; when it is smaller, the slot is first cut back to `position` tokens, so `0` starts a
+    /// new sequence and a rejected draft costs no extra call.
+    pub position: usize,
+    /// The tokens to append; never empty.
+    pub tokens: &'a [TokenId],
+    /// Which logits to write.
+    pub logits: LogitsWanted,
+}
+
+impl BatchRow<'_> {
+    /// How many rows of logits this batch row yields.
+    pub fn logits_rows(&self) -> usize {
+        match self.logits {
+            LogitsWanted::None => 0,
+            LogitsWanted::Last => 1,
+            LogitsWanted::All => self.tokens.len(),
+        }
+    }
+}
+
+/// A network that runs batches of sequences step by step and owns their KV cache.
+///
+/// `&mut self`: exactly one thread drives an engine. `Send`, not `Sync`.
+pub trait Engine: Send {
+    /// What this engine is and what it can hold.
+    fn spec(&self) -> &EngineSpec;
+
+    /// Runs one forward pass over `batch` (each slot at most once) and replaces the content of
+    /// `logits` with the wanted rows, `[logits_rows, vocab_size]` row-major, in batch order.
+    ///
+    /// Rows of a batch do not influence each other: the result for a row is the same, to the bit,
+    /// whatever else is in the batch and however its prompt was cut into chunks.
+    ///
+    /// # Errors
+    /// On error the slots named in the batch hold nothing that may be used; other slots are
+    /// untouched unless the error says [`EngineError::is_fatal`].
+    fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Forgets a slot's sequence.
+    fn release(&mut self, slot: Slot);
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The caller broke a rule of [`BatchRow`].
+    #[error("invalid batch: {detail}")]
+    InvalidBatch {
+        /// Which rule, with the offending value and the bound.
+        detail: String,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token id {token} is outside the vocabulary of {vocab_size}")]
+    TokenOutOfRange {
+        /// The offending id.
+        token: TokenId,
+        /// Number of vocabulary entries.
+        vocab_size: usize,
+    },
+    /// The device or its library failed; the engine must not be used again.
+    #[error("engine '{engine}' failed")]
+    Device {
+        /// Name of the engine.
+        engine: String,
+        /// What the device said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl EngineError {
+    /// True when the engine cannot be used any more.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Device { .. })
+    }
+}

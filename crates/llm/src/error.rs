@@ -1,0 +1,1 @@
+//! Why a model folder could not be loaded.

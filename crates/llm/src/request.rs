@@ -1,0 +1,1 @@
+//! What a caller asks of the inference thread, and what it answers.

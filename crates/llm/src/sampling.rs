@@ -1,0 +1,1 @@
+//! From logits to the next token, in the order Hugging Face uses.

@@ -1,0 +1,1 @@
+//! Random model folders of a real shape, for benchmarks and tests.

@@ -1,0 +1,1 @@
+//! Tools for tests: scripted engine, tiny models, conformance suite.

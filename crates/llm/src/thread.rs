@@ -1,0 +1,1 @@
+//! The inference thread: owns the engine, acts on the scheduler's plans.

@@ -1,0 +1,1 @@
+//! Composition root: configuration to engine to inference thread to translator.

@@ -1,0 +1,5 @@
+//! The node executable.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,11 @@
+//! `hymt_ros`: the translator that robots carry.
+//!
+//! The application that introduces [`hymt_core`] (what a translation is) to [`hymt_llm`] (what
+//! computes it) and gives both a ROS 2 edge and a command line.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod node;
+pub mod parameters;
+pub mod ros;

@@ -1,0 +1,1 @@
+//! The translator node: what it hears, serves and publishes, whatever the middleware.

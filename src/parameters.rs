@@ -1,0 +1,1 @@
+//! THE table of ROS parameters.

@@ -1,0 +1,1 @@
+//! `--ros-args`: remaps, parameters, parameter files, log levels.

@@ -1,0 +1,1 @@
+//! ROS 2 on the wire in pure Rust, over DDS.

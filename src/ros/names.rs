@@ -1,0 +1,1 @@
+//! Names of nodes, topics and services: validation, expansion, remapping.

@@ -1,0 +1,1 @@
+//! Parameter values of a running node: declaration, validation, atomic sets.

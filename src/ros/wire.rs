@@ -1,0 +1,1 @@
+//! Wire structs: plain mirrors of the ROS interface files.
