@@ -8,10 +8,11 @@
 //! An allow-list helps more than anything else: six Latin-script languages are confused far less
 //! often than fifteen.
 
+mod letters;
 mod script;
 mod variants;
-
-use lingua::{LanguageDetector, LanguageDetectorBuilder};
+mod votes;
+mod words;
 
 use crate::language::Language;
 use script::{Script, ScriptCounts};
@@ -45,22 +46,11 @@ pub struct Detection {
     pub confidence: f32,
 }
 
-/// Detects languages. Cheap to share, so that one lives as long as its configuration; its statistics
-/// are read on first use and kept by the process.
+/// Detects languages. Holds its configuration and nothing else.
+#[derive(Debug, Clone)]
 pub struct Detector {
     allowed: Vec<Language>,
     min_confidence: f32,
-    /// For scripts that several allowed languages share.
-    statistics: Vec<(Script, LanguageDetector)>,
-}
-
-impl std::fmt::Debug for Detector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Detector")
-            .field("allowed", &self.allowed)
-            .field("min_confidence", &self.min_confidence)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Detector {
@@ -72,12 +62,10 @@ impl Detector {
         };
         allowed.sort_unstable();
         allowed.dedup();
-        let shared = [Script::Latin, Script::Cyrillic, Script::Arabic, Script::Devanagari];
-        let statistics = shared
-            .into_iter()
-            .filter_map(|script| Some((script, statistics_for(script, &allowed)?)))
-            .collect();
-        Self { allowed, min_confidence: config.min_confidence, statistics }
+        let detector = Self { allowed, min_confidence: config.min_confidence };
+        // The trigram tables are built on first use, which takes milliseconds.
+        detector.guess("warm up");
+        detector
     }
 
     /// The language of `text`; `None` when it has no letters, when no allowed language is written in
@@ -98,71 +86,47 @@ impl Detector {
             [only] => Detection { language: *only, confidence: 1.0 },
             several => match script {
                 Script::Han => variants::han(&text, several),
-                script => variants::by_letters(script, &text, several)
-                    .or_else(|| self.by_statistics(script, &text))?,
+                _ => by_evidence(script, &text.to_lowercase(), several),
             },
         };
         Some(Detection { confidence: guess.confidence * share, ..guess })
     }
-
-    /// Reads the statistics now instead of at the first detection.
-    pub fn warm_up(&self) {
-        for (_, detector) in &self.statistics {
-            detector.compute_language_confidence_values("a");
-        }
-    }
-
-    fn by_statistics(&self, script: Script, text: &str) -> Option<Detection> {
-        let (_, detector) = self.statistics.iter().find(|(s, _)| *s == script)?;
-        let values = detector.compute_language_confidence_values(text);
-        let (language, confidence) = values.first()?;
-        Some(Detection { language: from_lingua(*language)?, confidence: *confidence as f32 })
-            .filter(|guess| guess.confidence > 0.0)
-    }
 }
 
-fn statistics_for(script: Script, allowed: &[Language]) -> Option<LanguageDetector> {
-    let known: Vec<lingua::Language> =
-        allowed.iter().filter(|l| script.writes(**l)).filter_map(|l| to_lingua(*l)).collect();
-    if known.len() < 2 {
-        return None;
+/// What one frequent word of a language counts.
+const WORD_WEIGHT: f32 = 1.5;
+/// What the vote of each library counts.
+const WHICHLANG_WEIGHT: f32 = 2.0;
+const WHATLANG_WEIGHT: f32 = 1.5;
+
+/// Weighs letters, frequent words and the votes of both libraries. `text` is lower case, and
+/// `candidates` are at least two.
+fn by_evidence(script: Script, text: &str, candidates: &[Language]) -> Detection {
+    let able = letters::that_can_write(text, candidates);
+    if let [only] = able.as_slice() {
+        return Detection { language: *only, confidence: variants::MARKED };
     }
-    Some(LanguageDetectorBuilder::from_languages(&known).with_low_accuracy_mode().build())
-}
-
-/// The languages that the library can tell apart and that share a script with another one.
-static LINGUA: &[(Language, lingua::Language)] = &[
-    (Language::Arabic, lingua::Language::Arabic),
-    (Language::Czech, lingua::Language::Czech),
-    (Language::Dutch, lingua::Language::Dutch),
-    (Language::English, lingua::Language::English),
-    (Language::Filipino, lingua::Language::Tagalog),
-    (Language::French, lingua::Language::French),
-    (Language::German, lingua::Language::German),
-    (Language::Hindi, lingua::Language::Hindi),
-    (Language::Indonesian, lingua::Language::Indonesian),
-    (Language::Italian, lingua::Language::Italian),
-    (Language::Kazakh, lingua::Language::Kazakh),
-    (Language::Malay, lingua::Language::Malay),
-    (Language::Marathi, lingua::Language::Marathi),
-    (Language::Mongolian, lingua::Language::Mongolian),
-    (Language::Persian, lingua::Language::Persian),
-    (Language::Polish, lingua::Language::Polish),
-    (Language::Portuguese, lingua::Language::Portuguese),
-    (Language::Russian, lingua::Language::Russian),
-    (Language::Spanish, lingua::Language::Spanish),
-    (Language::Turkish, lingua::Language::Turkish),
-    (Language::Ukrainian, lingua::Language::Ukrainian),
-    (Language::Urdu, lingua::Language::Urdu),
-    (Language::Vietnamese, lingua::Language::Vietnamese),
-];
-
-fn to_lingua(language: Language) -> Option<lingua::Language> {
-    LINGUA.iter().find(|(ours, _)| *ours == language).map(|(_, theirs)| *theirs)
-}
-
-fn from_lingua(language: lingua::Language) -> Option<Language> {
-    LINGUA.iter().find(|(_, theirs)| *theirs == language).map(|(ours, _)| *ours)
+    // In the other shared scripts it knows one language each, so its vote would say nothing.
+    let linear = votes::whichlang(text).filter(|_| script == Script::Latin);
+    let trigrams = votes::whatlang(text, &able);
+    let scores: Vec<f32> = able
+        .iter()
+        .zip(words::counts(text, &able))
+        .map(|(language, words)| {
+            let mut score = WORD_WEIGHT * words as f32 + letters::absence(text, *language);
+            if linear == Some(*language) {
+                score += WHICHLANG_WEIGHT;
+            }
+            if let Some((vote, confidence)) = trigrams {
+                let share = votes::share(vote, *language);
+                score += WHATLANG_WEIGHT * share * (0.4 + 0.6 * confidence);
+            }
+            score
+        })
+        .collect();
+    let total: f32 = scores.iter().map(|score| score.exp()).sum();
+    let best = (0..able.len()).rev().max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0);
+    Detection { language: able[best], confidence: scores[best].exp() / total }
 }
 
 #[cfg(test)]

@@ -154,3 +154,8 @@ impl ScriptCounts {
         Some((script, weight(script) as f32 / total as f32))
     }
 }
+
+/// True for the vowel signs and other marks that belong to a word without being letters.
+pub(super) fn is_mark(c: char) -> bool {
+    unicode_normalization::char::is_combining_mark(c) || c == '\u{200C}'
+}
