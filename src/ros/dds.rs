@@ -22,9 +22,13 @@
 //! - Dropping the [`DdsContext`] (or [`DdsContext::shutdown`]) takes leave of the other
 //!   participants, whatever handles are still held elsewhere.
 //!
-//! Limits that come from below: `with_only_networks` of RustDDS limits discovery, but the sockets
-//! are bound to all interfaces; a process that is killed lingers in its peers until its lease
-//! ends.
+//! Limits that come from below (RustDDS 0.15.1):
+//! - [`DiscoveryRange::Localhost`] limits discovery, but the sockets are bound to all interfaces.
+//! - In that range, on a machine whose loopback has no multicast, the endpoints of one context do
+//!   not hear each other; those of two contexts do.
+//! - A process that is killed lingers in its peers until its lease ends.
+//! - The type hash that `rmw_cyclonedds` looks for since ROS 2 Iron cannot be sent, so it logs one
+//!   harmless warning for each endpoint.
 
 mod client;
 mod context;
@@ -44,7 +48,7 @@ pub use endpoint::{PublisherStats, SubscriptionStats};
 pub use error::DdsError;
 pub use graph::{EndpointInfo, Graph, NodeInfo, TopicInfo};
 pub use node::{LogLevel, Node};
-pub use options::{ContextOptions, DiscoveryRange, OptionsError};
+pub use options::{ContextOptions, DOMAIN_ID_MAX, DiscoveryRange, OptionsError};
 pub use pubsub::{MessageInfo, Publisher, Subscription};
 pub use raw::Gid;
 pub use service::{RespondError, Responder, Server, ServiceStyle};
@@ -64,6 +68,12 @@ pub const OUTBOX_SAMPLES_MAX: usize = 64;
 
 /// Unacknowledged samples that one writer keeps for repair before its outbox fills.
 pub const WINDOW_SAMPLES_MAX: i32 = 1024;
+
+/// Samples that DDS holds per topic until the spin thread takes them.
+///
+/// On a busy machine the thread may come late by tens of milliseconds. RustDDS keeps this many
+/// also after they are taken, so memory per topic follows this times the size of a message.
+pub const READER_SAMPLES_MAX: i32 = 512;
 
 /// Calls of one client that wait for their reply.
 pub const CALLS_PENDING_MAX: usize = 64;

@@ -120,13 +120,13 @@ pub(crate) fn field_type_name(ros_type: &str) -> String {
 macro_rules! interface {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident = $ros:literal
+        $vis:vis struct $name:ident = $ros:literal
         $([ $( $(#[$cmeta:meta])* const $cname:ident: $ctype:ty = $cvalue:expr; )* ])?
         { $( $(#[$fmeta:meta])* $field:ident: $ftype:ty, )* }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        pub struct $name {
+        $vis struct $name {
             $( $(#[$fmeta])* pub $field: $ftype, )*
         }
 

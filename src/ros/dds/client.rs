@@ -49,7 +49,9 @@ pub enum CallError {
         limit: usize,
     },
     /// A callback called, and would have waited for itself.
-    #[error("{service} was called from a callback, which would wait for itself; call it from another thread")]
+    #[error(
+        "{service} was called from a callback, which would wait for itself; call it from another thread"
+    )]
     FromCallback {
         /// The service.
         service: String,
@@ -153,13 +155,15 @@ impl<S: Service> Client<S> {
         }
         let number = match self.style {
             ServiceStyle::Enhanced => {
-                let identity =
-                    self.writer.write_now(Payload::encode(&[], request)?, self.enhanced_options())?;
+                let identity = self
+                    .writer
+                    .write_now(Payload::encode(&[], request)?, self.enhanced_options())?;
                 i64::from(identity.sequence_number)
             }
             ServiceStyle::Cyclone => {
                 let sequence_number = self.number_next.fetch_add(1, Ordering::Relaxed);
-                let header = CycloneHeader { client: client_id(self.writer.gid()), sequence_number };
+                let header =
+                    CycloneHeader { client: client_id(self.writer.gid()), sequence_number };
                 let payload = Payload::encode(&header.to_octets(), request)?;
                 self.writer.write_now(payload, WriteOptions::default())?;
                 sequence_number

@@ -14,7 +14,7 @@ use super::{
     ContextOptions, DdsError, DiscoveryRange, Gid, Graph, Node,
     endpoint::{Handler, RawReader, RawWriter, ReaderCounters},
     graph::{GraphState, NodeEntities, ParticipantEntities, StatusSource},
-    raw::{Payload, RawAdapter, dds_qos, dds_writer_qos},
+    raw::{Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
     spin::Spinner,
 };
 use crate::ros::{qos::QosProfile, wire::Message};
@@ -70,7 +70,8 @@ impl DdsContext {
         let spinner = Spinner::start()?;
         let graph = Arc::new(GraphState::new(participant.clone()));
         let status_token = spinner.token();
-        let status = StatusSource::register(&participant, &graph, spinner.registry(), status_token)?;
+        let status =
+            StatusSource::register(&participant, &graph, spinner.registry(), status_token)?;
         spinner.add(status_token, Box::new(status))?;
         let inner = Arc::new(ContextInner {
             gid: Gid::from(participant.guid()),
@@ -167,7 +168,7 @@ impl ContextInner {
         let reader = entities
             .topic(topic, dds_type, profile)
             .and_then(|topic| {
-                let qos = Some(dds_qos(profile));
+                let qos = Some(dds_reader_qos(profile));
                 entities
                     .subscriber
                     .create_simple_datareader_no_key::<Payload, RawAdapter>(&topic, qos)
@@ -208,8 +209,7 @@ impl ContextInner {
             Ok(())
         });
         let profile = QosProfile { depth: QosProfile::DEPTH_MAX, ..QosProfile::LATCHED };
-        let reader =
-            self.reader(DISCOVERY_TOPIC, &dds_type, &profile, Arc::default(), handler)?;
+        let reader = self.reader(DISCOVERY_TOPIC, &dds_type, &profile, Arc::default(), handler)?;
         *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Discovery { writer, _reader: reader });
         self.update_nodes(|_| {});

@@ -1,7 +1,7 @@
 //! Untyped writers and readers: what publishers, subscriptions and services are made of.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -23,6 +23,9 @@ use super::{
     spin::{Backlog, Source, Spinner},
 };
 
+/// Writers whose sequence numbers one reader follows.
+const WRITERS_TRACKED_MAX: usize = 256;
+
 /// Counters of one publisher since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PublisherStats {
@@ -39,6 +42,9 @@ pub struct SubscriptionStats {
     pub received: u64,
     /// Samples that were not a message of the type.
     pub malformed: u64,
+    /// Samples that never came here, by the gaps in the numbers of their writers: overwritten
+    /// before they were read, or given up by the writer.
+    pub missed: u64,
     /// Messages that did not fit the queue of [`super::Node::subscription_queue`].
     pub dropped: u64,
     /// Callbacks that panicked.
@@ -166,7 +172,11 @@ impl RawWriter {
             state.stats.dropped += 1;
             if state.stats.dropped.is_power_of_two() {
                 let dropped = state.stats.dropped;
-                tracing::warn!(topic = self.topic, dropped, "the outbox is full: a reader is slow or gone");
+                tracing::warn!(
+                    topic = self.topic,
+                    dropped,
+                    "the outbox is full: a reader is slow or gone"
+                );
             }
         }
         if !state.outbox.is_empty() && !state.retrying {
@@ -258,6 +268,7 @@ impl WriterState {
 pub(super) struct ReaderCounters {
     pub(super) received: AtomicU64,
     pub(super) malformed: AtomicU64,
+    pub(super) missed: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) panicked: AtomicU64,
 }
@@ -267,6 +278,7 @@ impl ReaderCounters {
         SubscriptionStats {
             received: self.received.load(Ordering::Relaxed),
             malformed: self.malformed.load(Ordering::Relaxed),
+            missed: self.missed.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             panicked: self.panicked.load(Ordering::Relaxed),
         }
@@ -310,6 +322,7 @@ impl RawReader {
             reader: Arc::clone(&reader),
             open: Arc::clone(&open),
             counters: Arc::clone(&counters),
+            last_numbers: BTreeMap::new(),
             handler,
         };
         spinner.add(token, Box::new(source))?;
@@ -354,6 +367,8 @@ struct ReaderSource {
     reader: Arc<SimpleDataReader<Payload, RawAdapter>>,
     open: Arc<AtomicBool>,
     counters: Arc<ReaderCounters>,
+    /// The newest sequence number of each writer.
+    last_numbers: BTreeMap<Gid, i64>,
     handler: Handler,
 }
 
@@ -377,6 +392,7 @@ impl Source for ReaderSource {
 impl ReaderSource {
     fn handle(&mut self, sample: Sample) {
         let writer = sample.writer;
+        self.count_missed(writer, sample.sequence_number);
         match catch_unwind(AssertUnwindSafe(|| (self.handler)(sample))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.malformed(&format!("{error} (writer {writer})")),
@@ -385,6 +401,22 @@ impl ReaderSource {
                 tracing::error!(topic = self.topic, "a callback panicked; going on");
             }
         }
+    }
+
+    fn count_missed(&mut self, writer: Gid, number: i64) {
+        if self.last_numbers.len() >= WRITERS_TRACKED_MAX
+            && !self.last_numbers.contains_key(&writer)
+        {
+            // Writers that are gone are not told apart from silent ones; starting over only
+            // forgets gaps.
+            self.last_numbers.clear();
+        }
+        let Some(last) = self.last_numbers.insert(writer, number) else { return };
+        let Ok(missed @ 1..) = u64::try_from(number.saturating_sub(last).saturating_sub(1)) else {
+            return;
+        };
+        let total = self.counters.missed.fetch_add(missed, Ordering::Relaxed) + missed;
+        tracing::debug!(topic = self.topic, %writer, missed, total, "samples were missed");
     }
 
     /// Counts; reports the 1st, 2nd, 4th, 8th..., so that a broken peer cannot flood the log.

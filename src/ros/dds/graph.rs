@@ -17,9 +17,9 @@ use crate::ros::wire::{self, WireType};
 /// Endpoints listed per node in a message of another participant; more is not believed.
 const NODE_ENDPOINTS_MAX: usize = 4096;
 
-wire::interface! {
+crate::ros::wire::interface! {
     /// `rmw_dds_common/NodeEntitiesInfo`: the endpoints of one node.
-    pub struct NodeEntities = "rmw_dds_common/msg/NodeEntitiesInfo" {
+    pub(super) struct NodeEntities = "rmw_dds_common/msg/NodeEntitiesInfo" {
         /// With a leading slash.
         node_namespace: String,
         /// Without a slash.
@@ -31,9 +31,9 @@ wire::interface! {
     }
 }
 
-wire::interface! {
+crate::ros::wire::interface! {
     /// `rmw_dds_common/ParticipantEntitiesInfo`: the nodes of one participant.
-    pub struct ParticipantEntities = "rmw_dds_common/msg/ParticipantEntitiesInfo" {
+    pub(super) struct ParticipantEntities = "rmw_dds_common/msg/ParticipantEntitiesInfo" {
         /// The participant.
         gid: Gid,
         /// Its nodes.
@@ -143,8 +143,12 @@ impl Graph {
     /// All services with a server, by fully qualified name and type.
     #[must_use]
     pub fn services(&self) -> Vec<(String, String)> {
-        let services: BTreeSet<_> =
-            self.endpoints().iter().filter(|endpoint| !endpoint.is_writer).filter_map(service).collect();
+        let services: BTreeSet<_> = self
+            .endpoints()
+            .iter()
+            .filter(|endpoint| !endpoint.is_writer)
+            .filter_map(service)
+            .collect();
         services.into_iter().collect()
     }
 }
@@ -201,7 +205,10 @@ impl GraphState {
         let mut inner = self.lock();
         let known = inner.participants.contains_key(&info.gid);
         if !known && inner.participants.len() >= GRAPH_PARTICIPANTS_MAX {
-            tracing::warn!(limit = GRAPH_PARTICIPANTS_MAX, "too many participants; one is left out");
+            tracing::warn!(
+                limit = GRAPH_PARTICIPANTS_MAX,
+                "too many participants; one is left out"
+            );
             return;
         }
         let mut nodes = info.node_entities_info_seq.clone();
@@ -308,8 +315,18 @@ impl StatusSource {
                 tracing::debug!(?id, ?reason, "participant left");
                 self.graph.remove_participant(id.as_ref());
             }
-            Event::RemoteReaderQosIncompatible { local_writer: local, requested_qos, offered_qos, .. }
-            | Event::RemoteWriterQosIncompatible { local_reader: local, requested_qos, offered_qos, .. } => {
+            Event::RemoteReaderQosIncompatible {
+                local_writer: local,
+                requested_qos,
+                offered_qos,
+                ..
+            }
+            | Event::RemoteWriterQosIncompatible {
+                local_reader: local,
+                requested_qos,
+                offered_qos,
+                ..
+            } => {
                 let topic = self.graph.local_topic((*local).into());
                 tracing::warn!(
                     topic,

@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn reads_the_environment() {
         use DiscoveryRange::{Localhost, Off, Subnet};
-        let cases: &[(&[(&str, &str)], u16, DiscoveryRange)] = &[
+        type Case = (&'static [(&'static str, &'static str)], u16, DiscoveryRange);
+        let cases: &[Case] = &[
             (&[], 0, Subnet),
             (&[("ROS_DOMAIN_ID", "")], 0, Subnet),
             (&[("ROS_DOMAIN_ID", "232")], 232, Subnet),
@@ -150,7 +151,10 @@ mod tests {
             ("ROS_AUTOMATIC_DISCOVERY_RANGE", "localhost", "LOCALHOST"),
         ] {
             let text = from(&[(name, value)]).unwrap_err().to_string();
-            assert!(text.contains(name) && text.contains(value) && text.contains(allowed), "{text}");
+            assert!(
+                text.contains(name) && text.contains(value) && text.contains(allowed),
+                "{text}"
+            );
         }
     }
 }

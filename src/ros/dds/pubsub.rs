@@ -121,11 +121,12 @@ impl<M: Message> Subscription<M> {
         let (sender, receiver) = crossbeam_channel::bounded(capacity.max(1));
         let counters = Arc::new(ReaderCounters::default());
         let dropped = Arc::clone(&counters);
-        let subscription = Self::with_counters(node, topic, qos, &counters, move |message, info| {
-            if let Err(TrySendError::Full(_)) = sender.try_send((message, info)) {
-                dropped.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        })?;
+        let subscription =
+            Self::with_counters(node, topic, qos, &counters, move |message, info| {
+                if let Err(TrySendError::Full(_)) = sender.try_send((message, info)) {
+                    dropped.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            })?;
         Ok((subscription, receiver))
     }
 

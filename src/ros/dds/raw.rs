@@ -13,7 +13,7 @@ use rustdds::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{DdsError, SAMPLE_BYTES_MAX, WINDOW_SAMPLES_MAX};
+use super::{DdsError, READER_SAMPLES_MAX, SAMPLE_BYTES_MAX, WINDOW_SAMPLES_MAX};
 use crate::ros::{
     qos::{Durability, QosProfile, Reliability},
     wire::Message,
@@ -116,8 +116,11 @@ impl Payload {
 
     /// Deserialises what follows the first `skip` octets.
     pub(super) fn decode<M: Message>(&self, skip: usize) -> Result<M, DdsError> {
-        let malformed =
-            |reason: String| DdsError::Malformed { ros_type: M::ROS_TYPE, bytes: self.len(), reason };
+        let malformed = |reason: String| DdsError::Malformed {
+            ros_type: M::ROS_TYPE,
+            bytes: self.len(),
+            reason,
+        };
         let octets = match &self.body {
             Body::Octets(octets) => octets,
             Body::Oversize(_) => {
@@ -223,11 +226,20 @@ pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
 
 /// [`dds_qos`] with the bound on what a writer keeps for repair.
 pub(super) fn dds_writer_qos(profile: &QosProfile) -> rustdds::QosPolicies {
+    with_samples_max(profile, WINDOW_SAMPLES_MAX)
+}
+
+/// [`dds_qos`] with the bound on what a reader holds until the spin thread takes it.
+pub(super) fn dds_reader_qos(profile: &QosProfile) -> rustdds::QosPolicies {
+    with_samples_max(profile, READER_SAMPLES_MAX)
+}
+
+fn with_samples_max(profile: &QosProfile, samples_max: i32) -> rustdds::QosPolicies {
     let limits = rustdds::QosPolicyBuilder::new()
         .resource_limits(policy::ResourceLimits {
-            max_samples: WINDOW_SAMPLES_MAX,
+            max_samples: samples_max,
             max_instances: 1,
-            max_samples_per_instance: WINDOW_SAMPLES_MAX,
+            max_samples_per_instance: samples_max,
         })
         .build();
     dds_qos(profile).modify_by(&limits)
@@ -245,8 +257,8 @@ fn system_time(timestamp: Timestamp) -> Option<SystemTime> {
     // RTPS writes seconds in the upper and fractions of 2^-32 s in the lower half.
     let ticks = timestamp.to_ticks();
     let nanoseconds = ((ticks & 0xffff_ffff) * 1_000_000_000) >> 32;
-    let since_epoch = std::time::Duration::from_secs(ticks >> 32)
-        + std::time::Duration::from_nanos(nanoseconds);
+    let since_epoch =
+        std::time::Duration::from_secs(ticks >> 32) + std::time::Duration::from_nanos(nanoseconds);
     SystemTime::UNIX_EPOCH.checked_add(since_epoch)
 }
 

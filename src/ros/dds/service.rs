@@ -82,15 +82,9 @@ impl CycloneHeader {
         let client: [u8; 8] = octets.get(..8)?.try_into().ok()?;
         let number: [u8; 8] = octets.get(8..Self::LEN)?.try_into().ok()?;
         Some(if payload.is_little_endian() {
-            Self {
-                client: u64::from_le_bytes(client),
-                sequence_number: i64::from_le_bytes(number),
-            }
+            Self { client: u64::from_le_bytes(client), sequence_number: i64::from_le_bytes(number) }
         } else {
-            Self {
-                client: u64::from_be_bytes(client),
-                sequence_number: i64::from_be_bytes(number),
-            }
+            Self { client: u64::from_be_bytes(client), sequence_number: i64::from_be_bytes(number) }
         })
     }
 }
