@@ -26,6 +26,8 @@
 //! - [`DiscoveryRange::Localhost`] limits discovery, but the sockets are bound to all interfaces.
 //! - In that range, on a machine whose loopback has no multicast, the endpoints of one context do
 //!   not hear each other; those of two contexts do.
+//! - A message whose writer leaves before the spin thread has taken it is lost, although it was
+//!   acknowledged; `ros2 topic pub --once` stays for 100 ms after its message.
 //! - A process that is killed lingers in its peers until its lease ends.
 //! - The type hash that `rmw_cyclonedds` looks for since ROS 2 Iron cannot be sent, so it logs one
 //!   harmless warning for each endpoint.

@@ -85,6 +85,27 @@ def text_of(number, size):
     return text + fill
 
 
+def greet(args, kind, writer, reader):
+    """Says hello until it comes back: only then have both sides matched both ways.
+
+    That this side has matched does not say that the other has; what a volatile writer says in
+    between is not owed to anyone.
+    """
+    greeting = f"hello from {os.getpid()}"
+    said, heard = 0, 0
+    end = time.monotonic() + args.timeout
+    while said == 0 or heard == 0:
+        if time.monotonic() > end:
+            raise SystemExit(f"no echo within {args.timeout} s")
+        writer.write(kind(data=greeting))
+        said += 1
+        time.sleep(0.05)
+        heard += len([sample for sample in valid(reader.take(N=100)) if sample.data == greeting])
+    # Late echoes of greetings must not be taken for echoes of texts.
+    time.sleep(0.3)
+    reader.take(N=1000)
+
+
 def echo(args):
     """Says `count` texts and expects each back, unchanged and in order."""
     participant = DomainParticipant(args.domain)
@@ -92,6 +113,7 @@ def echo(args):
     writer = DataWriter(participant, Topic(participant, "rt" + args.say, kind), qos(args))
     reader = DataReader(participant, Topic(participant, "rt" + args.hear, kind), qos(args))
     wait_matched(args, writer, reader)
+    greet(args, kind, writer, reader)
     report(matched=True)
     texts = [text_of(number, args.size) for number in range(args.count)]
     said, heard, times = 0, [], []
@@ -149,6 +171,9 @@ def say(args):
         writer.write(kind(data=text))
     acknowledged = writer.wait_for_acks(duration(seconds=args.timeout))
     report(said=len(args.text), acknowledged=bool(acknowledged))
+    # As `ros2 topic pub --once`: RustDDS 0.15.1 does not hand over what it has acknowledged once
+    # the writer is gone.
+    time.sleep(args.linger)
     return 0
 
 
@@ -162,6 +187,7 @@ def garbage(args):
         ("half a length", ros_types.TwoOctets(data=[5, 0])),
     ]
     name = "rt" + args.topic
+    alive = []
     for number, (what, sample) in enumerate(bad):
         # One participant for each type, since a topic has one type within a participant.
         for each in (ros_types.String(data=f"good {number}"), sample):
@@ -170,7 +196,7 @@ def garbage(args):
             wait_matched(args, writer)
             writer.write(each)
             writer.wait_for_acks(duration(seconds=args.timeout))
-            del writer, participant
+            alive += [writer, participant]
         report(sent=what)
     args.text = [f"good {len(bad)}"]
     return say(args)
@@ -228,6 +254,7 @@ def main():
     parser.add_argument("--durability", choices=["volatile", "transient_local"], default="volatile")
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--depth", type=int, default=10)
+    parser.add_argument("--linger", type=float, default=0.1, help="seconds after the last text")
     commands = parser.add_subparsers(required=True)
 
     command = commands.add_parser("echo", help=echo.__doc__)

@@ -1,5 +1,6 @@
 //! Starts peers that others wrote, and reads what they print.
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::print_stderr, reason = "a skipped test must be heard")]
 
 use std::{
     io::{BufRead, BufReader, Lines},
@@ -103,14 +104,14 @@ impl Peer {
             let line = line.expect("read from the peer");
             last = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         }
-        self.finish();
+        let status = self.child.wait().expect("wait for the peer");
+        assert!(status.success(), "the peer failed with {status} after {last}");
         last
     }
 
     /// Waits for the end, which must be a success.
-    pub(crate) fn finish(mut self) {
-        let status = self.child.wait().expect("wait for the peer");
-        assert!(status.success(), "the peer failed with {status}");
+    pub(crate) fn finish(self) {
+        self.last_line();
     }
 
     /// Ends it with SIGKILL, so that it cannot say goodbye.
