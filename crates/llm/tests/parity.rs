@@ -3,6 +3,9 @@
 //! `tests/golden/make_golden.py` made both; its q/k norm weights are far from 1, so that the order
 //! of RoPE and norm shows.
 
+// Helpers outside `#[test]` functions may unwrap too.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use hymt_llm::TokenId;
