@@ -239,6 +239,8 @@ int main(int argc, char** argv) {
     return 1;
   }
 
+  // That we have found the server does not say that it has found us.
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const size_t calls = type == "std_srvs/srv/Trigger" ? arguments.size() : 1;
   for (size_t call = 0; call < calls; ++call) {
     Octets request = request_of(type, arguments);

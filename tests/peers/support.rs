@@ -115,6 +115,11 @@ impl Peer {
         self.last_line();
     }
 
+    /// Waits for the end and says whether it was a success.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.child.wait().expect("wait for the peer").success()
+    }
+
     /// Ends it with SIGKILL, so that it cannot say goodbye.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill the peer");
