@@ -14,11 +14,11 @@ use std::{
 };
 
 use hymt_ros::ros::{
-    dds::{DdsContext, LogLevel, Node, Publisher},
+    dds::{ContextOptions, DdsContext, DiscoveryRange, LogLevel, Node, Publisher, ServiceStyle},
     qos::QosProfile,
     wire::{
         Header, StringMsg, Time, Translate, TranslateResponse, Translation, Trigger,
-        common::TriggerResponse,
+        common::{TriggerRequest, TriggerResponse},
         rcl::{
             DescribeParameters, DescribeParametersResponse, FloatingPointRange, IntegerRange, Log,
             Parameter, ParameterDescriptor, ParameterEvent, ParameterValue, SetParameters,
@@ -26,14 +26,14 @@ use hymt_ros::ros::{
         },
     },
 };
-use support::{Peer, context, domain, peer_python, wait_until};
+use support::{PATIENCE, Peer, context, domain, peer_python, wait_until};
 
 /// Counters of the echo's ear.
 type Stats = Box<dyn Fn() -> hymt_ros::ros::dds::SubscriptionStats + Send>;
 
 /// A node that says on `/echo` what it hears on `/text`.
 struct Echo {
-    _context: DdsContext,
+    context: DdsContext,
     node: Node,
     stats: Stats,
 }
@@ -47,7 +47,7 @@ fn echo(domain: u16) -> Echo {
             publisher.publish(&message).unwrap();
         })
         .unwrap();
-    Echo { _context: context, node, stats: Box::new(move || subscription.stats()) }
+    Echo { context, node, stats: Box::new(move || subscription.stats()) }
 }
 
 #[test]
@@ -333,4 +333,53 @@ fn the_graph_names_the_node_and_its_endpoints() {
     let command = "graph --node /echo --readers 2 --writers 3";
     let last = Peer::start(&python, domain, command).last_line();
     assert_eq!((last["readers"].as_u64(), last["writers"].as_u64()), (Some(2), Some(3)), "{last}");
+}
+
+#[test]
+fn a_client_calls_a_server_in_the_style_of_cyclone() {
+    let Some(python) = peer_python() else { return };
+    let domain = domain(9);
+    let peer = Peer::start(&python, domain, "serve --service /peer/reset --count 20");
+    let context = context(domain);
+    let node = context.create_node("client", "/").unwrap();
+    let client = node.client_with_style::<Trigger>("/peer/reset", ServiceStyle::Cyclone).unwrap();
+    assert!(client.wait_for_service(PATIENCE));
+    for number in 1..=20 {
+        let response = client.call(&TriggerRequest::default(), PATIENCE).unwrap();
+        assert_eq!(response.message, format!("served {number}"));
+    }
+    peer.finish();
+}
+
+#[test]
+fn dropping_the_context_says_goodbye() {
+    let Some(python) = peer_python() else { return };
+    let domain = domain(10);
+    let echo = echo(domain);
+    let gid = echo.context.gid();
+    let mut peer = Peer::start(&python, domain, &format!("farewell --participant {gid}"));
+    assert_eq!(peer.next_line()["seen"], true);
+    let left = std::time::Instant::now();
+    // The node and its endpoints stay: leaving must not depend on the order of dropping.
+    drop(echo.context);
+    assert_eq!(peer.next_line()["gone"], true);
+    // A lease would take tens of seconds.
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+    println!("goodbye heard after {:?}", left.elapsed());
+    drop(echo.node);
+    peer.finish();
+}
+
+#[test]
+fn off_is_found_by_nobody() {
+    let Some(python) = peer_python() else { return };
+    let domain = domain(11);
+    let options = ContextOptions { domain_id: domain, discovery_range: DiscoveryRange::Off };
+    let hidden = DdsContext::new(&options).unwrap();
+    let node = hidden.create_node("hidden", "/").unwrap();
+    let publisher = node.publisher::<StringMsg>("/status", &QosProfile::LATCHED).unwrap();
+    let command = "--timeout 3 --durability transient_local listen --topic /status";
+    let heard = Peer::start(&python, domain, command).succeeds();
+    assert!(!heard, "a peer heard a context whose discovery is off");
+    assert_eq!(publisher.matched(), 0);
 }

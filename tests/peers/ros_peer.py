@@ -23,7 +23,8 @@ os.environ.setdefault(
     "<Peers><Peer address='127.0.0.1'/></Peers></Discovery></Domain></CycloneDDS>",
 )
 
-from cyclonedds.core import Policy, Qos  # noqa: E402
+from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsParticipant  # noqa: E402
+from cyclonedds.core import InstanceState, Policy, Qos  # noqa: E402
 from cyclonedds.domain import DomainParticipant  # noqa: E402
 from cyclonedds.pub import DataWriter  # noqa: E402
 from cyclonedds.sub import DataReader  # noqa: E402
@@ -211,6 +212,8 @@ def call(args):
     writer = DataWriter(participant, asked, qos(args))
     reader = DataReader(participant, answered, qos(args))
     wait_matched(args, writer, reader)
+    # That we have found the server does not say that it has found us.
+    time.sleep(0.1)
     client = int.from_bytes(os.urandom(7), "little")
     for number, text in enumerate(args.request, start=1):
         start = time.monotonic()
@@ -228,8 +231,55 @@ def call(args):
     return 0
 
 
+def serve(args):
+    """Serves a Trigger in the style of rmw_cyclonedds until `count` requests are answered."""
+    kind = "std_srvs/srv/Trigger"
+    _, request, response = ros_types.service(kind)
+    participant = DomainParticipant(args.domain)
+    asked = Topic(participant, f"rq{args.service}Request", request)
+    answered = Topic(participant, f"rr{args.service}Reply", response)
+    reader = DataReader(participant, asked, qos(args))
+    writer = DataWriter(participant, answered, qos(args))
+    served = 0
+    end = time.monotonic() + args.timeout
+    while served < args.count:
+        if time.monotonic() > end:
+            raise SystemExit(f"served {served} of {args.count}")
+        for sample in valid(reader.take(N=100)):
+            served += 1
+            body = ros_types.TriggerResponse(success=True, message=f"served {served}")
+            # A stranger's reply first: a client must not take it for its own.
+            writer.write(response(sample.client ^ 1, sample.number, ros_types.TriggerResponse()))
+            writer.write(response(sample.client, sample.number, body))
+        time.sleep(LOOK_S)
+    writer.wait_for_acks(duration(seconds=args.timeout))
+    time.sleep(args.linger)
+    return 0
+
+
+def farewell(args):
+    """Waits until a participant is there, says so, and waits until it has taken leave."""
+    participant = DomainParticipant(args.domain)
+    reader = BuiltinDataReader(participant, BuiltinTopicDcpsParticipant)
+    seen, end = None, time.monotonic() + args.timeout
+    while time.monotonic() < end:
+        for sample in reader.take(N=100):
+            if sample.sample_info.valid_data and sample.key.bytes.hex() == args.participant:
+                if seen is None:
+                    report(seen=True)
+                    seen = sample.sample_info.instance_handle
+            if (
+                seen == sample.sample_info.instance_handle
+                and sample.sample_info.instance_state != InstanceState.Alive
+            ):
+                report(gone=True)
+                return 0
+        time.sleep(LOOK_S)
+    raise SystemExit(f"{args.participant} {'is still there' if seen else 'was never seen'}")
+
+
 def graph(args):
-    """Prints the nodes of each participant until `node` is among them (or, with --gone, not)."""
+    """Prints the nodes of each participant until `node` is among them."""
     participant = DomainParticipant(args.domain)
     kind = ros_types.ParticipantEntities
     args.durability = "transient_local"
@@ -287,6 +337,15 @@ def main():
     command.add_argument("--type", required=True, choices=sorted(ros_types.BODIES))
     command.add_argument("request", nargs="+", help="JSON")
     command.set_defaults(run=call)
+
+    command = commands.add_parser("serve", help=serve.__doc__)
+    command.add_argument("--service", required=True)
+    command.add_argument("--count", type=int, default=1)
+    command.set_defaults(run=serve)
+
+    command = commands.add_parser("farewell", help=farewell.__doc__)
+    command.add_argument("--participant", required=True, help="its GUID in hexadecimal")
+    command.set_defaults(run=farewell)
 
     command = commands.add_parser("graph", help=graph.__doc__)
     command.add_argument("--node", required=True)

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -114,6 +115,11 @@ impl Peer {
         self.last_line();
     }
 
+    /// Waits for the end and says whether it was a success.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.child.wait().expect("wait for the peer").success()
+    }
+
     /// Ends it with SIGKILL, so that it cannot say goodbye.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill the peer");
@@ -126,4 +132,54 @@ impl Drop for Peer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The compiled `enhanced_client.cpp`.
+pub(crate) struct EnhancedClient {
+    program: PathBuf,
+}
+
+impl EnhancedClient {
+    /// A call of a service, ready to be started.
+    pub(crate) fn call(&self, domain: u16, service: &str, kind: &str, words: &[&str]) -> Command {
+        let mut process = Command::new(&self.program);
+        process.args([&domain.to_string(), service, kind, &PATIENCE.as_secs().to_string()]);
+        process.args(words);
+        process
+    }
+}
+
+/// Compiles the client on Fast DDS once, or gives `None` after saying loudly why it cannot.
+pub(crate) fn enhanced_client() -> Option<EnhancedClient> {
+    static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match COMPILED.get_or_init(compile_enhanced_client) {
+        Ok(program) => Some(EnhancedClient { program: program.clone() }),
+        Err(why) => {
+            skip(why);
+            None
+        }
+    }
+}
+
+fn compile_enhanced_client() -> Result<PathBuf, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/enhanced_client.cpp");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("enhanced_client");
+    let missing = "needs g++ and Fast DDS 2.x; `apt-get install g++ libfastrtps-dev`";
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "g++".into());
+    let probe = Command::new(&compiler)
+        .args(["-std=c++17", "-fsyntax-only", "-xc++", "-include"])
+        .args(["fastdds/dds/domain/DomainParticipant.hpp", "/dev/null"])
+        .output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return Err(missing.to_owned());
+    }
+    let output = Command::new(&compiler)
+        .args(["-std=c++17", "-Wall", "-o"])
+        .args([&program, &source])
+        .args(["-lfastrtps", "-lfastcdr"])
+        .output()
+        .expect("run the compiler again");
+    // The library is here, so a failure is a fault of ours and not a reason to skip.
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(program)
 }

@@ -28,6 +28,9 @@ use crate::ros::{
 /// How often a waiting client looks again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How long a server is left to discover us after we have discovered it.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// A call got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -113,16 +116,28 @@ impl<S: Service> Client<S> {
     }
 
     /// Waits for a server; false when `timeout` passed first. Blocks the caller.
+    ///
+    /// A server counts only after 100 ms, because that we have discovered it does not say that it
+    /// has discovered us, and a request that comes too early is lost.
     #[must_use]
     pub fn wait_for_service(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        while !self.is_available() {
-            if Instant::now() >= deadline {
+        let mut available_since = None;
+        loop {
+            let now = Instant::now();
+            if self.is_available() {
+                let since = *available_since.get_or_insert(now);
+                if now.duration_since(since) >= SETTLE {
+                    return true;
+                }
+            } else {
+                available_since = None;
+            }
+            if now >= deadline {
                 return false;
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
-        true
     }
 
     /// Sends a request and waits for its reply. Blocks the caller for up to `timeout`.

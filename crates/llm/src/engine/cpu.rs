@@ -266,3 +266,29 @@ fn in_range(
     let allowed = format!("{} to {}", range.start(), range.end());
     Err(LoadError::Option { option, value, allowed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::conformance::run_conformance;
+
+    #[test]
+    fn the_cpu_engine_conforms() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/f32");
+        for (precision, threads) in
+            [(Precision::F32, 1), (Precision::F32, 3), (Precision::Int8, 1), (Precision::Int8, 3)]
+        {
+            let options = CpuOptions {
+                precision,
+                threads: Some(threads),
+                slots: 5,
+                context_tokens_max: 80,
+                step_tokens_max: 48,
+            };
+            run_conformance(&mut || {
+                let source = ModelSource::Dir(dir.clone());
+                Box::new(CpuEngine::load(&source, &options, &mut |_| {}).unwrap())
+            });
+        }
+    }
+}
