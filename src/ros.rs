@@ -6,5 +6,6 @@ pub mod dds;
 pub mod names;
 pub mod param_file;
 pub mod param_store;
+pub mod param_value;
 pub mod qos;
 pub mod wire;
