@@ -1,5 +1,5 @@
-//! The command line.
+//! The command line; everything is in [`hymt_ros::cli`].
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    hymt_ros::cli::run()
 }

@@ -1,1 +1,87 @@
 //! ROS 2 on the wire in pure Rust, over DDS.
+//!
+//! A thin layer on RustDDS that speaks what `rmw_fastrtps` and `rmw_cyclonedds` speak: topic and
+//! type names, the node graph on `ros_discovery_info`, `/rosout`, and services in both of their
+//! wire styles. It needs no ROS installation.
+//!
+//! | ROS 2 | here | DDS |
+//! |---|---|---|
+//! | context | [`DdsContext`] | one domain participant and one spin thread |
+//! | node | [`Node`] | an entry in `ros_discovery_info` |
+//! | publisher, subscription | [`Publisher`], [`Subscription`] | a writer or reader on `rt/...` |
+//! | service, client | [`Server`], [`Client`] | `rq/...Request` and `rr/...Reply` |
+//!
+//! Invariants:
+//! - No call waits for the network, [`Client::call`] and the `wait_for_*` functions excepted.
+//!   What cannot be sent at once waits in a bounded outbox; what does not fit there is dropped,
+//!   the oldest first, and counted.
+//! - Callbacks run on the spin thread, one at a time. A callback that panics is caught and
+//!   counted.
+//! - Samples are taken from DDS as bytes and decoded here, so a malformed one is counted and
+//!   reported and the next one is read as usual.
+//! - Dropping the [`DdsContext`] (or [`DdsContext::shutdown`]) takes leave of the other
+//!   participants, whatever handles are still held elsewhere.
+//!
+//! Limits that come from below (RustDDS 0.15.1):
+//! - [`DiscoveryRange::Localhost`] limits discovery, but the sockets are bound to all interfaces.
+//! - In that range, on a machine whose loopback has no multicast, the endpoints of one context do
+//!   not hear each other; those of two contexts do.
+//! - A message whose writer leaves before the spin thread has taken it is lost, although it was
+//!   acknowledged; `ros2 topic pub --once` stays for 100 ms after its message.
+//! - A process that is killed lingers in its peers until its lease ends.
+//! - The type hash that `rmw_cyclonedds` looks for since ROS 2 Iron cannot be sent, so it logs one
+//!   harmless warning for each endpoint.
+
+mod client;
+mod context;
+mod endpoint;
+mod error;
+mod graph;
+mod node;
+mod options;
+mod pubsub;
+mod raw;
+mod service;
+mod spin;
+
+pub use client::{CallError, Client};
+pub use context::DdsContext;
+pub use endpoint::{PublisherStats, SubscriptionStats};
+pub use error::DdsError;
+pub use graph::{EndpointInfo, Graph, NodeInfo, TopicInfo};
+pub use node::{LogLevel, Node};
+pub use options::{ContextOptions, DOMAIN_ID_MAX, DiscoveryRange, OptionsError};
+pub use pubsub::{MessageInfo, Publisher, Subscription};
+pub use raw::Gid;
+pub use service::{RespondError, Responder, Server, ServiceStyle};
+
+/// Samples above this size are not decoded and not sent.
+///
+/// Above about 8 MiB, a lost fragment can stall RustDDS, so the bound stays well below.
+pub const SAMPLE_BYTES_MAX: usize = 4 << 20;
+
+/// Largest reply in the Enhanced style.
+///
+/// RustDDS sends a fragmented sample with inline QoS malformed, and it fragments near 64 KiB.
+pub const ENHANCED_REPLY_BYTES_MAX: usize = 60_000;
+
+/// Samples that wait in one outbox while DDS does not take more.
+pub const OUTBOX_SAMPLES_MAX: usize = 64;
+
+/// Unacknowledged samples that one writer keeps for repair before its outbox fills.
+pub const WINDOW_SAMPLES_MAX: i32 = 1024;
+
+/// Samples that DDS holds per topic until the spin thread takes them.
+///
+/// On a busy machine the thread may come late by tens of milliseconds. RustDDS keeps this many
+/// also after they are taken, so memory per topic follows this times the size of a message.
+pub const READER_SAMPLES_MAX: i32 = 512;
+
+/// Calls of one client that wait for their reply.
+pub const CALLS_PENDING_MAX: usize = 64;
+
+/// How long a reply waits for the reader of its client to be discovered.
+pub const REPLY_MATCH_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Participants whose nodes the graph remembers.
+pub const GRAPH_PARTICIPANTS_MAX: usize = 1024;

@@ -1,1 +1,4 @@
 //! File formats.
+
+pub mod safetensors;
+pub mod shard_index;

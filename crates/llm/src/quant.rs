@@ -1,1 +1,3 @@
 //! Quantisation.
+
+pub mod int8;

@@ -1,1 +1,3 @@
 //! Tools for tests: scripted engine, tiny models, conformance suite.
+
+pub mod conformance;

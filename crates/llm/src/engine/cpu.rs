@@ -1,1 +1,294 @@
 //! The CPU engine: reference and fallback.
+//!
+//! Runs HunYuanDenseV1 in f32 or in INT8. Read `forward` first (the network), then `state` and
+//! `weights` (what it works on), then `matrix`, `kernels` and `pool` (how it gets fast).
+
+mod forward;
+mod kernels;
+mod matrix;
+mod pool;
+mod state;
+mod weights;
+
+use std::num::NonZero;
+use std::ops::RangeInclusive;
+
+use self::forward::{Model, NewToken, forward, inverse_frequencies};
+use self::kernels::Isa;
+use self::matrix::Arithmetic;
+use self::pool::Pool;
+use self::state::{KvCache, Scratch};
+use self::weights::Weights;
+use super::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Slot};
+use crate::TokenId;
+use crate::config::{ModelConfig, POSITIONS_MAX};
+use crate::error::LoadError;
+use crate::weights::ModelSource;
+
+/// Most slots of one engine.
+pub const SLOTS_MAX: usize = 256;
+/// Most tokens of one step.
+pub const STEP_TOKENS_MAX: usize = 8192;
+/// Most threads of one engine.
+pub const THREADS_MAX: usize = 256;
+
+/// Arithmetic of the linear layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// INT8 on this engine.
+    #[default]
+    Auto,
+    /// f32: four bytes a weight, for reference.
+    F32,
+    /// INT8 weights and activations, i32 sums.
+    Int8,
+}
+
+/// How to set an engine up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Arithmetic of the linear layers.
+    pub precision: Precision,
+    /// Sequences in flight at once, 1 to [`SLOTS_MAX`]. An idle slot costs nothing.
+    pub slots: usize,
+    /// Longest sequence of a slot, prompt and output together, in tokens. Cut down to what the
+    /// model was made for.
+    pub context_tokens_max: usize,
+    /// Most tokens of one step, 1 to [`STEP_TOKENS_MAX`].
+    pub step_tokens_max: usize,
+    /// Threads, 1 to [`THREADS_MAX`]; `None` takes one for each CPU this process may use.
+    pub threads: Option<usize>,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        Self {
+            precision: Precision::Auto,
+            slots: 8,
+            context_tokens_max: 4096,
+            step_tokens_max: 512,
+            threads: None,
+        }
+    }
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Parts loaded: layers, and the output head as the last part.
+    pub done: usize,
+    /// Parts in all.
+    pub total: usize,
+}
+
+/// HunYuanDenseV1 on the CPU.
+pub struct CpuEngine {
+    spec: EngineSpec,
+    model: Model,
+    pool: Pool,
+    cache: KvCache,
+    scratch: Scratch,
+}
+
+impl CpuEngine {
+    /// Loads a model. A float checkpoint is quantised on the way when the precision is INT8.
+    ///
+    /// # Errors
+    /// [`LoadError`] when a file is missing or damaged, when a tensor does not fit the
+    /// configuration, or when an option is out of bounds.
+    pub fn load(
+        source: &ModelSource,
+        options: &CpuOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, LoadError> {
+        let config = source.config()?;
+        let spec = spec(&config, options)?;
+        let mut pool = pool(options)?;
+        let precision = arithmetic(options.precision);
+        let tensors = source.tensors()?;
+        let weights = Weights::load(&tensors, &config, precision, &mut pool, progress)?;
+        let isa = Isa::detect();
+        tracing::debug!(engine = spec.name, threads = pool.threads(), ?isa, "model loaded");
+        Ok(Self {
+            cache: KvCache::new(&config, spec.slots),
+            scratch: Scratch::new(&config),
+            model: Model {
+                inverse_frequencies: inverse_frequencies(&config),
+                config,
+                weights,
+                precision,
+                isa,
+            },
+            spec,
+            pool,
+        })
+    }
+
+    /// The hyper-parameters of the loaded model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    fn check(&self, batch: &[BatchRow<'_>]) -> Result<(), EngineError> {
+        let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
+        let (mut used, mut n_tokens) = (vec![false; self.spec.slots], 0);
+        for BatchRow { slot: Slot(slot), position, tokens, .. } in batch {
+            let index = usize::from(*slot);
+            match used.get_mut(index) {
+                None => return invalid(format!("slot {slot}; there are {}", self.spec.slots)),
+                Some(true) => return invalid(format!("slot {slot} is in the batch twice")),
+                Some(used) => *used = true,
+            }
+            if tokens.is_empty() {
+                return invalid(format!("no tokens for slot {slot}"));
+            }
+            let held = self.cache.n_tokens(index);
+            if *position > held {
+                return invalid(format!("position {position} in slot {slot}, which holds {held}"));
+            }
+            let max = self.spec.context_tokens_max;
+            if tokens.len() > max - position {
+                let end = position.saturating_add(tokens.len());
+                return invalid(format!("slot {slot} would hold {end} tokens; at most {max}"));
+            }
+            n_tokens += tokens.len();
+        }
+        if n_tokens > self.spec.step_tokens_max {
+            let max = self.spec.step_tokens_max;
+            return invalid(format!("{n_tokens} tokens in one step; at most {max}"));
+        }
+        let vocab_size = self.spec.vocab_size;
+        match batch.iter().flat_map(|row| row.tokens).find(|id| **id as usize >= vocab_size) {
+            Some(&token) => Err(EngineError::TokenOutOfRange { token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Engine for CpuEngine {
+    fn spec(&self) -> &EngineSpec {
+        &self.spec
+    }
+
+    fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        logits.clear();
+        self.check(batch)?;
+        let (mut tokens, mut wanted) = (Vec::new(), Vec::new());
+        for row in batch {
+            let slot = usize::from(row.slot.0);
+            self.cache.open(slot, row.position, row.tokens.len());
+            tokens.extend((row.position..).zip(row.tokens).map(|(position, id)| NewToken {
+                id: *id,
+                slot,
+                position,
+            }));
+            wanted.extend(tokens.len() - row.logits_rows()..tokens.len());
+        }
+        if !tokens.is_empty() {
+            let (cache, scratch) = (&mut self.cache, &mut self.scratch);
+            forward(&self.model, &mut self.pool, cache, scratch, &tokens, &wanted, logits);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, slot: Slot) {
+        if usize::from(slot.0) < self.spec.slots {
+            self.cache.release(usize::from(slot.0));
+        }
+    }
+}
+
+/// Logits after every token of one sequence, `[tokens.len(), vocab]`, in slot 0 of any engine.
+/// For `hymt inspect`: what the slot held is replaced, and the slot is released afterwards.
+///
+/// # Errors
+/// [`EngineError`], for example when the sequence is longer than a slot or an id is unknown.
+pub fn logits_of_all_positions(
+    engine: &mut dyn Engine,
+    tokens: &[TokenId],
+) -> Result<Vec<f32>, EngineError> {
+    let mut all = Vec::new();
+    let mut chunk_logits = Vec::new();
+    let chunk_len = engine.spec().step_tokens_max;
+    for (index, chunk) in tokens.chunks(chunk_len).enumerate() {
+        let row = BatchRow {
+            slot: Slot(0),
+            position: index * chunk_len,
+            tokens: chunk,
+            logits: LogitsWanted::All,
+        };
+        engine.step(&[row], &mut chunk_logits)?;
+        all.append(&mut chunk_logits);
+    }
+    engine.release(Slot(0));
+    Ok(all)
+}
+
+fn spec(config: &ModelConfig, options: &CpuOptions) -> Result<EngineSpec, LoadError> {
+    in_range("slots", options.slots, 1..=SLOTS_MAX)?;
+    in_range("context_tokens_max", options.context_tokens_max, 1..=POSITIONS_MAX)?;
+    in_range("step_tokens_max", options.step_tokens_max, 1..=STEP_TOKENS_MAX)?;
+    let name = match arithmetic(options.precision) {
+        Arithmetic::F32 => "cpu-f32",
+        Arithmetic::Int8 => "cpu-int8",
+    };
+    Ok(EngineSpec {
+        name: name.to_owned(),
+        vocab_size: config.vocab_size,
+        slots: options.slots,
+        context_tokens_max: options.context_tokens_max.min(config.max_positions),
+        step_tokens_max: options.step_tokens_max,
+    })
+}
+
+fn arithmetic(precision: Precision) -> Arithmetic {
+    match precision {
+        Precision::F32 => Arithmetic::F32,
+        Precision::Auto | Precision::Int8 => Arithmetic::Int8,
+    }
+}
+
+fn pool(options: &CpuOptions) -> Result<Pool, LoadError> {
+    let available = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = options.threads.unwrap_or_else(|| available().min(THREADS_MAX));
+    in_range("threads", threads, 1..=THREADS_MAX)?;
+    Pool::new(threads).map_err(|source| LoadError::Io { path: "threads".into(), source })
+}
+
+fn in_range(
+    option: &'static str,
+    value: usize,
+    range: RangeInclusive<usize>,
+) -> Result<(), LoadError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let allowed = format!("{} to {}", range.start(), range.end());
+    Err(LoadError::Option { option, value, allowed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::conformance::run_conformance;
+
+    #[test]
+    fn the_cpu_engine_conforms() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/f32");
+        for (precision, threads) in
+            [(Precision::F32, 1), (Precision::F32, 3), (Precision::Int8, 1), (Precision::Int8, 3)]
+        {
+            let options = CpuOptions {
+                precision,
+                threads: Some(threads),
+                slots: 5,
+                context_tokens_max: 80,
+                step_tokens_max: 48,
+            };
+            run_conformance(&mut || {
+                let source = ModelSource::Dir(dir.clone());
+                Box::new(CpuEngine::load(&source, &options, &mut |_| {}).unwrap())
+            });
+        }
+    }
+}

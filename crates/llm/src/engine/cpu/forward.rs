@@ -1,0 +1,240 @@
+//! The forward pass of HunYuanDenseV1, in reading order.
+//!
+//! The order inside attention is this family's trap: queries and keys are normalised AFTER the
+//! rotation. Reference: `modeling_hunyuan_v1_dense.py` of Hugging Face transformers.
+
+use super::kernels::{Isa, dot_f32};
+use super::matrix::{Activations, Arithmetic, matmul};
+use super::pool::Pool;
+use super::state::{KvCache, LayerCache, Scratch};
+use super::weights::Weights;
+use crate::TokenId;
+use crate::config::ModelConfig;
+
+/// Elements of one piece of an element-wise loop.
+const PIECE: usize = 512;
+
+/// One new token: which, and where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct NewToken {
+    pub(super) id: TokenId,
+    pub(super) slot: usize,
+    pub(super) position: usize,
+}
+
+/// What a forward pass reads and does not change.
+pub(super) struct Model {
+    pub(super) config: ModelConfig,
+    pub(super) weights: Weights,
+    /// Angle per position of each pair of a head, `[head_dim / 2]`.
+    pub(super) inverse_frequencies: Vec<f32>,
+    pub(super) precision: Arithmetic,
+    pub(super) isa: Isa,
+}
+
+/// Runs `tokens`, of any number of sequences, through the network; appends their keys and values
+/// to `cache`; writes `[wanted.len(), vocab]` to `logits`, for the tokens indexed by `wanted`.
+pub(super) fn forward(
+    model: &Model,
+    pool: &mut Pool,
+    cache: &mut KvCache,
+    s: &mut Scratch,
+    tokens: &[NewToken],
+    wanted: &[usize],
+    logits: &mut Vec<f32>,
+) {
+    let (c, isa) = (&model.config, model.isa);
+    let n = tokens.len();
+    s.resize(c, n);
+
+    for (token, x) in tokens.iter().zip(s.x.chunks_exact_mut(c.hidden_size)) {
+        model.weights.embedding.lookup(token.id, x);
+    }
+    let half = c.head_dim / 2;
+    for (token, rotations) in tokens.iter().zip(s.rotations.chunks_exact_mut(half)) {
+        rotations_at(&model.inverse_frequencies, token.position, rotations);
+    }
+
+    for (index, layer) in model.weights.layers.iter().enumerate() {
+        // Attention.
+        rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);
+        s.h.prepare(model.precision, pool);
+        matmul(
+            pool,
+            isa,
+            &s.h,
+            &mut [(&layer.q, &mut s.q), (&layer.k, &mut s.k), (&layer.v, &mut s.v)],
+        );
+        rotate_and_norm_rows(pool, &s.rotations, &layer.q_norm, c, &mut s.q, c.q_size());
+        rotate_and_norm_rows(pool, &s.rotations, &layer.k_norm, c, &mut s.k, c.kv_size());
+        let new = s.k.chunks_exact(c.kv_size()).zip(s.v.chunks_exact(c.kv_size()));
+        for (token, (keys, values)) in tokens.iter().zip(new) {
+            cache.append(token.slot, index, keys, values);
+        }
+        attend_rows(pool, c, tokens, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
+        s.attended.prepare(model.precision, pool);
+        matmul(pool, isa, &s.attended, &mut [(&layer.o, &mut s.delta)]);
+        add(&mut s.x, &s.delta);
+
+        // Feed-forward.
+        rms_norm_rows(pool, &s.x, &layer.post_attention_norm, c.rms_norm_eps, &mut s.h);
+        s.h.prepare(model.precision, pool);
+        matmul(pool, isa, &s.h, &mut [(&layer.gate, &mut s.gated.rows), (&layer.up, &mut s.up)]);
+        silu_times_up(pool, &mut s.gated.rows, &s.up);
+        s.gated.prepare(model.precision, pool);
+        matmul(pool, isa, &s.gated, &mut [(&layer.down, &mut s.delta)]);
+        add(&mut s.x, &s.delta);
+    }
+
+    // Output head, for the wanted tokens only.
+    logits.clear();
+    logits.resize(wanted.len() * c.vocab_size, 0.0);
+    if wanted.is_empty() {
+        return;
+    }
+    for (row, token) in wanted.iter().enumerate() {
+        s.x.copy_within(token * c.hidden_size..(token + 1) * c.hidden_size, row * c.hidden_size);
+    }
+    s.h.resize(wanted.len());
+    let x = &s.x[..wanted.len() * c.hidden_size];
+    rms_norm_rows(pool, x, &model.weights.final_norm, c.rms_norm_eps, &mut s.h);
+    s.h.prepare(model.precision, pool);
+    matmul(pool, isa, &s.h, &mut [(&model.weights.head, logits)]);
+}
+
+/// `out[t] = x[t] / rms(x[t]) * weight`.
+fn rms_norm_rows(pool: &mut Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut Activations) {
+    let width = weight.len();
+    pool.for_rows(&mut out.rows, width, |token, out| {
+        let x = &x[token * width..][..width];
+        let scale = inverse_rms(x, eps);
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = x * scale * weight;
+        }
+    });
+}
+
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot_f32(x, x) / x.len() as f32 + eps).sqrt()
+}
+
+/// Angle per position of each pair of a head: `base^(-2i / d)`, the base being static.
+pub(super) fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
+    let d = config.head_dim as f64;
+    let base = config.rope.base(config.head_dim);
+    (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
+}
+
+/// Cosine and sine of each pair at one position. The angle is rounded to f32 before its cosine is
+/// taken, as the reference does.
+fn rotations_at(inverse_frequencies: &[f32], position: usize, out: &mut [(f32, f32)]) {
+    for (out, frequency) in out.iter_mut().zip(inverse_frequencies) {
+        let angle = f64::from(position as f32 * frequency);
+        *out = (angle.cos() as f32, angle.sin() as f32);
+    }
+}
+
+/// Rotates and then normalises every head of `rows`, `[n, width]`.
+fn rotate_and_norm_rows(
+    pool: &mut Pool,
+    rotations: &[(f32, f32)],
+    norm_weight: &[f32],
+    config: &ModelConfig,
+    rows: &mut [f32],
+    width: usize,
+) {
+    let (d, half) = (config.head_dim, config.head_dim / 2);
+    pool.for_rows(rows, width, |token, row| {
+        let rotations = &rotations[token * half..][..half];
+        for head in row.chunks_exact_mut(d) {
+            rotate(head, rotations);
+            let scale = inverse_rms(head, config.rms_norm_eps);
+            for (x, weight) in head.iter_mut().zip(norm_weight) {
+                *x *= scale * weight;
+            }
+        }
+    });
+}
+
+/// Rotates one head; element `i` pairs with `i + d / 2`.
+fn rotate(head: &mut [f32], rotations: &[(f32, f32)]) {
+    let (first, second) = head.split_at_mut(rotations.len());
+    for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(rotations) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}
+
+/// Causal attention of each token over its own sequence; `out` is `[n, n_heads * head_dim]`.
+fn attend_rows<'a>(
+    pool: &mut Pool,
+    config: &ModelConfig,
+    tokens: &[NewToken],
+    q: &[f32],
+    cache: impl Fn(usize) -> &'a LayerCache + Sync,
+    out: &mut [f32],
+) {
+    // One piece of work is one token and one key/value head with the queries that share it.
+    let group_width = config.n_heads / config.n_kv_heads * config.head_dim;
+    pool.for_rows(out, group_width, |piece, out| {
+        let (token, kv_head) = (&tokens[piece / config.n_kv_heads], piece % config.n_kv_heads);
+        let cache = cache(token.slot);
+        let mut scores = vec![0.0; token.position + 1];
+        let queries = q[piece * group_width..][..group_width].chunks_exact(config.head_dim);
+        for (query, out) in queries.zip(out.chunks_exact_mut(config.head_dim)) {
+            attend(query, cache, kv_head, config, &mut scores, out);
+        }
+    });
+}
+
+/// One query over `scores.len()` cached tokens.
+fn attend(
+    query: &[f32],
+    cache: &LayerCache,
+    kv_head: usize,
+    config: &ModelConfig,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    let (d, width) = (config.head_dim, config.kv_size());
+    let scale = 1.0 / (d as f32).sqrt();
+    for (score, keys) in scores.iter_mut().zip(cache.keys.chunks_exact(width)) {
+        *score = dot_f32(query, &keys[kv_head * d..][..d]) * scale;
+    }
+    softmax(scores);
+    out.fill(0.0);
+    for (weight, values) in scores.iter().zip(cache.values.chunks_exact(width)) {
+        for (out, value) in out.iter_mut().zip(&values[kv_head * d..][..d]) {
+            *out += weight * value;
+        }
+    }
+}
+
+fn softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - max).exp();
+        sum += *score;
+    }
+    scores.iter_mut().for_each(|score| *score /= sum);
+}
+
+/// `gate = silu(gate) * up`, element by element.
+fn silu_times_up(pool: &mut Pool, gate: &mut [f32], up: &[f32]) {
+    // Pieces need not follow rows here; the last one may be short, so it is done apart.
+    let whole = gate.len() / PIECE * PIECE;
+    let (pieces, rest) = gate.split_at_mut(whole);
+    let silu = |gate: &mut [f32], up: &[f32]| {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + (-*gate).exp()) * up;
+        }
+    };
+    pool.for_rows(pieces, PIECE, |index, gate| silu(gate, &up[index * PIECE..][..PIECE]));
+    silu(rest, &up[whole..]);
+}
+
+fn add(x: &mut [f32], delta: &[f32]) {
+    for (x, delta) in x.iter_mut().zip(delta) {
+        *x += delta;
+    }
+}

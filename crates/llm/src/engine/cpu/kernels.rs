@@ -1,0 +1,192 @@
+//! Dot products: the arithmetic that takes all the time.
+//!
+//! INT8 sums are exact in i32, so every instruction set, tile and thread count gives the same
+//! result. f32 sums always run over one fixed tree, whatever the tile, for the same reason.
+//!
+//! NEON is not written: aarch64 runs the portable kernels, which the compiler vectorises.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// Weight rows of one INT8 tile.
+pub(super) const TILE_ROWS: usize = 4;
+/// Tokens of one INT8 tile. 4 x 4 sums and 4 weight rows fit the vector registers.
+pub(super) const TILE_TOKENS: usize = 4;
+
+/// Sums of one tile, `[token][row]`.
+pub(super) type TileSums = [[i32; TILE_ROWS]; TILE_TOKENS];
+
+/// Instruction set of the INT8 kernels, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isa {
+    /// 64 multiply-adds an instruction.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    /// 32 multiply-adds an instruction.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// 32 multiply-adds in two instructions.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Plain Rust.
+    Portable,
+}
+
+impl Isa {
+    /// The best one this machine has.
+    pub(super) fn detect() -> Self {
+        Self::available()[0]
+    }
+
+    /// All this machine has, best first; never empty.
+    pub(super) fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") {
+                all.push(Self::Avx512Vnni);
+            }
+            if is_x86_feature_detected!("avxvnni") && is_x86_feature_detected!("avx2") {
+                all.push(Self::AvxVnni);
+            }
+            if is_x86_feature_detected!("avx2") {
+                all.push(Self::Avx2);
+            }
+        }
+        all.push(Self::Portable);
+        all
+    }
+}
+
+/// Quantised activations of one token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TokenRow<'a> {
+    /// `[cols]`, each in -127..=127.
+    pub(super) values: &'a [i8],
+    /// Sum of `values`.
+    pub(super) sum: i32,
+}
+
+/// Dot products of up to [`TILE_ROWS`] weight rows, `[n, cols]`, with up to [`TILE_TOKENS`]
+/// tokens. Sums beyond what was passed are left as they are.
+///
+/// # Panics
+/// When the lengths do not fit together.
+pub(super) fn dot_tile(isa: Isa, weights: &[i8], tokens: &[TokenRow<'_>], sums: &mut TileSums) {
+    let cols = tokens.first().map_or(0, |token| token.values.len());
+    assert!(tokens.iter().all(|token| token.values.len() == cols), "tokens of one width");
+    assert!(cols > 0 && weights.len().is_multiple_of(cols), "weights are whole rows of {cols}");
+    let n_rows = weights.len() / cols;
+    assert!(n_rows <= TILE_ROWS && tokens.len() <= TILE_TOKENS, "one tile at most");
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => x86::dot_tile_avx512vnni(weights, cols, tokens, sums),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => x86::dot_tile_avxvnni(weights, cols, tokens, sums),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => x86::dot_tile_avx2(weights, cols, tokens, sums),
+        Isa::Portable => {
+            for (row, weights) in weights.chunks_exact(cols).enumerate() {
+                for (sums, token) in sums.iter_mut().zip(tokens) {
+                    sums[row] = dot_i8(weights, token.values);
+                }
+            }
+        }
+    }
+}
+
+/// Exact dot product of two i8 vectors.
+fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+}
+
+/// Dot product in f32 over 16 lanes, added up in a fixed order.
+pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let ((a_chunks, a_tail), (b_chunks, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0_f32; LANES];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
+        *lane += a * b;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    /// Widths that leave every tail of the 64- and 32-byte kernels, and the real ones.
+    fn widths() -> impl Iterator<Item = usize> {
+        (1..=130).chain([191, 192, 193, 2048, 6144])
+    }
+
+    fn tokens(values: &[Vec<i8>]) -> Vec<TokenRow<'_>> {
+        let sum = |v: &Vec<i8>| v.iter().map(|v| i32::from(*v)).sum();
+        values.iter().map(|v| TokenRow { values: v, sum: sum(v) }).collect()
+    }
+
+    #[test]
+    fn every_kernel_equals_the_plain_sum() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for isa in Isa::available() {
+            for cols in widths() {
+                for (n_rows, n_tokens) in [(1, 1), (4, 1), (3, 2), (2, 3), (4, 4), (1, 4)] {
+                    let weights: Vec<i8> = (0..n_rows * cols).map(|_| rng.random()).collect();
+                    let x: Vec<Vec<i8>> = (0..n_tokens)
+                        .map(|_| (0..cols).map(|_| rng.random_range(-127..=127)).collect())
+                        .collect();
+                    let mut sums = [[i32::MIN; TILE_ROWS]; TILE_TOKENS];
+                    dot_tile(isa, &weights, &tokens(&x), &mut sums);
+                    for (t, x) in x.iter().enumerate() {
+                        for r in 0..n_rows {
+                            let row = &weights[r * cols..][..cols];
+                            let expected: i64 =
+                                row.iter().zip(x).map(|(w, x)| i64::from(*w) * i64::from(*x)).sum();
+                            assert_eq!(i64::from(sums[t][r]), expected, "{isa:?} cols {cols}");
+                        }
+                    }
+                    assert!(sums[n_tokens..].iter().flatten().all(|sum| *sum == i32::MIN));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_values_do_not_saturate() {
+        for isa in Isa::available() {
+            for (w, x) in [(-128_i8, -127_i8), (-128, 127), (127, 127), (127, -127)] {
+                let cols = 6144;
+                let (weights, x) = (vec![w; TILE_ROWS * cols], vec![vec![x; cols]; TILE_TOKENS]);
+                let mut sums = [[0; TILE_ROWS]; TILE_TOKENS];
+                dot_tile(isa, &weights, &tokens(&x), &mut sums);
+                let expected = i32::from(w) * i32::from(x[0][0]) * cols as i32;
+                assert_eq!(sums, [[expected; TILE_ROWS]; TILE_TOKENS], "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn dot_f32_matches_a_sum_in_f64() {
+        let mut rng = SmallRng::seed_from_u64(2);
+        for n in 0..200 {
+            let a: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let b: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let exact: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-5, "{n}");
+        }
+    }
+}

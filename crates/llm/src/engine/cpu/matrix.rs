@@ -1,0 +1,176 @@
+//! Weight matrices in f32 or INT8, and their product with rows of activations.
+
+use memmap2::{Advice, MmapMut};
+
+use super::kernels::{Isa, TILE_ROWS, TILE_TOKENS, TokenRow, dot_f32, dot_tile};
+use super::pool::{Columns, Pool};
+use crate::quant::int8::quantize_row;
+use crate::weights::Tensor;
+
+/// Tokens that pass over a block of weights before the block is read again. Their activations,
+/// at most 64 x 6144 bytes in INT8, stay in the second-level cache.
+const TOKENS_PER_PASS: usize = 64;
+
+/// How the linear layers compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    F32,
+    Int8,
+}
+
+/// A linear layer without bias, `[rows, cols]` row-major (`[out, in]`).
+pub(super) struct Matrix {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) values: Values,
+}
+
+/// Elements of a matrix.
+pub(super) enum Values {
+    F32(Vec<f32>),
+    /// `values[r][c] * scales[r]`.
+    Int8 {
+        values: Int8Values,
+        scales: Vec<f32>,
+    },
+}
+
+/// INT8 elements: made at load, or used where they lie in the mapped file.
+pub(super) enum Int8Values {
+    Made(MmapMut),
+    Stored(Tensor),
+}
+
+impl Int8Values {
+    /// Zeroed memory of `len` bytes, in huge pages where the system gives them: a decode step
+    /// streams through all weights, and address translation is part of its cost.
+    pub(super) fn zeroed(len: usize) -> std::io::Result<MmapMut> {
+        let map = MmapMut::map_anon(len)?;
+        if let Err(error) = map.advise(Advice::HugePage) {
+            tracing::debug!(%error, "no huge pages for weights");
+        }
+        Ok(map)
+    }
+
+    fn as_slice(&self) -> &[i8] {
+        match self {
+            Self::Made(map) => bytemuck::cast_slice(map),
+            Self::Stored(tensor) => bytemuck::cast_slice(tensor.bytes()),
+        }
+    }
+}
+
+/// Rows of activations, `[n, width]`, with the quantised form beside them where it is needed.
+pub(super) struct Activations {
+    width: usize,
+    pub(super) rows: Vec<f32>,
+    /// Filled by [`Self::prepare`] for INT8, `[n, width]`.
+    quantised: Vec<i8>,
+    scales: Vec<RowScale>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct RowScale {
+    scale: f32,
+    sum: i32,
+}
+
+impl Activations {
+    pub(super) fn new(width: usize) -> Self {
+        Self { width, rows: Vec::new(), quantised: Vec::new(), scales: Vec::new() }
+    }
+
+    /// Makes room for `n` rows; their content is unspecified.
+    pub(super) fn resize(&mut self, n: usize) {
+        self.rows.resize(n * self.width, 0.0);
+        self.quantised.resize(n * self.width, 0);
+        self.scales.resize(n, RowScale::default());
+    }
+
+    /// Does what the linear layers need before they can read the rows.
+    pub(super) fn prepare(&mut self, arithmetic: Arithmetic, pool: &mut Pool) {
+        if arithmetic == Arithmetic::Int8 {
+            self.quantize(pool);
+        }
+    }
+
+    /// Quantises each row by its own largest magnitude.
+    fn quantize(&mut self, pool: &mut Pool) {
+        let (rows, width) = (&self.rows, self.width);
+        pool.for_row_pairs(
+            (&mut self.quantised, width),
+            (&mut self.scales, 1),
+            |index, values, scale| {
+                let x = &rows[index * width..][..width];
+                let row_scale = quantize_row(x, values);
+                let sum = values.iter().map(|value| i32::from(*value)).sum();
+                scale[0] = RowScale { scale: row_scale, sum };
+            },
+        );
+    }
+
+    fn n(&self) -> usize {
+        self.scales.len()
+    }
+}
+
+/// `out[t] = matrix * x[t]` for each pair of matrix and output, `[n, matrix.rows]`, in one loop
+/// over the pool. `x` must have been quantised if a matrix is INT8.
+///
+/// The sum for one output element does not depend on how many tokens there are.
+pub(super) fn matmul(
+    pool: &mut Pool,
+    isa: Isa,
+    x: &Activations,
+    products: &mut [(&Matrix, &mut [f32])],
+) {
+    let matrices: Vec<&Matrix> = products.iter().map(|(matrix, _)| *matrix).collect();
+    let mut outputs: Vec<(&mut [f32], usize)> =
+        products.iter_mut().map(|(matrix, out)| (&mut **out, matrix.rows)).collect();
+    pool.for_columns(x.n(), &mut outputs, TILE_ROWS, |index, block| {
+        let matrix = matrices[index];
+        assert_eq!(matrix.cols, x.width, "activations are as wide as the matrix");
+        match &matrix.values {
+            Values::F32(values) => f32_block(values, x, block),
+            Values::Int8 { values, scales } => int8_block(isa, values.as_slice(), scales, x, block),
+        }
+    });
+}
+
+fn f32_block(weights: &[f32], x: &Activations, block: &mut Columns<'_>) {
+    let cols = x.width;
+    for (offset, row) in block.range().enumerate() {
+        let weights = &weights[row * cols..][..cols];
+        for (token, x) in x.rows.chunks_exact(cols).enumerate() {
+            block.row(token)[offset] = dot_f32(weights, x);
+        }
+    }
+}
+
+fn int8_block(isa: Isa, weights: &[i8], scales: &[f32], x: &Activations, block: &mut Columns<'_>) {
+    let (cols, range) = (x.width, block.range());
+    let tokens: Vec<TokenRow<'_>> = x
+        .quantised
+        .chunks_exact(cols)
+        .zip(&x.scales)
+        .map(|(values, scale)| TokenRow { values, sum: scale.sum })
+        .collect();
+    for (pass, tokens) in tokens.chunks(TOKENS_PER_PASS).enumerate() {
+        for start in range.clone().step_by(TILE_ROWS) {
+            let rows = start..(start + TILE_ROWS).min(range.end);
+            let weights = &weights[rows.start * cols..rows.end * cols];
+            for (tile, tokens) in tokens.chunks(TILE_TOKENS).enumerate() {
+                let mut sums = [[0; TILE_ROWS]; TILE_TOKENS];
+                dot_tile(isa, weights, tokens, &mut sums);
+                let first = pass * TOKENS_PER_PASS + tile * TILE_TOKENS;
+                for (token, sums) in (first..first + tokens.len()).zip(&sums) {
+                    let out = &mut block.row(token)[start - range.start..][..rows.len()];
+                    let token_scale = x.scales[token].scale;
+                    for ((out, sum), scale) in out.iter_mut().zip(sums).zip(&scales[rows.clone()]) {
+                        *out = *sum as f32 * (token_scale * scale);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! INT8: symmetric, one scale per row.
+//!
+//! A row is an output channel of a weight, `[out, in]`, or one token's activations. Its scale is
+//! `absmax / 127`, its values `round(x / scale)` with ties to even: the arithmetic of
+//! compressed-tensors (`torch.round`), so weights quantised here and there are the same bytes.
+
+/// Largest magnitude a row is scaled to. -128 is never produced, but may be read from a file.
+pub const LEVEL_MAX: f32 = 127.0;
+
+/// Quantises one row and returns its scale. A row of zeros has scale 0; a row that is not finite
+/// has a scale that is not finite, and its values mean nothing.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn quantize_row(x: &[f32], values: &mut [i8]) -> f32 {
+    assert_eq!(x.len(), values.len(), "a row and its quantised values have one length");
+    let scale = absmax(x) / LEVEL_MAX;
+    // Subnormal scales lose the precision the bound below needs; such rows are zero in effect.
+    if scale < f32::MIN_POSITIVE {
+        values.fill(0);
+        return if scale.is_nan() { scale } else { 0.0 };
+    }
+    for (value, x) in values.iter_mut().zip(x) {
+        *value = round_half_even(x / scale);
+    }
+    scale
+}
+
+/// `values * scale`, element by element.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn dequantize_row(values: &[i8], scale: f32, x: &mut [f32]) {
+    assert_eq!(x.len(), values.len(), "a row and its quantised values have one length");
+    for (x, value) in x.iter_mut().zip(values) {
+        *x = f32::from(*value) * scale;
+    }
+}
+
+/// Largest magnitude; NaN when there is one. Lanes are independent so that the loop vectorises.
+fn absmax(x: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    // Magnitudes of floats order like their bits, and NaN orders above infinity.
+    const MAGNITUDE: u32 = 0x7fff_ffff;
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    let mut lanes = [0_u32; LANES];
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = (*lane).max(x.to_bits() & MAGNITUDE);
+        }
+    }
+    let rest = tail.iter().map(|x| x.to_bits() & MAGNITUDE);
+    f32::from_bits(lanes.into_iter().chain(rest).max().unwrap_or(0))
+}
+
+/// Nearest integer, ties to even, for `|x| <= 127.5`.
+///
+/// Adding 1.5 * 2^23 leaves no bits for a fraction, so the addition itself rounds in the default
+/// mode, half to even, and the low byte of the sum is the integer in two's complement. Unlike
+/// `f32::round_ties_even` this needs no instruction beyond SSE2.
+fn round_half_even(x: f32) -> i8 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT).to_bits() as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rounding_is_half_to_even() {
+        for step in -1270..=1270 {
+            let x = step as f32 / 10.0;
+            assert_eq!(round_half_even(x), x.round_ties_even() as i8, "{x}");
+        }
+    }
+
+    #[test]
+    fn zero_rows_and_rows_with_nan() {
+        let mut values = [1; 3];
+        assert_eq!(quantize_row(&[0.0, -0.0, 0.0], &mut values), 0.0);
+        assert_eq!(values, [0; 3]);
+        assert!(quantize_row(&[1.0, f32::NAN, 0.0], &mut values).is_nan());
+        assert_eq!(quantize_row(&[1.0, f32::INFINITY, 0.0], &mut values), f32::INFINITY);
+        assert_eq!(quantize_row(&[1e-42, 0.0, 0.0], &mut values), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_errs_by_half_a_step_at_most(
+            x in proptest::collection::vec(-1e4_f32..1e4, 1..300),
+            exponent in -20_i32..20,
+        ) {
+            let x: Vec<f32> = x.iter().map(|x| x * 2_f32.powi(exponent)).collect();
+            let mut values = vec![0; x.len()];
+            let mut back = vec![0.0; x.len()];
+            let scale = quantize_row(&x, &mut values);
+            dequantize_row(&values, scale, &mut back);
+            for (x, back) in x.iter().zip(&back) {
+                // Half a step, plus the rounding of the quotient and of the product in f32.
+                prop_assert!((x - back).abs() <= scale * 0.500_05, "{x} {back} {scale}");
+            }
+        }
+
+        #[test]
+        fn the_largest_magnitude_is_exact_level_max(
+            x in proptest::collection::vec(-1.0_f32..1.0, 1..100),
+        ) {
+            prop_assume!(x.iter().any(|x| x.abs() > 1e-3));
+            let mut values = vec![0; x.len()];
+            quantize_row(&x, &mut values);
+            prop_assert_eq!(values.iter().map(|v| v.unsigned_abs()).max(), Some(127));
+        }
+    }
+}

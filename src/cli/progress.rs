@@ -1,0 +1,46 @@
+//! Progress bars where a person waits: on standard error, and only on a terminal.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar that counts bytes up to `total`.
+pub fn bytes_bar(message: &str, total: u64) -> ProgressBar {
+    let bar = bar(total);
+    bar.set_style(style("{msg:<28} [{bar:30}] {bytes}/{total_bytes} {eta}"));
+    bar.set_message(message.to_owned());
+    bar
+}
+
+/// A bar that counts steps up to `total`.
+pub fn steps_bar(message: &str, total: u64) -> ProgressBar {
+    let bar = bar(total);
+    bar.set_style(style("{msg:<28} [{bar:30}] {pos}/{len} {eta}"));
+    bar.set_message(message.to_owned());
+    bar
+}
+
+/// A spinner for work of unknown length.
+pub fn spinner(message: &str) -> ProgressBar {
+    let bar = bar(0);
+    bar.set_style(style("{spinner} {msg}"));
+    bar.set_message(message.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn bar(total: u64) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    ProgressBar::with_draw_target(Some(total), target)
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the templates in this file are valid")
+        .progress_chars("=> ")
+}

@@ -1,0 +1,261 @@
+//! The context: one participant, one spin thread, and the nodes on them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustdds::{
+    DomainParticipant, DomainParticipantBuilder, Publisher as DdsPublisher, QosPolicies,
+    RTPSEntity, Subscriber, Topic, TopicKind,
+};
+
+use super::{
+    ContextOptions, DdsError, DiscoveryRange, Gid, Graph, Node,
+    endpoint::{Handler, RawReader, RawWriter, ReaderCounters},
+    graph::{GraphState, NodeEntities, ParticipantEntities, StatusSource},
+    raw::{Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
+    spin::Spinner,
+};
+use crate::ros::{qos::QosProfile, wire::Message};
+
+/// The topic on which participants tell which nodes they carry.
+const DISCOVERY_TOPIC: &str = "ros_discovery_info";
+
+/// One DDS participant with its spin thread.
+///
+/// Dropping it ends the thread and takes leave of the other participants; handles of nodes and
+/// endpoints that are still held turn inert.
+pub struct DdsContext {
+    inner: Arc<ContextInner>,
+}
+
+/// What the context and its endpoints share.
+pub(super) struct ContextInner {
+    pub(super) gid: Gid,
+    pub(super) domain_id: u16,
+    pub(super) spinner: Arc<Spinner>,
+    pub(super) graph: Arc<GraphState>,
+    entities: Mutex<Option<Entities>>,
+    nodes: Mutex<Vec<NodeEntities>>,
+    discovery: Mutex<Option<Discovery>>,
+}
+
+struct Entities {
+    participant: DomainParticipant,
+    publisher: DdsPublisher,
+    subscriber: Subscriber,
+}
+
+struct Discovery {
+    writer: Arc<RawWriter>,
+    _reader: RawReader,
+}
+
+impl DdsContext {
+    /// Joins the domain.
+    ///
+    /// # Errors
+    /// [`DdsError::Create`] when DDS cannot open its sockets, [`DdsError::Io`] when the thread
+    /// cannot be started.
+    pub fn new(options: &ContextOptions) -> Result<Self, DdsError> {
+        let participant = participant(options)?;
+        let create = |error: rustdds::dds::CreateError| DdsError::Create {
+            what: "publisher and subscriber".to_owned(),
+            reason: error.to_string(),
+        };
+        let qos = QosPolicies::builder().build();
+        let publisher = participant.create_publisher(&qos).map_err(create)?;
+        let subscriber = participant.create_subscriber(&qos).map_err(create)?;
+        let spinner = Spinner::start()?;
+        let graph = Arc::new(GraphState::new(participant.clone()));
+        let status_token = spinner.token();
+        let status =
+            StatusSource::register(&participant, &graph, spinner.registry(), status_token)?;
+        spinner.add(status_token, Box::new(status))?;
+        let inner = Arc::new(ContextInner {
+            gid: Gid::from(participant.guid()),
+            domain_id: options.domain_id,
+            spinner,
+            graph,
+            entities: Mutex::new(Some(Entities { participant, publisher, subscriber })),
+            nodes: Mutex::default(),
+            discovery: Mutex::default(),
+        });
+        let context = Self { inner };
+        context.inner.join_discovery()?;
+        Ok(context)
+    }
+
+    /// Adds a node. The names are taken as they are: `name` without, `namespace` with a leading
+    /// slash, both already validated.
+    ///
+    /// # Errors
+    /// [`DdsError`] when `/rosout` cannot be opened or the context is shut down.
+    pub fn create_node(&self, name: &str, namespace: &str) -> Result<Node, DdsError> {
+        Node::new(Arc::clone(&self.inner), name, namespace)
+    }
+
+    /// What is known of the other participants.
+    #[must_use]
+    pub fn graph(&self) -> Graph {
+        Graph::new(Arc::clone(&self.inner.graph))
+    }
+
+    /// The participant's identifier.
+    #[must_use]
+    pub fn gid(&self) -> Gid {
+        self.inner.gid
+    }
+
+    /// The DDS domain.
+    #[must_use]
+    pub fn domain_id(&self) -> u16 {
+        self.inner.domain_id
+    }
+
+    /// Ends the spin thread and takes leave of the other participants; the same as dropping.
+    pub fn shutdown(&self) {
+        self.inner.shutdown();
+    }
+}
+
+impl Drop for DdsContext {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl ContextInner {
+    /// Makes a writer on a DDS topic.
+    pub(super) fn writer(
+        &self,
+        topic: &str,
+        dds_type: &str,
+        profile: &QosProfile,
+    ) -> Result<Arc<RawWriter>, DdsError> {
+        let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entities) = entities.as_ref() else {
+            return Err(DdsError::Closed { what: format!("a writer on {topic}") });
+        };
+        let writer = entities
+            .topic(topic, dds_type, profile)
+            .and_then(|topic| {
+                let qos = Some(dds_writer_qos(profile));
+                entities.publisher.create_datawriter_no_key::<Payload, RawAdapter>(&topic, qos)
+            })
+            .map_err(|error| DdsError::Create {
+                what: format!("writer on {topic}"),
+                reason: error.to_string(),
+            })?;
+        self.graph.add_local(Gid::from(writer.guid()), topic, dds_type, true);
+        Ok(RawWriter::new(topic.to_owned(), writer, Arc::clone(&self.spinner)))
+    }
+
+    /// Makes a reader on a DDS topic, whose samples go to `handler` on the spin thread.
+    pub(super) fn reader(
+        &self,
+        topic: &str,
+        dds_type: &str,
+        profile: &QosProfile,
+        counters: Arc<ReaderCounters>,
+        handler: Handler,
+    ) -> Result<RawReader, DdsError> {
+        let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entities) = entities.as_ref() else {
+            return Err(DdsError::Closed { what: format!("a reader on {topic}") });
+        };
+        let reader = entities
+            .topic(topic, dds_type, profile)
+            .and_then(|topic| {
+                let qos = Some(dds_reader_qos(profile));
+                entities
+                    .subscriber
+                    .create_simple_datareader_no_key::<Payload, RawAdapter>(&topic, qos)
+            })
+            .map_err(|error| DdsError::Create {
+                what: format!("reader on {topic}"),
+                reason: error.to_string(),
+            })?;
+        self.graph.add_local(Gid::from(reader.guid()), topic, dds_type, false);
+        let spinner = Arc::clone(&self.spinner);
+        RawReader::new(topic.to_owned(), reader, spinner, counters, handler)
+    }
+
+    /// Changes the list of nodes and tells the other participants.
+    pub(super) fn update_nodes(&self, change: impl FnOnce(&mut Vec<NodeEntities>)) {
+        // Held throughout, so that of two changes the later one is also sent last.
+        let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        let info = {
+            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut nodes);
+            ParticipantEntities { gid: self.gid, node_entities_info_seq: nodes.clone() }
+        };
+        self.graph.set_participant(&info);
+        let Some(discovery) = discovery.as_ref() else { return };
+        let written = Payload::encode(&[], &info)
+            .and_then(|payload| discovery.writer.write(payload, rustdds::WriteOptions::default()));
+        if let Err(error) = written {
+            tracing::warn!(%error, "other participants do not see the change of the node graph");
+        }
+    }
+
+    fn join_discovery(&self) -> Result<(), DdsError> {
+        let dds_type = ParticipantEntities::dds_type_name();
+        let writer = self.writer(DISCOVERY_TOPIC, &dds_type, &QosProfile::LATCHED)?;
+        let graph = Arc::clone(&self.graph);
+        let handler: Handler = Box::new(move |sample| {
+            graph.set_participant(&sample.payload.decode::<ParticipantEntities>(0)?);
+            Ok(())
+        });
+        let profile = QosProfile { depth: QosProfile::DEPTH_MAX, ..QosProfile::LATCHED };
+        let reader = self.reader(DISCOVERY_TOPIC, &dds_type, &profile, Arc::default(), handler)?;
+        *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Discovery { writer, _reader: reader });
+        self.update_nodes(|_| {});
+        Ok(())
+    }
+
+    fn shutdown(&self) {
+        // First the entities, so that no endpoint is made any more, then the thread with all
+        // callbacks, last the participant, which says goodbye when it goes.
+        let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.spinner.stop();
+        *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.graph.close();
+        drop(entities);
+    }
+}
+
+impl Entities {
+    fn topic(
+        &self,
+        name: &str,
+        dds_type: &str,
+        profile: &QosProfile,
+    ) -> Result<Topic, rustdds::dds::CreateError> {
+        self.participant.create_topic(
+            name.to_owned(),
+            dds_type.to_owned(),
+            &dds_qos(profile),
+            TopicKind::NoKey,
+        )
+    }
+}
+
+fn participant(options: &ContextOptions) -> Result<DomainParticipant, DdsError> {
+    let loopback = || [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let builder = DomainParticipantBuilder::new(options.domain_id);
+    let builder = match options.discovery_range {
+        DiscoveryRange::Subnet => builder,
+        DiscoveryRange::Localhost => builder.with_only_networks(loopback()),
+        // No interface: nothing is announced and no group is joined.
+        DiscoveryRange::Off => {
+            builder.with_only_networks(std::iter::empty::<IpAddr>()).same_host_loopback(false)
+        }
+    };
+    builder.build().map_err(|error| DdsError::Create {
+        what: format!("participant in domain {}", options.domain_id),
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,74 @@
+//! Mirrors of `builtin_interfaces`, `std_msgs` and `std_srvs`.
+
+use super::{interface, service};
+
+interface! {
+    /// A point in time since the epoch of its clock.
+    pub struct Time = "builtin_interfaces/msg/Time" {
+        /// Whole seconds.
+        sec: i32,
+        /// Nanoseconds in addition to `sec`, 0..=999_999_999.
+        nanosec: u32,
+    }
+}
+
+interface! {
+    /// Time and frame of the data that follows.
+    pub struct Header = "std_msgs/msg/Header" {
+        /// Time of the source.
+        stamp: Time,
+        /// Coordinate frame of the source.
+        frame_id: String,
+    }
+}
+
+interface! {
+    /// `std_msgs/String`; called `StringMsg` to leave the name `String` to the language.
+    pub struct StringMsg = "std_msgs/msg/String" {
+        /// The text.
+        data: String,
+    }
+}
+
+interface! {
+    /// Request of [`Trigger`]: empty, which rosidl writes as one unused octet.
+    pub struct TriggerRequest = "std_srvs/srv/Trigger_Request" {
+        /// Always 0.
+        structure_needs_at_least_one_member: u8,
+    }
+}
+
+interface! {
+    /// Response of [`Trigger`].
+    pub struct TriggerResponse = "std_srvs/srv/Trigger_Response" {
+        /// Whether it worked.
+        success: bool,
+        /// What happened, in words.
+        message: String,
+    }
+}
+
+service! {
+    /// `std_srvs/Trigger`: do the thing.
+    pub struct Trigger = "std_srvs/srv/Trigger": TriggerRequest => TriggerResponse
+}
+
+impl Time {
+    /// The time of the system clock now.
+    #[must_use]
+    pub fn now() -> Self {
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        // The seconds of ROS time are 32 bits wide until 2038; saturate rather than wrap.
+        Self {
+            sec: i32::try_from(since_epoch.as_secs()).unwrap_or(i32::MAX),
+            nanosec: since_epoch.subsec_nanos(),
+        }
+    }
+}
+
+impl From<&str> for StringMsg {
+    fn from(text: &str) -> Self {
+        Self { data: text.to_owned() }
+    }
+}

@@ -1,0 +1,129 @@
+//! Mirrors of our own interfaces, `msg/` and `srv/`; the units and meanings are written there.
+
+use super::{Header, interface, service};
+
+interface! {
+    /// One translation of one utterance into one language.
+    pub struct Translation = "hymt_ros/msg/Translation" [
+        /// Translated.
+        const OK: u8 = 0;
+        /// Source and target language are the same; `text` is the source text.
+        const PASSTHROUGH: u8 = 1;
+        /// The output limit ended the text.
+        const TRUNCATED: u8 = 2;
+        /// The request was not valid; see `detail`.
+        const REJECTED: u8 = 3;
+        /// The engine could not answer; see `detail`.
+        const FAILED: u8 = 4;
+    ] {
+        /// Stamp and frame of the source.
+        header: Header,
+        /// Who spoke; empty when unknown.
+        speaker_id: String,
+        /// Same for every target and revision of one utterance.
+        utterance_id: u64,
+        /// Grows with every new version of one utterance and target.
+        revision: u32,
+        /// False: the source may still change.
+        is_final: bool,
+        /// What was translated.
+        source_text: String,
+        /// Language of `source_text`.
+        source_locale: String,
+        /// 0..1; 1.0 when the language was given, not detected.
+        source_locale_confidence: f32,
+        /// Language of `text`.
+        target_locale: String,
+        /// The translation.
+        text: String,
+        /// Prefix of `text`, in Unicode scalars, that will not change.
+        stable_chars: u32,
+        /// One of the constants.
+        status: u8,
+        /// Why, in words, when `status` is not `OK`.
+        detail: String,
+        /// `source=target` terms sent and found in `text`.
+        glossary_applied: Vec<String>,
+        /// `source=target` terms sent and not found in `text`.
+        glossary_missed: Vec<String>,
+        /// True when no inference was needed.
+        from_cache: bool,
+        /// Waiting time before inference, in milliseconds.
+        queue_ms: f32,
+        /// Time in the engine, in milliseconds.
+        inference_ms: f32,
+        /// From hearing the text to this message, in milliseconds.
+        total_ms: f32,
+        /// Tokens of the prompt.
+        tokens_in: u32,
+        /// Tokens of the answer.
+        tokens_out: u32,
+    }
+}
+
+interface! {
+    /// Request of [`Translate`].
+    pub struct TranslateRequest = "hymt_ros/srv/Translate_Request" [
+        /// As the target language usually has it.
+        const FORMALITY_DEFAULT: u8 = 0;
+        /// Informal address.
+        const FORMALITY_LESS: u8 = 1;
+        /// Formal address.
+        const FORMALITY_MORE: u8 = 2;
+    ] {
+        /// 1..=64 texts.
+        texts: Vec<String>,
+        /// Empty or `auto`: detect.
+        source_locale: String,
+        /// Empty: the node's `target_locales`.
+        target_locales: Vec<String>,
+        /// Name of a glossary; empty: the node's default.
+        glossary: String,
+        /// `source=target`; they win over the glossary.
+        inline_terms: Vec<String>,
+        /// Text that helps and is not translated.
+        context: String,
+        /// One of the constants.
+        formality: u8,
+        /// Higher first; 128 is usual.
+        priority: u8,
+        /// Seconds; 0: no deadline.
+        timeout_s: f32,
+    }
+}
+
+interface! {
+    /// Response of [`Translate`].
+    pub struct TranslateResponse = "hymt_ros/srv/Translate_Response" [
+        /// Every text was translated.
+        const OK: u8 = 0;
+        /// See `message`; nothing was translated.
+        const INVALID_REQUEST: u8 = 1;
+        /// See `message` for the nearest match.
+        const UNSUPPORTED_LANGUAGE: u8 = 2;
+        /// The queue is full; try again.
+        const OVERLOADED: u8 = 3;
+        /// `timeout_s` passed.
+        const TIMEOUT: u8 = 4;
+        /// The node is not active.
+        const NOT_ACTIVE: u8 = 5;
+        /// At least one result failed; see its status and detail.
+        const FAILED: u8 = 6;
+        /// The answer does not fit one reply of this middleware.
+        const RESPONSE_TOO_LARGE: u8 = 7;
+    ] {
+        /// True when every result is `OK`, `PASSTHROUGH` or `TRUNCATED`.
+        success: bool,
+        /// One of the constants.
+        code: u8,
+        /// Why, in words, when `success` is false.
+        message: String,
+        /// Texts times targets, text-major.
+        results: Vec<Translation>,
+    }
+}
+
+service! {
+    /// Translates texts into one or more languages and waits for the result.
+    pub struct Translate = "hymt_ros/srv/Translate": TranslateRequest => TranslateResponse
+}

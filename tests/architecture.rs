@@ -1,0 +1,135 @@
+//! The rules of `docs/ARCHITECTURE.md` that a compiler does not hold: dependency directions, where
+//! heavy dependencies may appear, file sizes, and where unsafe code lives.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file above this many lines, tests not counted, must be split.
+const FILE_LINES_MAX: usize = 800;
+
+/// The only files that may contain unsafe code; each opens with a doc that says why.
+const UNSAFE_FILES: &[&str] = &[
+    "crates/llm/src/engine/cpu/pool.rs",
+    "crates/llm/src/engine/cpu/simd.rs",
+    "crates/llm/src/weights.rs",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust source file of the workspace's own crates.
+fn sources() -> Vec<PathBuf> {
+    fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for folder in ["src", "crates/core/src", "crates/llm/src"] {
+        walk(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 30, "the walk found only {} files", files.len());
+    files
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+/// The source without its trailing `#[cfg(test)]` module.
+fn without_tests(text: &str) -> &str {
+    text.find("#[cfg(test)]\nmod ").map_or(text, |at| &text[..at])
+}
+
+/// Names of everything `package` depends on, at any depth, in a normal build.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix", "none", "-e", "normal", "-p", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != package)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn dependencies_point_inward() {
+    for package in ["hymt_core", "hymt_llm"] {
+        let found = dependencies(package);
+        assert!(!found.is_empty(), "{package}: no dependencies found; is the check blind?");
+        let ours: Vec<_> = found.iter().filter(|name| name.starts_with("hymt")).collect();
+        assert!(ours.is_empty(), "{package} must depend on no crate of ours, found {ours:?}");
+    }
+}
+
+#[test]
+fn inner_crates_know_no_ros_no_gpu_no_async() {
+    let forbidden = ["rustdds", "r2r", "ros2-client", "tokio", "cudarc", "clap", "anyhow"];
+    for package in ["hymt_core", "hymt_llm"] {
+        let found = dependencies(package);
+        for name in forbidden {
+            assert!(!found.contains(name), "{package} must not depend on {name}");
+        }
+    }
+    assert!(!dependencies("hymt_core").contains("tokenizers"), "core knows no language model");
+    assert!(dependencies("hymt_ros").contains("rustdds"), "the check must be able to fail");
+}
+
+#[test]
+fn only_the_ros_edge_knows_a_middleware() {
+    for path in sources() {
+        let name = relative(&path);
+        if name.starts_with("src/ros/dds") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            assert!(!line.contains("rustdds::"), "{name} names rustdds outside src/ros/dds: {line}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stays_where_it_is_explained() {
+    for path in sources() {
+        let name = relative(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        let allows = text.contains("allow(unsafe_code)");
+        assert_eq!(
+            allows,
+            UNSAFE_FILES.contains(&name.as_str()),
+            "{name}: unsafe code and the list in tests/architecture.rs disagree"
+        );
+        if allows {
+            assert!(text.starts_with("//!"), "{name}: must open with a doc that says why");
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = without_tests(&text).lines().count();
+        assert!(
+            lines <= FILE_LINES_MAX,
+            "{}: {lines} lines, at most {FILE_LINES_MAX}; split it",
+            relative(&path)
+        );
+    }
+}
