@@ -1,1 +1,253 @@
 //! Composition root: configuration to engine to inference thread to translator.
+//!
+//! Everything that has to know both [`hymt_core`] and [`hymt_llm`] is here.
+
+mod demo_model;
+mod generator;
+pub mod logging;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use hymt_core::prompt::PromptFamily;
+use hymt_llm::chat::{ChatFormat, Opener};
+use hymt_llm::config::ModelConfig;
+use hymt_llm::engine::Engine;
+use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, LoadProgress};
+use hymt_llm::engine::scripted::ScriptedEngine;
+use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig};
+use hymt_llm::tokenizer::Tokenizer;
+use hymt_llm::weights::{ModelSource, read_bounded};
+
+pub use self::generator::LlmGenerator;
+use crate::config::{EngineChoice, ModelFamily, Precision};
+
+/// Name of the embedded model in logs and messages.
+pub const DEMO_MODEL_NAME: &str = "demo (embedded, small phrasebook)";
+
+/// Largest `generation_config.json` or other side file that is read. Bytes.
+const SIDE_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Which model to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// The model that is part of this program.
+    Demo,
+    /// A Hugging Face folder.
+    Folder(PathBuf),
+}
+
+/// How to set an engine up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// The model.
+    pub model: ModelChoice,
+    /// The engine.
+    pub engine: EngineChoice,
+    /// Arithmetic.
+    pub precision: Precision,
+    /// Prompt family.
+    pub family: ModelFamily,
+    /// Threads of the CPU engine; 0 takes every core.
+    pub threads: usize,
+    /// Sequences in flight at once.
+    pub slots: usize,
+    /// Longest sequence, prompt and output together. Tokens.
+    pub context_tokens: usize,
+    /// Requests that may wait.
+    pub queue_limit: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        let cpu = CpuOptions::default();
+        Self {
+            model: ModelChoice::Demo,
+            engine: EngineChoice::Auto,
+            precision: Precision::Auto,
+            family: ModelFamily::Auto,
+            threads: 0,
+            slots: cpu.slots,
+            context_tokens: cpu.context_tokens_max,
+            queue_limit: ThreadConfig::default().queue_limit,
+        }
+    }
+}
+
+/// An engine that runs, and what it is.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    /// Completes prompts.
+    pub generator: Arc<LlmGenerator>,
+    /// How the model wants to be asked.
+    pub family: PromptFamily,
+    /// For people.
+    pub about: About,
+}
+
+/// What was loaded and why, for the log, `hymt doctor` and the node's banner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct About {
+    /// Name of the model.
+    pub model: String,
+    /// True for the embedded demo model.
+    pub is_demo: bool,
+    /// Engine and arithmetic, for example `cpu-int8`.
+    pub engine: String,
+    /// Why this engine.
+    pub reason: String,
+    /// Longest sequence. Tokens.
+    pub context_tokens: usize,
+    /// Sequences at once.
+    pub slots: usize,
+    /// Time to load. Milliseconds.
+    pub load_ms: f64,
+}
+
+impl EngineOptions {
+    /// The model's files.
+    pub fn source(&self) -> ModelSource {
+        match &self.model {
+            ModelChoice::Demo => demo_model::source(),
+            ModelChoice::Folder(folder) => ModelSource::Dir(folder.clone()),
+        }
+    }
+
+    /// Name of the model: its folder's last component.
+    pub fn model_name(&self) -> String {
+        match &self.model {
+            ModelChoice::Demo => DEMO_MODEL_NAME.to_owned(),
+            ModelChoice::Folder(folder) => folder
+                .canonicalize()
+                .ok()
+                .as_deref()
+                .unwrap_or(folder)
+                .file_name()
+                .map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into_owned()),
+        }
+    }
+
+    fn cpu(&self) -> CpuOptions {
+        CpuOptions {
+            precision: self.precision.into(),
+            slots: self.slots,
+            context_tokens_max: self.context_tokens,
+            threads: (self.threads > 0).then_some(self.threads),
+            ..CpuOptions::default()
+        }
+    }
+}
+
+/// Loads the engine alone, without tokenizer, for `inspect` and `bench`.
+///
+/// # Errors
+/// When the engine is not in this build or the model cannot be loaded.
+pub fn load_engine(
+    options: &EngineOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> anyhow::Result<(Box<dyn Engine>, ModelConfig)> {
+    options.engine.available().map_err(anyhow::Error::msg)?;
+    anyhow::ensure!(
+        options.engine != EngineChoice::Scripted,
+        "engine 'scripted' has no weights; choose auto or cpu"
+    );
+    check_folder(&options.model)?;
+    let engine = CpuEngine::load(&options.source(), &options.cpu(), progress)
+        .with_context(|| format!("cannot load the model '{}'", options.model_name()))?;
+    let config = engine.config().clone();
+    Ok((Box::new(engine), config))
+}
+
+/// Loads a model and starts its inference thread.
+///
+/// # Errors
+/// When the engine is not in this build, or a file of the model is missing or damaged.
+pub fn load(
+    options: &EngineOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> anyhow::Result<LoadedModel> {
+    let started = Instant::now();
+    let (engine, tokenizer, reason): (Box<dyn Engine>, Tokenizer, String) = match options.engine {
+        EngineChoice::Scripted => {
+            let tokenizer = Tokenizer::bytes();
+            let chat = ChatFormat::detect(&tokenizer, Opener::default())?;
+            let stop = chat.stop().first().copied().context("a chat format has a stop token")?;
+            let engine = ScriptedEngine::echo(&tokenizer, stop);
+            (Box::new(engine), tokenizer, "asked for; it echoes and translates nothing".to_owned())
+        }
+        choice => {
+            let (engine, _) = load_engine(options, progress)?;
+            let reason = match choice {
+                EngineChoice::Auto => "auto: this build has no GPU engine".to_owned(),
+                _ => "asked for".to_owned(),
+            };
+            (engine, load_tokenizer(&options.model)?, reason)
+        }
+    };
+    let spec = engine.spec().clone();
+    anyhow::ensure!(
+        tokenizer.vocab_size() <= spec.vocab_size,
+        "the tokenizer has {} entries, the network only {}: they do not belong together",
+        tokenizer.vocab_size(),
+        spec.vocab_size
+    );
+    let chat = ChatFormat::detect(&tokenizer, Opener::default())?;
+    let tokenizer = Arc::new(tokenizer);
+    let config = ThreadConfig { queue_limit: options.queue_limit, ..ThreadConfig::default() };
+    let handle: InferenceHandle = InferenceThread::spawn(engine, Arc::clone(&tokenizer), config);
+    let name = match options.engine {
+        EngineChoice::Scripted => "none (scripted echo)".to_owned(),
+        _ => options.model_name(),
+    };
+    let about = About {
+        is_demo: options.model == ModelChoice::Demo && options.engine != EngineChoice::Scripted,
+        engine: spec.name.clone(),
+        reason,
+        context_tokens: spec.context_tokens_max,
+        slots: spec.slots,
+        load_ms: started.elapsed().as_secs_f64() * 1e3,
+        model: name,
+    };
+    Ok(LoadedModel {
+        generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
+        family: family(options),
+        about,
+    })
+}
+
+/// The prompt family asked for, or the one that the model's name suggests.
+fn family(options: &EngineOptions) -> PromptFamily {
+    match options.family {
+        ModelFamily::HyMt15 => PromptFamily::HyMt15,
+        ModelFamily::HyMt2 => PromptFamily::HyMt2,
+        ModelFamily::Auto => PromptFamily::from_model_hint(&options.model_name()),
+    }
+}
+
+fn load_tokenizer(model: &ModelChoice) -> anyhow::Result<Tokenizer> {
+    match model {
+        ModelChoice::Demo => Ok(Tokenizer::from_bytes(demo_model::TOKENIZER)?),
+        ModelChoice::Folder(folder) => Ok(Tokenizer::from_file(&folder.join("tokenizer.json"))?),
+    }
+}
+
+/// Says early and plainly when the path is no model folder.
+fn check_folder(model: &ModelChoice) -> anyhow::Result<()> {
+    let ModelChoice::Folder(folder) = model else { return Ok(()) };
+    let shown = folder.display();
+    anyhow::ensure!(
+        folder.exists(),
+        "model folder '{shown}' not found; give a Hugging Face folder with config.json and \
+         *.safetensors, or leave it out for the embedded demo model"
+    );
+    anyhow::ensure!(
+        folder.is_dir(),
+        "'{shown}' is a file; give the folder that holds config.json and *.safetensors"
+    );
+    let config = folder.join("config.json");
+    read_bounded(&config, SIDE_FILE_BYTES_MAX)
+        .with_context(|| format!("'{shown}' is not a model folder"))?;
+    Ok(())
+}

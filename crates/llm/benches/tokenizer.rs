@@ -1,4 +1,5 @@
 //! Encoding and streamed decoding of one robot sentence with the demo tokenizer.
+#![allow(missing_docs, reason = "criterion's macros generate undocumented functions")]
 
 use std::hint::black_box;
 use std::path::Path;

@@ -5,6 +5,7 @@
 //! a step, so the abstraction costs nothing that can be measured.
 
 pub mod cpu;
+pub mod scripted;
 
 use crate::TokenId;
 

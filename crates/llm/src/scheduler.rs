@@ -1,1 +1,357 @@
 //! The scheduler: a pure state machine that decides what the next step runs.
+//!
+//! It owns no clock, no thread and no engine. It is told what was submitted, what was cancelled,
+//! what time it is and which tokens a step produced; it answers with a [`Plan`]. The inference
+//! thread acts on it.
+//!
+//! Policy:
+//! - *Continuous batching.* A sequence joins and leaves at any step.
+//! - *Order.* Higher priority first; among equals, first come first served. There is no ageing: a
+//!   stream of high-priority work delays the rest without bound, and deadlines are what protects a
+//!   caller from that. A group (one utterance into several languages) waits as neighbours, so it
+//!   starts together when enough slots are free, and as many as fit otherwise.
+//! - *Budget.* Each running answer gets its one token first; what is left of the step's tokens goes
+//!   to prompts, in order of admission, cut into chunks. While answers are running, prompts get at
+//!   most [`SchedulerConfig::prefill_tokens_beside_decode`] a step, so that a long prompt cannot
+//!   stall them.
+
+mod slots;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::slots::SlotAllocator;
+use crate::TokenId;
+use crate::engine::{EngineSpec, Slot};
+use crate::request::{FinishReason, SubmitError};
+
+/// Names a request towards the scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// The scheduler's bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    /// KV-cache slots of the engine.
+    pub slots: usize,
+    /// Longest sequence of a slot. Tokens.
+    pub context_tokens_max: usize,
+    /// Most tokens of one step; at least `slots`.
+    pub step_tokens_max: usize,
+    /// Most prompt tokens of a step that also produces answers.
+    pub prefill_tokens_beside_decode: usize,
+    /// Most requests that wait for a slot.
+    pub queue_limit: usize,
+}
+
+impl SchedulerConfig {
+    /// The bounds of an engine, with `queue_limit` requests waiting at most.
+    pub fn for_engine(spec: &EngineSpec, queue_limit: usize) -> Self {
+        Self {
+            slots: spec.slots,
+            context_tokens_max: spec.context_tokens_max,
+            step_tokens_max: spec.step_tokens_max.max(spec.slots),
+            prefill_tokens_beside_decode: PREFILL_TOKENS_BESIDE_DECODE,
+            queue_limit,
+        }
+    }
+}
+
+/// Default of [`SchedulerConfig::prefill_tokens_beside_decode`]: about one prompt of a short
+/// sentence.
+pub const PREFILL_TOKENS_BESIDE_DECODE: usize = 64;
+
+/// A request as the scheduler sees it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name; never used twice.
+    pub id: RequestId,
+    /// The prompt; never empty.
+    pub prompt: Vec<TokenId>,
+    /// Most tokens of the answer, at least 1.
+    pub new_tokens_max: usize,
+    /// Tokens that end the answer.
+    pub stop: Arc<[TokenId]>,
+    /// Higher runs first.
+    pub priority: u8,
+    /// When it is of no use any more.
+    pub deadline: Option<Instant>,
+}
+
+/// What the next step runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Rows of the batch.
+    pub rows: Vec<PlannedRow>,
+    /// Slots whose sequences have ended since the last plan.
+    pub released: Vec<Slot>,
+    /// Requests that ended without a step.
+    pub ended: Vec<(RequestId, Ended)>,
+}
+
+/// One row of the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRow {
+    /// Whose row it is.
+    pub id: RequestId,
+    /// Where its sequence lives.
+    pub slot: Slot,
+    /// Position of the first token.
+    pub position: usize,
+    /// Tokens to append.
+    pub tokens: Vec<TokenId>,
+    /// True when the row reaches the end of what is known, so that a token is to be chosen.
+    pub wants_token: bool,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Its answer is complete.
+    Finished(FinishReason),
+    /// Its deadline passed.
+    DeadlineExceeded,
+    /// It was cancelled.
+    Cancelled,
+    /// Its step failed.
+    Failed,
+}
+
+/// Decides what runs.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: SchedulerConfig,
+    slots: SlotAllocator,
+    /// By priority, then by arrival.
+    waiting: VecDeque<Job>,
+    /// By admission.
+    running: Vec<Running>,
+    released: Vec<Slot>,
+    ended: Vec<(RequestId, Ended)>,
+}
+
+/// A sequence in a slot.
+#[derive(Debug)]
+struct Running {
+    job: Job,
+    slot: Slot,
+    /// Answer so far.
+    output: usize,
+    /// Prompt and answer.
+    sequence: Vec<TokenId>,
+    /// How much of `sequence` the engine holds.
+    fed: usize,
+    /// How much the current step feeds.
+    in_step: usize,
+}
+
+impl Running {
+    fn is_decoding(&self) -> bool {
+        self.output > 0
+    }
+}
+
+impl Scheduler {
+    /// An idle scheduler.
+    pub fn new(config: SchedulerConfig) -> Self {
+        assert!(
+            config.slots > 0 && config.step_tokens_max >= config.slots,
+            "a step must have room for one token of every slot: {config:?}"
+        );
+        Self {
+            slots: SlotAllocator::new(config.slots),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            released: Vec::new(),
+            ended: Vec::new(),
+            config,
+        }
+    }
+
+    /// The bounds.
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.config
+    }
+
+    /// Requests that wait for a slot.
+    pub fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Requests that hold a slot.
+    pub fn n_running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// True when nothing waits and nothing runs.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// Takes a group of requests, all or none.
+    ///
+    /// # Errors
+    /// When the group or a prompt is empty, a prompt does not fit the context, or the group does
+    /// not fit the queue.
+    pub fn submit(&mut self, group: Vec<Job>) -> Result<(), SubmitError> {
+        if group.is_empty() {
+            return Err(SubmitError::Empty { what: "the group" });
+        }
+        let limit = self.config.context_tokens_max.saturating_sub(1);
+        for job in &group {
+            if job.prompt.is_empty() {
+                return Err(SubmitError::Empty { what: "a prompt" });
+            }
+            if job.prompt.len() > limit {
+                return Err(SubmitError::PromptTooLong { tokens: job.prompt.len(), limit });
+            }
+        }
+        let (waiting, limit) = (self.waiting.len(), self.config.queue_limit);
+        if waiting + group.len() > limit {
+            return Err(SubmitError::QueueFull { waiting, limit });
+        }
+        for mut job in group {
+            let room = self.config.context_tokens_max - job.prompt.len();
+            job.new_tokens_max = job.new_tokens_max.clamp(1, room);
+            let place = self.waiting.partition_point(|other| other.priority >= job.priority);
+            self.waiting.insert(place, job);
+        }
+        Ok(())
+    }
+
+    /// Ends a request, waiting or running; the next plan says so and frees its slot.
+    pub fn cancel(&mut self, id: RequestId) {
+        self.end_where(|job| job.id == id, Ended::Cancelled);
+    }
+
+    /// Ends everything.
+    pub fn cancel_all(&mut self) {
+        self.end_where(|_| true, Ended::Cancelled);
+    }
+
+    /// Decides the next step. `now` is compared with deadlines.
+    pub fn plan(&mut self, now: Instant) -> Plan {
+        let late = |job: &Job| job.deadline.is_some_and(|deadline| deadline <= now);
+        self.end_where(late, Ended::DeadlineExceeded);
+        self.admit();
+        Plan {
+            rows: self.rows(),
+            released: std::mem::take(&mut self.released),
+            ended: std::mem::take(&mut self.ended),
+        }
+    }
+
+    /// The earliest deadline, for a thread that has nothing to run and wants to sleep.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let running = self.running.iter().map(|running| &running.job);
+        self.waiting.iter().chain(running).filter_map(|job| job.deadline).min()
+    }
+
+    /// Takes the result of the last plan: `tokens[i]` is the token chosen for the i-th row that
+    /// wanted one. Returns, in the same order, how the request ended, if it did; a stop token is
+    /// not part of the answer.
+    pub fn complete(&mut self, plan: &Plan, tokens: &[TokenId]) -> Vec<Option<Ended>> {
+        let mut chosen = tokens.iter();
+        let mut outcomes = Vec::with_capacity(tokens.len());
+        for row in &plan.rows {
+            // A request cancelled while its step ran is gone; its token is dropped with it.
+            let place = self.running.iter().position(|running| running.job.id == row.id);
+            let token = if row.wants_token { chosen.next().copied() } else { None };
+            let ended = place.and_then(|place| self.advance(place, token));
+            if row.wants_token {
+                outcomes.push(ended);
+            }
+        }
+        outcomes
+    }
+
+    /// Ends every request of the last plan, because its step failed.
+    pub fn fail(&mut self, plan: &Plan) {
+        self.end_where(|job| plan.rows.iter().any(|row| row.id == job.id), Ended::Failed);
+    }
+
+    fn advance(&mut self, place: usize, token: Option<TokenId>) -> Option<Ended> {
+        let running = &mut self.running[place];
+        running.fed += std::mem::take(&mut running.in_step);
+        let token = token?;
+        let finish = if running.job.stop.contains(&token) {
+            FinishReason::Stop
+        } else {
+            running.sequence.push(token);
+            running.output += 1;
+            if running.output < running.job.new_tokens_max {
+                return None;
+            }
+            FinishReason::Length
+        };
+        let running = self.running.remove(place);
+        self.release(running.slot);
+        Some(Ended::Finished(finish))
+    }
+
+    /// Moves waiting requests into free slots.
+    fn admit(&mut self) {
+        while !self.waiting.is_empty() {
+            let Some(slot) = self.slots.take() else { return };
+            let job = self.waiting.pop_front().expect("checked by the loop");
+            let sequence = job.prompt.clone();
+            self.running.push(Running { job, slot, output: 0, sequence, fed: 0, in_step: 0 });
+        }
+    }
+
+    /// Shares the step's tokens out.
+    fn rows(&mut self) -> Vec<PlannedRow> {
+        let decoding = self.running.iter().filter(|running| running.is_decoding()).count();
+        let mut budget = self.config.step_tokens_max - decoding;
+        if decoding > 0 {
+            budget = budget.min(self.config.prefill_tokens_beside_decode);
+        }
+        let mut rows = Vec::new();
+        for running in &mut self.running {
+            let known = running.sequence.len() - running.fed;
+            let take = if running.is_decoding() { known } else { known.min(budget) };
+            if take == 0 {
+                continue;
+            }
+            if !running.is_decoding() {
+                budget -= take;
+            }
+            running.in_step = take;
+            rows.push(PlannedRow {
+                id: running.job.id,
+                slot: running.slot,
+                position: running.fed,
+                tokens: running.sequence[running.fed..running.fed + take].to_vec(),
+                wants_token: take == known,
+            });
+        }
+        rows
+    }
+
+    fn end_where(&mut self, condition: impl Fn(&Job) -> bool, how: Ended) {
+        let (ended, released) = (&mut self.ended, &mut self.released);
+        let slots = &mut self.slots;
+        self.waiting.retain(|job| {
+            let ends = condition(job);
+            if ends {
+                ended.push((job.id, how));
+            }
+            !ends
+        });
+        self.running.retain(|running| {
+            let ends = condition(&running.job);
+            if ends {
+                ended.push((running.job.id, how));
+                slots.give_back(running.slot);
+                released.push(running.slot);
+            }
+            !ends
+        });
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.slots.give_back(slot);
+        self.released.push(slot);
+    }
+}

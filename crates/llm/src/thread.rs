@@ -1,1 +1,407 @@
 //! The inference thread: owns the engine, acts on the scheduler's plans.
+//!
+//! Callers submit through an [`InferenceHandle`] and follow their requests through a
+//! [`TicketGroup`]. The scheduler stands behind a lock that is held only to submit, to plan and to
+//! book a step's tokens, never while the engine runs; so a full queue is refused at once, with a
+//! typed error, and the thread sleeps on a condition variable when there is nothing to do.
+//!
+//! A fault of the engine ends the requests of that step. A fatal one, or a panic, ends the thread:
+//! every request is answered with the reason, later ones are refused with it, the process lives.
+
+mod active;
+mod stats;
+mod ticket;
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use self::active::Active;
+use self::stats::StatsRecorder;
+pub use self::stats::{LATENCY_WINDOW, Stats};
+use self::ticket::GroupState;
+pub use self::ticket::{TicketEvent, TicketGroup};
+use crate::engine::{BatchRow, Engine, EngineError, LogitsWanted};
+use crate::request::{Completion, FinishReason, GenerateError, GenerateRequest, SubmitError};
+use crate::sampling::Sampler;
+use crate::scheduler::{Ended, Job, Plan, RequestId, Scheduler, SchedulerConfig};
+use crate::tokenizer::Tokenizer;
+
+/// How to set an inference thread up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadConfig {
+    /// Requests that may wait for a slot.
+    pub queue_limit: usize,
+    /// Name of the thread.
+    pub name: String,
+}
+
+/// Default of [`ThreadConfig::queue_limit`].
+pub const QUEUE_LIMIT: usize = 256;
+
+impl Default for ThreadConfig {
+    fn default() -> Self {
+        Self { queue_limit: QUEUE_LIMIT, name: "hymt-inference".to_owned() }
+    }
+}
+
+/// Starts inference threads.
+#[derive(Debug)]
+pub struct InferenceThread;
+
+impl InferenceThread {
+    /// Moves `engine` into a thread of its own.
+    pub fn spawn(
+        engine: Box<dyn Engine>,
+        tokenizer: Arc<Tokenizer>,
+        config: ThreadConfig,
+    ) -> InferenceHandle {
+        let scheduler = SchedulerConfig::for_engine(engine.spec(), config.queue_limit);
+        let shared = Arc::new(Shared {
+            inner: Mutex::new(Inner {
+                scheduler: Scheduler::new(scheduler),
+                arrivals: Vec::new(),
+                next_id: 0,
+                ending: None,
+                stopped: None,
+            }),
+            work: Condvar::new(),
+            stats: Mutex::new(StatsRecorder::default()),
+        });
+        let worker = Worker {
+            engine,
+            shared: Arc::clone(&shared),
+            active: HashMap::new(),
+            logits: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(config.name)
+            .spawn(move || worker.run())
+            .expect("the system can start one more thread");
+        let owner = Owner { shared, thread: Mutex::new(Some(thread)) };
+        InferenceHandle { owner: Arc::new(owner), tokenizer }
+    }
+}
+
+/// Submits requests; clones share one thread, and dropping the last one ends it.
+#[derive(Clone)]
+pub struct InferenceHandle {
+    owner: Arc<Owner>,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl std::fmt::Debug for InferenceHandle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("InferenceHandle").field("stats", &self.stats()).finish()
+    }
+}
+
+impl InferenceHandle {
+    /// Submits a group of requests, all or none; they run as one batch when slots are free.
+    ///
+    /// # Errors
+    /// [`SubmitError`] at once when the queue is full, a request is not valid, or the thread has
+    /// stopped.
+    pub fn submit(&self, group: Vec<GenerateRequest>) -> Result<TicketGroup, SubmitError> {
+        let shared = &self.owner.shared;
+        let state = Arc::new(GroupState::new(group.len()));
+        let submitted = Instant::now();
+        let mut arrivals = Vec::with_capacity(group.len());
+        for (index, request) in group.iter().enumerate() {
+            let sampler = Sampler::new(request.sampling, &request.prompt)?;
+            let tokens_in = request.prompt.len();
+            let tokenizer = Arc::clone(&self.tokenizer);
+            let place = (Arc::clone(&state), index);
+            arrivals.push(Active::new(sampler, tokenizer, place, tokens_in, submitted));
+        }
+        let mut inner = shared.lock();
+        if let Some(reason) = inner.refusal() {
+            return Err(SubmitError::Stopped { reason });
+        }
+        let first = inner.next_id;
+        let ids: Vec<_> = (first..).take(group.len()).map(RequestId).collect();
+        let jobs = group.into_iter().zip(&ids).map(|(request, id)| job(request, *id)).collect();
+        inner.scheduler.submit(jobs)?;
+        inner.next_id += ids.len() as u64;
+        inner.arrivals.extend(ids.iter().copied().zip(arrivals));
+        drop(inner);
+        shared.work.notify_one();
+        Ok(TicketGroup::new(ids, state, Arc::clone(shared)))
+    }
+
+    /// What the thread has done so far, and what it is doing.
+    pub fn stats(&self) -> Stats {
+        let inner = self.owner.shared.lock();
+        let (waiting, running) = (inner.scheduler.n_waiting(), inner.scheduler.n_running());
+        let stopped = inner.stopped.clone();
+        drop(inner);
+        self.owner.shared.lock_stats().snapshot(waiting, running, stopped)
+    }
+
+    /// Ends the thread and waits for it: new requests are refused at once, those taken may run
+    /// until `grace` has passed, and are then cancelled.
+    pub fn shutdown(&self, grace: Duration) {
+        self.owner.end(grace);
+    }
+}
+
+/// Ends the thread when the last handle goes.
+struct Owner {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Owner {
+    fn end(&self, grace: Duration) {
+        self.shared.lock().ending = Some(Instant::now() + grace);
+        self.shared.work.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // The worker catches the engine's panics; one of its own has been printed by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+/// What handles, tickets and the thread share.
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+    work: Condvar,
+    stats: Mutex<StatsRecorder>,
+}
+
+struct Inner {
+    scheduler: Scheduler,
+    /// Taken requests that the thread has not seen yet.
+    arrivals: Vec<(RequestId, Active)>,
+    next_id: u64,
+    /// Set by a shutdown: when to cancel what is left.
+    ending: Option<Instant>,
+    /// Why the thread has ended.
+    stopped: Option<String>,
+}
+
+impl Inner {
+    fn refusal(&self) -> Option<String> {
+        self.stopped.clone().or_else(|| self.ending.map(|_| "it is shutting down".to_owned()))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing between lock and unlock leaves the state half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_stats(&self) -> MutexGuard<'_, StatsRecorder> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends requests whose callers have lost interest.
+    fn cancel(&self, ids: &[RequestId]) {
+        let mut inner = self.lock();
+        ids.iter().for_each(|id| inner.scheduler.cancel(*id));
+        drop(inner);
+        self.work.notify_one();
+    }
+}
+
+fn job(request: GenerateRequest, id: RequestId) -> Job {
+    Job {
+        id,
+        prompt: request.prompt,
+        new_tokens_max: request.new_tokens_max,
+        stop: request.stop,
+        priority: request.priority,
+        deadline: request.deadline,
+    }
+}
+
+/// The thread's own side.
+struct Worker {
+    engine: Box<dyn Engine>,
+    shared: Arc<Shared>,
+    active: HashMap<RequestId, Active>,
+    logits: Vec<f32>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(plan) = self.next_plan() {
+            self.end_planned(&plan);
+            plan.released.iter().for_each(|slot| self.engine.release(*slot));
+            if plan.rows.is_empty() {
+                continue;
+            }
+            match self.step(&plan) {
+                Ok(()) => self.book(&plan),
+                Err(error) => {
+                    let fatal = error.is_fatal();
+                    let detail = with_causes(&error);
+                    tracing::error!(%detail, fatal, "a step failed");
+                    self.fail(&plan, &detail);
+                    if fatal {
+                        return self.stop(&detail);
+                    }
+                }
+            }
+        }
+        self.shared.lock().stopped = Some("it was shut down".to_owned());
+    }
+
+    /// Sleeps until there is something to do; `None` when the thread is to end.
+    fn next_plan(&mut self) -> Option<Plan> {
+        let mut inner = self.shared.lock();
+        loop {
+            self.active.extend(inner.arrivals.drain(..));
+            let now = Instant::now();
+            if inner.ending.is_some_and(|deadline| deadline <= now) {
+                inner.scheduler.cancel_all();
+            }
+            let plan = inner.scheduler.plan(now);
+            if plan != Plan::default() {
+                return Some(plan);
+            }
+            if inner.ending.is_some() {
+                return None;
+            }
+            let pause = inner.scheduler.next_deadline().map(|at| at.saturating_duration_since(now));
+            inner = match pause {
+                None => self.shared.work.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(pause) => {
+                    let woken = self.shared.work.wait_timeout(inner, pause);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn end_planned(&mut self, plan: &Plan) {
+        for (id, ended) in &plan.ended {
+            self.finish(*id, *ended);
+        }
+    }
+
+    fn step(&mut self, plan: &Plan) -> Result<(), EngineError> {
+        let now = Instant::now();
+        for row in &plan.rows {
+            if let Some(active) = self.active.get_mut(&row.id) {
+                active.started.get_or_insert(now);
+            }
+        }
+        let batch: Vec<_> = plan
+            .rows
+            .iter()
+            .map(|row| BatchRow {
+                slot: row.slot,
+                position: row.position,
+                tokens: &row.tokens,
+                logits: if row.wants_token { LogitsWanted::Last } else { LogitsWanted::None },
+            })
+            .collect();
+        let (engine, logits) = (&mut self.engine, &mut self.logits);
+        // After a panic the engine is not used again, so a half-changed one does no harm.
+        let outcome = catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits)));
+        let vocab_size = self.engine.spec().vocab_size;
+        let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
+        let device = |detail: String| EngineError::Device {
+            engine: self.engine.spec().name.clone(),
+            source: detail.into(),
+        };
+        match outcome {
+            Err(panic) => Err(device(format!("panicked: {}", panic_text(panic.as_ref())))),
+            Ok(Ok(())) if self.logits.len() != wanted * vocab_size => {
+                let got = self.logits.len();
+                Err(device(format!("gave {got} logits instead of {wanted} x {vocab_size}")))
+            }
+            Ok(result) => result,
+        }
+    }
+
+    /// Chooses a token for each row that wants one and books it.
+    fn book(&mut self, plan: &Plan) {
+        let vocab_size = self.engine.spec().vocab_size;
+        let rows: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
+        let mut tokens = Vec::with_capacity(rows.len());
+        for (row, logits) in rows.iter().zip(self.logits.chunks_exact(vocab_size)) {
+            tokens.push(self.active.get_mut(&row.id).map_or(0, |active| active.choose(logits)));
+        }
+        let outcomes = self.shared.lock().scheduler.complete(plan, &tokens);
+        for ((row, token), outcome) in rows.iter().zip(tokens).zip(outcomes) {
+            let is_stop = outcome == Some(Ended::Finished(FinishReason::Stop));
+            if let Some(active) = self.active.get_mut(&row.id).filter(|_| !is_stop) {
+                active.append(token);
+            }
+            if let Some(ended) = outcome {
+                self.finish(row.id, ended);
+            }
+        }
+    }
+
+    fn finish(&mut self, id: RequestId, ended: Ended) {
+        let Some(mut active) = self.active.remove(&id) else { return };
+        let outcome = match ended {
+            Ended::Finished(finish) => Ok(active.complete(finish)),
+            Ended::DeadlineExceeded => Err(GenerateError::DeadlineExceeded),
+            Ended::Cancelled => Err(GenerateError::Cancelled),
+            Ended::Failed => Err(GenerateError::Engine { detail: "its step failed".to_owned() }),
+        };
+        self.answer(active, outcome);
+    }
+
+    /// Counts first, so that a caller who has its answer also finds it counted.
+    fn answer(&self, active: Active, outcome: Result<Completion, GenerateError>) {
+        self.shared.lock_stats().record(&outcome);
+        active.answer(outcome);
+    }
+
+    /// Answers the requests of a failed step with what went wrong.
+    fn fail(&mut self, plan: &Plan, detail: &str) {
+        for row in &plan.rows {
+            self.answer_failure(row.id, detail);
+        }
+        self.shared.lock().scheduler.fail(plan);
+    }
+
+    /// Answers everything that is left, and refuses what comes.
+    fn stop(&mut self, detail: &str) {
+        let mut inner = self.shared.lock();
+        inner.stopped = Some(detail.to_owned());
+        inner.scheduler.cancel_all();
+        self.active.extend(inner.arrivals.drain(..));
+        drop(inner);
+        let left: Vec<_> = self.active.keys().copied().collect();
+        left.into_iter().for_each(|id| self.answer_failure(id, detail));
+    }
+
+    fn answer_failure(&mut self, id: RequestId, detail: &str) {
+        if let Some(active) = self.active.remove(&id) {
+            self.answer(active, Err(GenerateError::Engine { detail: detail.to_owned() }));
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn with_causes(error: &EngineError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
+}

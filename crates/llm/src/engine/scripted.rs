@@ -1,0 +1,227 @@
+//! An engine without a network: a script decides each token.
+//!
+//! `engine: scripted` runs the ROS plumbing without a model ([`ScriptedEngine::echo`]: the answer
+//! is the text that was to be translated; it translates nothing). Tests of the layers above use it
+//! with scripts, delays and faults of their own, and read which batches it saw.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Slot};
+use crate::TokenId;
+use crate::tokenizer::Tokenizer;
+
+/// Steps that the record of batches keeps.
+pub const RECORDED_STEPS_MAX: usize = 4096;
+
+/// Chooses the next token, given everything the slot holds.
+pub type Script = Box<dyn FnMut(&[TokenId]) -> TokenId + Send>;
+
+/// What goes wrong, and in which step, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The step fails; the engine can go on.
+    Error(usize),
+    /// The step fails and the engine is broken.
+    Fatal(usize),
+    /// The step panics.
+    Panic(usize),
+}
+
+/// One row of a recorded batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedRow {
+    /// Its slot.
+    pub slot: Slot,
+    /// Position of its first token.
+    pub position: usize,
+    /// How many tokens it had.
+    pub n_tokens: usize,
+}
+
+/// The batches an engine has seen, oldest first, [`RECORDED_STEPS_MAX`] at most.
+#[derive(Debug, Clone, Default)]
+pub struct BatchRecord(Arc<Mutex<Vec<Vec<RecordedRow>>>>);
+
+impl BatchRecord {
+    /// A copy of the record.
+    pub fn batches(&self) -> Vec<Vec<RecordedRow>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn push(&self, batch: &[BatchRow<'_>]) {
+        let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if batches.len() < RECORDED_STEPS_MAX {
+            let row = |row: &BatchRow<'_>| RecordedRow {
+                slot: row.slot,
+                position: row.position,
+                n_tokens: row.tokens.len(),
+            };
+            batches.push(batch.iter().map(row).collect());
+        }
+    }
+}
+
+/// An engine whose answers come from a script.
+pub struct ScriptedEngine {
+    spec: EngineSpec,
+    script: Script,
+    /// What each slot holds.
+    slots: Vec<Vec<TokenId>>,
+    delay: Duration,
+    fault: Option<Fault>,
+    steps: usize,
+    record: BatchRecord,
+}
+
+impl std::fmt::Debug for ScriptedEngine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ScriptedEngine").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl ScriptedEngine {
+    /// An engine of `slots` slots that asks `script` for each token.
+    pub fn new(vocab_size: usize, slots: usize, script: Script) -> Self {
+        let spec = EngineSpec {
+            name: "scripted".to_owned(),
+            vocab_size,
+            slots,
+            context_tokens_max: 8192,
+            step_tokens_max: 1024,
+        };
+        Self {
+            slots: vec![Vec::new(); slots],
+            spec,
+            script,
+            delay: Duration::ZERO,
+            fault: None,
+            steps: 0,
+            record: BatchRecord::default(),
+        }
+    }
+
+    /// Answers with the text that was to be translated: the user turn after its last blank line.
+    pub fn echo(tokenizer: &Tokenizer, stop: TokenId) -> Self {
+        let tokenizer_vocab = tokenizer.vocab_size();
+        let is_special: Vec<bool> =
+            (0..tokenizer_vocab as TokenId).map(|id| tokenizer.is_special(id)).collect();
+        let blank_line = tokenizer.encode("\n\n").unwrap_or_default();
+        let script = move |held: &[TokenId]| {
+            let special = |id: &TokenId| is_special.get(*id as usize).copied().unwrap_or(false);
+            // The last special token opens the answer; the one before it opened the user turn.
+            let end = held.iter().rposition(special).unwrap_or(0);
+            let start = held[..end].iter().rposition(special).map_or(0, |place| place + 1);
+            let turn = &held[start..end];
+            let text = match turn.windows(blank_line.len().max(1)).rposition(|w| w == blank_line) {
+                Some(place) => &turn[place + blank_line.len()..],
+                None => turn,
+            };
+            text.get(held.len() - end - 1).copied().unwrap_or(stop)
+        };
+        Self::new(tokenizer_vocab, 8, Box::new(script))
+    }
+
+    /// Makes every step take this long.
+    #[must_use]
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Makes one step go wrong.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
+    /// The record of batches; it goes on growing.
+    pub fn record(&self) -> BatchRecord {
+        self.record.clone()
+    }
+
+    fn fail_if_due(&mut self) -> Result<(), EngineError> {
+        let step = self.steps;
+        self.steps += 1;
+        match self.fault {
+            Some(Fault::Error(at)) if at == step => {
+                Err(EngineError::InvalidBatch { detail: format!("scripted fault in step {step}") })
+            }
+            Some(Fault::Fatal(at)) if at == step => Err(EngineError::Device {
+                engine: self.spec.name.clone(),
+                source: format!("scripted fatal fault in step {step}").into(),
+            }),
+            Some(Fault::Panic(at)) if at == step => panic!("scripted panic in step {step}"),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, batch: &[BatchRow<'_>]) -> Result<(), EngineError> {
+        let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
+        let mut used = vec![false; self.slots.len()];
+        for row in batch {
+            let slot = usize::from(row.slot.0);
+            let Some(held) = self.slots.get(slot) else {
+                return invalid(format!("slot {slot}; there are {}", self.slots.len()));
+            };
+            if std::mem::replace(&mut used[slot], true) {
+                return invalid(format!("slot {slot} is in the batch twice"));
+            }
+            if row.tokens.is_empty() {
+                return invalid(format!("the row of slot {slot} has no tokens"));
+            }
+            if row.position > held.len() {
+                let (position, holds) = (row.position, held.len());
+                return invalid(format!("slot {slot} holds {holds} tokens, position {position}"));
+            }
+            if row.position + row.tokens.len() > self.spec.context_tokens_max {
+                return invalid(format!("slot {slot} would exceed the context"));
+            }
+            let vocab_size = self.spec.vocab_size;
+            if let Some(&token) = row.tokens.iter().find(|id| **id as usize >= vocab_size) {
+                return Err(EngineError::TokenOutOfRange { token, vocab_size });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for ScriptedEngine {
+    fn spec(&self) -> &EngineSpec {
+        &self.spec
+    }
+
+    fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        logits.clear();
+        self.record.push(batch);
+        std::thread::sleep(self.delay);
+        self.fail_if_due()?;
+        self.check(batch)?;
+        for row in batch {
+            let held = &mut self.slots[usize::from(row.slot.0)];
+            held.truncate(row.position);
+            for (index, token) in row.tokens.iter().enumerate() {
+                held.push(*token);
+                let is_last = index + 1 == row.tokens.len();
+                let wanted = match row.logits {
+                    LogitsWanted::None => false,
+                    LogitsWanted::Last => is_last,
+                    LogitsWanted::All => true,
+                };
+                if wanted {
+                    let start = logits.len();
+                    logits.resize(start + self.spec.vocab_size, 0.0);
+                    logits[start + (self.script)(held) as usize] = 1.0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, slot: Slot) {
+        if let Some(held) = self.slots.get_mut(usize::from(slot.0)) {
+            held.clear();
+        }
+    }
+}

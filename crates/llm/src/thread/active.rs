@@ -1,0 +1,96 @@
+//! One request that the inference thread works on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ticket::GroupState;
+use crate::TokenId;
+use crate::request::{Completion, FinishReason, GenerateError};
+use crate::sampling::Sampler;
+use crate::tokenizer::{DecodeStream, Tokenizer};
+
+/// What the thread keeps for a request beside what the scheduler knows.
+pub(super) struct Active {
+    sampler: Sampler,
+    stream: DecodeStream,
+    tokens: Vec<TokenId>,
+    text: String,
+    /// The caller's side, and which of its requests this is.
+    place: (Arc<GroupState>, usize),
+    tokens_in: usize,
+    submitted: Instant,
+    /// When its first step began.
+    pub(super) started: Option<Instant>,
+    first_token: Option<Instant>,
+}
+
+impl Active {
+    pub(super) fn new(
+        sampler: Sampler,
+        tokenizer: Arc<Tokenizer>,
+        place: (Arc<GroupState>, usize),
+        tokens_in: usize,
+        submitted: Instant,
+    ) -> Self {
+        Self {
+            sampler,
+            stream: DecodeStream::new(tokenizer),
+            tokens: Vec::new(),
+            text: String::new(),
+            place,
+            tokens_in,
+            submitted,
+            started: None,
+            first_token: None,
+        }
+    }
+
+    pub(super) fn choose(&mut self, logits: &[f32]) -> TokenId {
+        self.first_token.get_or_insert_with(Instant::now);
+        self.sampler.sample(logits)
+    }
+
+    /// Takes a token of the answer and tells the caller about the text it made certain.
+    pub(super) fn append(&mut self, token: TokenId) {
+        self.tokens.push(token);
+        if let Some(piece) = self.stream.push(token) {
+            self.tell(&piece);
+        }
+    }
+
+    /// The complete answer; [`Self::answer`] hands it over.
+    pub(super) fn complete(&mut self, finish: FinishReason) -> Completion {
+        if let Some(piece) = self.stream.finish() {
+            self.tell(&piece);
+        }
+        let now = Instant::now();
+        let started = self.started.unwrap_or(now);
+        let first_token = self.first_token.unwrap_or(now);
+        Completion {
+            tokens: std::mem::take(&mut self.tokens),
+            text: std::mem::take(&mut self.text),
+            finish,
+            tokens_in: self.tokens_in,
+            queue: started.saturating_duration_since(self.submitted),
+            inference: now.saturating_duration_since(started),
+            time_to_first_token: first_token.saturating_duration_since(self.submitted),
+        }
+    }
+
+    /// Tells the caller how it ended.
+    pub(super) fn answer(self, outcome: Result<Completion, GenerateError>) {
+        let (group, index) = self.place;
+        group.end(index, outcome);
+    }
+
+    fn tell(&mut self, piece: &str) {
+        self.text.push_str(piece);
+        let (group, index) = &self.place;
+        group.text(*index, piece);
+    }
+}
+
+/// Total time of a completion.
+pub(super) fn total(completion: &Completion) -> Duration {
+    completion.queue + completion.inference
+}

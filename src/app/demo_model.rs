@@ -1,0 +1,14 @@
+//! The embedded demo model; `models/demo/README.md` says what it can do.
+
+use hymt_llm::weights::ModelSource;
+
+/// Its `tokenizer.json`.
+pub(super) const TOKENIZER: &[u8] = include_bytes!("../../models/demo/int8/tokenizer.json");
+
+/// Its configuration and weights.
+pub(super) fn source() -> ModelSource {
+    ModelSource::Embedded {
+        config: include_bytes!("../../models/demo/int8/config.json"),
+        weights: include_bytes!("../../models/demo/int8/model.safetensors"),
+    }
+}

@@ -1,0 +1,177 @@
+//! The one bridge between the translation domain and the language model.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hymt_core::generate::{
+    GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator,
+};
+use hymt_llm::chat::ChatFormat;
+use hymt_llm::engine::EngineSpec;
+use hymt_llm::request::{self, FinishReason, GenerateRequest, SubmitError};
+use hymt_llm::sampling::SamplingParams;
+use hymt_llm::thread::{InferenceHandle, Stats, TicketEvent};
+use hymt_llm::tokenizer::Tokenizer;
+
+/// How often a waiting caller looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(20);
+
+/// Completes prompts with a model behind an inference thread.
+#[derive(Debug)]
+pub struct LlmGenerator {
+    handle: InferenceHandle,
+    tokenizer: Arc<Tokenizer>,
+    chat: ChatFormat,
+    spec: EngineSpec,
+}
+
+impl LlmGenerator {
+    /// A generator for the model that `handle` runs.
+    pub fn new(
+        handle: InferenceHandle,
+        tokenizer: Arc<Tokenizer>,
+        chat: ChatFormat,
+        spec: EngineSpec,
+    ) -> Self {
+        Self { handle, tokenizer, chat, spec }
+    }
+
+    /// What the inference thread has done so far.
+    pub fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// Ends the inference thread: what runs may take until `grace` has passed.
+    pub fn shutdown(&self, grace: Duration) {
+        self.handle.shutdown(grace);
+    }
+
+    fn request(
+        &self,
+        prompt: &GeneratePrompt,
+        options: &GenerateOptions,
+    ) -> Result<GenerateRequest, GenerateError> {
+        let ids = self
+            .chat
+            .render(&self.tokenizer, None, &prompt.user)
+            .map_err(|error| GenerateError::Engine { detail: error.to_string() })?;
+        let room = self.spec.context_tokens_max;
+        if ids.len() >= room {
+            return Err(GenerateError::PromptTooLong { tokens: ids.len(), limit: room - 1 });
+        }
+        Ok(GenerateRequest {
+            new_tokens_max: prompt.new_tokens_max.min(room - ids.len()),
+            prompt: ids,
+            sampling: SamplingParams::default(),
+            stop: self.chat.stop(),
+            priority: options.priority,
+            deadline: options.deadline,
+        })
+    }
+}
+
+impl Generator for LlmGenerator {
+    fn generate(
+        &self,
+        prompts: &[GeneratePrompt],
+        options: &GenerateOptions,
+        on_partial: &mut dyn FnMut(usize, &str),
+    ) -> Vec<Result<Generated, GenerateError>> {
+        let mut results: Vec<Option<Result<Generated, GenerateError>>> = Vec::new();
+        let (mut requests, mut places) = (Vec::new(), Vec::new());
+        for (place, prompt) in prompts.iter().enumerate() {
+            match self.request(prompt, options) {
+                Ok(request) => {
+                    requests.push(request);
+                    places.push(place);
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(Err(error))),
+            }
+        }
+        if !requests.is_empty() {
+            let refused = self.collect(requests, &places, options, on_partial, &mut results);
+            if let Err(error) = refused {
+                let error = refusal(error);
+                results.iter_mut().filter(|r| r.is_none()).for_each(|r| *r = Some(Err(error.clone())));
+            }
+        }
+        let stopped = || Err(GenerateError::Engine { detail: "the inference thread ended".into() });
+        results.into_iter().map(|result| result.unwrap_or_else(stopped)).collect()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.tokenizer.encode(text).map_or(0, |ids| ids.len())
+    }
+}
+
+impl LlmGenerator {
+    /// Submits the batch and follows it to its end.
+    fn collect(
+        &self,
+        requests: Vec<GenerateRequest>,
+        places: &[usize],
+        options: &GenerateOptions,
+        on_partial: &mut dyn FnMut(usize, &str),
+        results: &mut [Option<Result<Generated, GenerateError>>],
+    ) -> Result<(), SubmitError> {
+        let mut texts = vec![String::new(); places.len()];
+        let mut group = self.handle.submit(requests)?;
+        let mut open = places.len();
+        while open > 0 {
+            if options.cancel.is_cancelled() {
+                group.cancel();
+            }
+            let Some((index, event)) = group.next_event(Some(CANCEL_POLL)) else { continue };
+            match event {
+                TicketEvent::Text { delta } => {
+                    texts[index].push_str(&delta);
+                    on_partial(places[index], &texts[index]);
+                }
+                TicketEvent::Done(completion) => {
+                    open -= 1;
+                    results[places[index]] = Some(Ok(generated(completion)));
+                }
+                TicketEvent::Failed(error) => {
+                    open -= 1;
+                    results[places[index]] = Some(Err(failure(error)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn generated(completion: request::Completion) -> Generated {
+    Generated {
+        text: completion.text,
+        tokens_in: completion.tokens_in,
+        tokens_out: completion.tokens.len(),
+        truncated: completion.finish == FinishReason::Length,
+        queue_ms: completion.queue.as_secs_f32() * 1e3,
+        inference_ms: completion.inference.as_secs_f32() * 1e3,
+    }
+}
+
+fn failure(error: request::GenerateError) -> GenerateError {
+    match error {
+        request::GenerateError::DeadlineExceeded => GenerateError::DeadlineExceeded,
+        request::GenerateError::Cancelled => GenerateError::Cancelled,
+        other => GenerateError::Engine { detail: other.to_string() },
+    }
+}
+
+fn refusal(error: SubmitError) -> GenerateError {
+    match error {
+        SubmitError::QueueFull { waiting, limit } => GenerateError::Overloaded { waiting, limit },
+        SubmitError::PromptTooLong { tokens, limit } => {
+            GenerateError::PromptTooLong { tokens, limit }
+        }
+        other => GenerateError::Engine { detail: other.to_string() },
+    }
+}
+
+/// Time since `start` in milliseconds.
+pub(crate) fn ms_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
