@@ -12,10 +12,11 @@ use rustdds::{
 
 use super::{
     ContextOptions, DdsError, DiscoveryRange, Gid, Graph, Node,
-    endpoint::{Handler, RawReader, RawWriter, ReaderCounters},
     graph::{GraphState, NodeEntities, ParticipantEntities, StatusSource},
     raw::{Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
+    reader::{Handler, RawReader, ReaderCounters},
     spin::Spinner,
+    writer::RawWriter,
 };
 use crate::ros::{qos::QosProfile, wire::Message};
 
