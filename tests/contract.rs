@@ -1,7 +1,7 @@
 //! The wire structs against `msg/` and `srv/`: names, order, types and constants.
 //!
 //! The structs record their own declarations; this test reads the interface files by itself.
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! The peers are in `tests/peers`. Without the package these tests say so loudly and pass; with
 //! `HYMT_REQUIRE_PEERS=1`, as in CI, its absence is a failure. `HYMT_PEER_PYTHON` names the Python.
 #![cfg(feature = "dds")]
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "peers/support.rs"]
 mod support;

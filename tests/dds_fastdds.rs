@@ -3,7 +3,7 @@
 //! The client, `tests/peers/enhanced_client.cpp`, is compiled here. Without the library these
 //! tests say so loudly and pass; with `HYMT_REQUIRE_PEERS=1`, as in CI, that is a failure.
 #![cfg(feature = "dds")]
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "peers/support.rs"]
 mod support;

@@ -1,6 +1,6 @@
 //! Two contexts of our own, joined only by DDS on loopback.
 #![cfg(feature = "dds")]
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},

@@ -34,26 +34,28 @@
 
 mod client;
 mod context;
-mod endpoint;
 mod error;
 mod graph;
 mod node;
 mod options;
 mod pubsub;
 mod raw;
+mod reader;
 mod service;
 mod spin;
+mod writer;
 
 pub use client::{CallError, Client};
 pub use context::DdsContext;
-pub use endpoint::{PublisherStats, SubscriptionStats};
 pub use error::DdsError;
 pub use graph::{EndpointInfo, Graph, NodeInfo, TopicInfo};
 pub use node::{LogLevel, Node};
 pub use options::{ContextOptions, DOMAIN_ID_MAX, DiscoveryRange, OptionsError};
 pub use pubsub::{MessageInfo, Publisher, Subscription};
 pub use raw::Gid;
+pub use reader::SubscriptionStats;
 pub use service::{RespondError, Responder, Server, ServiceStyle};
+pub use writer::PublisherStats;
 
 /// Samples above this size are not decoded and not sent.
 ///

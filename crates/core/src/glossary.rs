@@ -54,6 +54,9 @@ pub const TERM_BYTES_MAX: usize = 1024;
 pub const TERMS_PER_PROMPT_MAX: usize = 32;
 /// Most bytes of one line: both sides, each byte escaped, and the languages.
 pub const TERM_LINE_BYTES_MAX: usize = 2 * 2 * TERM_BYTES_MAX + 256;
+/// Most places in one text at which terms are looked at; later ones count for nothing. A text of
+/// 4000 characters has fewer unless its terms were made to overlap.
+pub const OCCURRENCES_MAX: usize = 65_536;
 /// Most named glossaries in a [`GlossarySet`].
 pub const GLOSSARIES_MAX: usize = 64;
 
@@ -257,8 +260,9 @@ impl GlossaryEntry {
 pub struct Glossary {
     entries: Vec<GlossaryEntry>,
     normalised: Vec<Normalised>,
-    /// Entries by the first folded character of their phrase.
-    by_first: HashMap<char, Vec<usize>>,
+    /// Indexes of the entries, sorted by their folded phrases, so that all phrases that stand at one
+    /// place of a text are found in one walk.
+    sorted: Vec<usize>,
     by_key: HashMap<(LanguagePair, Vec<char>), usize>,
 }
 
@@ -304,9 +308,9 @@ impl Glossary {
                 limit: GLOSSARY_TERMS_MAX,
             });
         }
-        if let Some(first) = normalised.first() {
-            self.by_first.entry(first).or_default().push(index);
-        }
+        let folded = normalised.key(false);
+        let place = self.sorted.partition_point(|i| self.normalised[*i].key(false) <= folded);
+        self.sorted.insert(place, index);
         self.by_key.insert(key, index);
         self.normalised.push(normalised);
         self.entries.push(entry);

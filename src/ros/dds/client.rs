@@ -15,10 +15,11 @@ use rustdds::{SampleIdentity, SequenceNumber, Timestamp, WriteOptions, WriteOpti
 
 use super::{
     CALLS_PENDING_MAX, DdsError, Gid, ServiceStyle,
-    endpoint::{Handler, RawReader, RawWriter},
     node::NodeShared,
     raw::{Payload, Sample, dds_name},
+    reader::{Handler, RawReader},
     service::CycloneHeader,
+    writer::RawWriter,
 };
 use crate::ros::{
     qos::QosProfile,

@@ -12,15 +12,20 @@ use rustdds::{
 
 use super::{
     ContextOptions, DdsError, DiscoveryRange, Gid, Graph, Node,
-    endpoint::{Handler, RawReader, RawWriter, ReaderCounters},
     graph::{GraphState, NodeEntities, ParticipantEntities, StatusSource},
     raw::{Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
+    reader::{Handler, RawReader, ReaderCounters},
     spin::Spinner,
+    writer::RawWriter,
 };
 use crate::ros::{qos::QosProfile, wire::Message};
 
 /// The topic on which participants tell which nodes they carry.
 const DISCOVERY_TOPIC: &str = "ros_discovery_info";
+
+/// An announcement takes less than this.
+const LEAVE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(2);
+const LEAVE_TRIES_MAX: usize = 250;
 
 /// One DDS participant with its spin thread.
 ///
@@ -223,8 +228,29 @@ impl ContextInner {
         self.spinner.stop();
         *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.graph.close();
-        drop(entities);
+        if let Some(entities) = entities {
+            leave(entities);
+        }
     }
+}
+
+/// Ends the participant here and not on a thread of its own.
+///
+/// RustDDS 0.15.1 says goodbye in the destructor of the participant, which joins its discovery
+/// thread. That thread holds the participant while it announces it; should it be the last to let
+/// go, it joins itself, panics, and nobody hears a goodbye. So if it still holds the participant
+/// after our share is dropped, we take a share again and wait until it is done.
+fn leave(entities: Entities) {
+    let Entities { participant, publisher, subscriber } = entities;
+    drop(subscriber);
+    drop(participant);
+    for _ in 0..LEAVE_TRIES_MAX {
+        // A publisher has only a weak share, and gives a strong one as long as there is any.
+        let Some(held) = publisher.participant() else { return };
+        std::thread::sleep(LEAVE_INTERVAL);
+        drop(held);
+    }
+    tracing::debug!("the participant is still in use elsewhere and ends with its last user");
 }
 
 impl Entities {

@@ -11,9 +11,10 @@ use rustdds::{Timestamp, WriteOptionsBuilder};
 
 use super::{
     DdsError, Gid, PublisherStats, SubscriptionStats,
-    endpoint::{Handler, RawReader, RawWriter, ReaderCounters},
     node::NodeShared,
     raw::{Payload, dds_name},
+    reader::{Handler, RawReader, ReaderCounters},
+    writer::RawWriter,
 };
 use crate::ros::{qos::QosProfile, wire::Message};
 

@@ -21,9 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DdsError, ENHANCED_REPLY_BYTES_MAX, Gid, REPLY_MATCH_WAIT, SubscriptionStats,
-    endpoint::{Handler, RawReader, RawWriter},
     node::NodeShared,
     raw::{Body, Payload, Sample, dds_name},
+    reader::{Handler, RawReader},
+    writer::RawWriter,
 };
 use crate::ros::{
     qos::QosProfile,

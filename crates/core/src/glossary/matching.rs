@@ -6,7 +6,7 @@ use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use super::{Glossary, GlossaryEntry, Selection, TERMS_PER_PROMPT_MAX, Term};
+use super::{Glossary, GlossaryEntry, OCCURRENCES_MAX, Selection, TERMS_PER_PROMPT_MAX, Term};
 use crate::language::Language;
 
 /// A text prepared for comparison: NFC, white space collapsed. `exact` and `folded` have the same
@@ -38,10 +38,6 @@ impl Normalised {
 
     pub(super) fn key(&self, is_case_sensitive: bool) -> &[char] {
         if is_case_sensitive { &self.exact } else { &self.folded }
-    }
-
-    pub(super) fn first(&self) -> Option<char> {
-        self.folded.first().copied()
     }
 
     fn len(&self) -> usize {
@@ -113,20 +109,38 @@ fn occurrences<'a>(
     let mut found = Vec::new();
     for start in (0..text.len()).filter(|start| text.starts_word(*start)) {
         for (layer, glossary) in layers.iter().enumerate() {
-            let candidates = glossary.by_first.get(&text.folded[start]);
-            for &index in candidates.into_iter().flatten() {
+            for_each_prefix(glossary, &text.folded[start..], |index| {
                 let entry = &glossary.entries[index];
-                if !entry.pair.holds_for(source, target) {
-                    continue;
-                }
                 let term = &glossary.normalised[index];
-                if let Some(range) = text.term_at(start, term, entry.is_case_sensitive) {
+                if found.len() < OCCURRENCES_MAX
+                    && entry.pair.holds_for(source, target)
+                    && let Some(range) = text.term_at(start, term, entry.is_case_sensitive)
+                {
                     found.push(Found { range, entry, layer });
                 }
-            }
+            });
         }
     }
     found
+}
+
+/// Calls `each` with every entry whose folded phrase `text` begins with. Narrows the sorted entries
+/// character by character; a phrase that ends where the walk is sorts before its continuations.
+fn for_each_prefix(glossary: &Glossary, text: &[char], mut each: impl FnMut(usize)) {
+    let folded = |index: &usize| glossary.normalised[*index].folded.as_slice();
+    let mut candidates = glossary.sorted.as_slice();
+    for (depth, c) in text.iter().enumerate() {
+        let from = candidates.partition_point(|i| folded(i).get(depth).is_none_or(|at| at < c));
+        candidates = &candidates[from..];
+        let to = candidates.partition_point(|i| folded(i)[depth] == *c);
+        candidates = &candidates[..to];
+        let ending = candidates.partition_point(|i| folded(i).len() == depth + 1);
+        candidates[..ending].iter().copied().for_each(&mut each);
+        candidates = &candidates[ending..];
+        if candidates.is_empty() {
+            return;
+        }
+    }
 }
 
 /// Which of the terms that were sent the translation uses.

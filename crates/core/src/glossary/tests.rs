@@ -193,6 +193,19 @@ fn sizes_are_bounded() {
     assert_eq!(error.to_string(), "10001 terms given, the limit is 10000");
 }
 
+/// Terms made to overlap everywhere must not take the time of all translations behind them.
+#[test]
+fn hostile_terms_cost_bounded_work() {
+    let nested: Vec<String> = (1..=340).map(|k| format!("{}=x{k}", "中".repeat(k))).collect();
+    let shared: Vec<String> = (0..1000).map(|k| format!("{}{k}=x", "中".repeat(300))).collect();
+    let (nested, shared) =
+        (Glossary::from_lines(&nested).unwrap(), Glossary::from_lines(&shared).unwrap());
+    let text = "中".repeat(1500);
+    let found = select(&[&nested, &shared], &text, None, Language::German);
+    assert!(!found.terms.is_empty());
+    assert_eq!(found.terms[0].source().chars().count(), 340, "still the longest first");
+}
+
 #[test]
 fn named_glossaries() {
     let mut set = GlossarySet::from_base(glossary(&["dock=Basis"]));

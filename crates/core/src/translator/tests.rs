@@ -2,7 +2,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use crate::glossary::GlossaryEntry;
+use crate::error::ErrorCode;
+use crate::generate::{GenerateError, GeneratePrompt, Generated};
+use crate::glossary::{Glossary, GlossaryEntry, Term};
+use crate::request::SourceChoice;
 
 /// Answers by rule and remembers what it was asked.
 #[derive(Default)]
@@ -125,6 +128,39 @@ fn a_text_in_the_target_language_passes_without_inference() {
     let numbers = run(&translator, &RawRequest { text: "12:30", ..DOOR });
     assert!(numbers.iter().all(|r| r.status == Status::Passthrough && r.text == "12:30"));
     assert_eq!(generator.batches().len(), 1, "nothing was asked for");
+}
+
+#[test]
+fn several_texts_share_batches_of_bounded_size() {
+    let generator =
+        Arc::new(Scripted::answering(&[("Two", "Zwei"), ("One", "Eins"), ("Three", "Drei")]));
+    let translator = Translator::new(generator.clone(), config(&["de", "en"]));
+    let texts = ["Two doors are open.", "12", "One door is open.", "Three doors are open."];
+    let requests: Vec<_> = texts
+        .iter()
+        .map(|text| translator.request(&RawRequest { text, source: "en", ..DOOR }).unwrap())
+        .collect();
+    let mut partials = Vec::new();
+    let results = translator.translate_all(
+        &requests,
+        &GenerateOptions::default(),
+        &mut |request, target, text| partials.push((request, target, text.to_owned())),
+    );
+    let german: Vec<&str> = results.iter().map(|targets| targets[0].text.as_str()).collect();
+    assert_eq!(german, ["Zwei", "12", "Eins", "Drei"]);
+    assert!(results.iter().all(|targets| targets[1].status == Status::Passthrough));
+    assert_eq!(generator.batches().len(), 1);
+    assert_eq!(partials.last(), Some(&(3, 0, "Drei".to_owned())));
+
+    let many = vec![requests[0].clone(); 20];
+    let results = translator.translate_all(&many, &GenerateOptions::default(), &mut |_, _, _| {});
+    assert_eq!(results.len(), 20);
+    // Two targets each, one of which needs no inference: 8 texts a batch.
+    let sizes: Vec<usize> = generator.batches()[1..].iter().map(Vec::len).collect();
+    assert_eq!(sizes, [8, 8, 4]);
+    assert!(
+        translator.translate_all(&[], &GenerateOptions::default(), &mut |_, _, _| {}).is_empty()
+    );
 }
 
 #[test]
