@@ -1,7 +1,7 @@
 //! The one bridge between the translation domain and the language model.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hymt_core::generate::{
     GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator,
@@ -169,9 +169,4 @@ fn refusal(error: SubmitError) -> GenerateError {
         }
         other => GenerateError::Engine { detail: other.to_string() },
     }
-}
-
-/// Time since `start` in milliseconds.
-pub(crate) fn ms_since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1e3
 }
