@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use hymt_llm::TokenId;
 use hymt_llm::config::ModelConfig;
-use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
+use hymt_llm::engine::cpu::logits_of_all_positions;
 use serde_json::json;
 
 use crate::app::{self, EngineOptions, ModelChoice};
@@ -51,7 +51,10 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::SUCCESS);
     }
     let (mut engine, _) = app::load_engine(&options, &mut |_| ())?;
-    let rows = logits(engine.as_mut(), &args.tokens)?;
+    let vocab_size = engine.spec().vocab_size;
+    let flat = logits_of_all_positions(engine.as_mut(), &args.tokens)
+        .context("the tokens could not be run")?;
+    let rows: Vec<_> = flat.chunks_exact(vocab_size).map(<[f32]>::to_vec).collect();
     if args.json {
         let document =
             if args.logits { json!({ "logits": rows }) } else { json!({ "best": best_ids(&rows) }) };
@@ -67,20 +70,6 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> anyhow::Result<ExitCode> 
         output.line(format!("{position}: best {best}: {shown}"))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Logits after each token, `[n_tokens][vocab_size]`.
-fn logits(engine: &mut dyn Engine, tokens: &[TokenId]) -> anyhow::Result<Vec<Vec<f32>>> {
-    let (vocab_size, step) = (engine.spec().vocab_size, engine.spec().step_tokens_max);
-    let (mut rows, mut flat) = (Vec::with_capacity(tokens.len()), Vec::new());
-    let mut position = 0;
-    for chunk in tokens.chunks(step) {
-        let row = BatchRow { slot: Slot(0), position, tokens: chunk, logits: LogitsWanted::All };
-        engine.step(&[row], &mut flat).context("the tokens could not be run")?;
-        rows.extend(flat.chunks_exact(vocab_size).map(<[f32]>::to_vec));
-        position += chunk.len();
-    }
-    Ok(rows)
 }
 
 fn best_ids(rows: &[Vec<f32>]) -> Vec<usize> {
@@ -118,7 +107,7 @@ fn describe(
         "kv_heads": config.n_kv_heads,
         "head_dim": config.head_dim,
         "vocabulary": config.vocab_size,
-        "positions": config.max_position_embeddings,
+        "positions": config.max_positions,
         "rope_base": config.rope.base(config.head_dim),
         "parameters": n_parameters,
         "quantized": config.quantization.is_some(),
