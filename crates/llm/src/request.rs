@@ -35,6 +35,14 @@ pub enum SubmitError {
         /// The bound.
         limit: usize,
     },
+    /// The group is larger than the queue, so waiting would not help.
+    #[error("a group of {requests} requests never fits the queue of {limit}; submit it in parts")]
+    GroupTooLarge {
+        /// Requests of the group.
+        requests: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// The context leaves no room for an answer.
     #[error("the prompt has {tokens} tokens, the context holds at most {limit} and one of output")]
     PromptTooLong {
@@ -48,6 +56,14 @@ pub enum SubmitError {
     Empty {
         /// `the group` or `a prompt`.
         what: &'static str,
+    },
+    /// A prompt has a token that the network does not know: tokenizer and network differ.
+    #[error("token id {token} is outside the network's vocabulary of {vocab_size}")]
+    TokenOutOfRange {
+        /// The offending id.
+        token: TokenId,
+        /// Number of vocabulary entries.
+        vocab_size: usize,
     },
     /// A sampling parameter is out of bounds.
     #[error(transparent)]

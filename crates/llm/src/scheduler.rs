@@ -11,7 +11,7 @@
 //!   caller from that. A group (one utterance into several languages) waits as neighbours, so it
 //!   starts together when enough slots are free, and as many as fit otherwise.
 //! - *Budget.* Each running answer gets its one token first; what is left of the step's tokens goes
-//!   to prompts, in order of admission, cut into chunks. While answers are running, prompts get at
+//!   to prompts, in the same order as above, cut into chunks. While answers are running, prompts get at
 //!   most [`SchedulerConfig::prefill_tokens_beside_decode`] a step, so that a long prompt cannot
 //!   stall them.
 
@@ -46,12 +46,13 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// The bounds of an engine, with `queue_limit` requests waiting at most.
+    /// The bounds of an engine, with `queue_limit` requests waiting at most. An engine whose step
+    /// is smaller than its number of slots gets only as many sequences as one step can serve.
     pub fn for_engine(spec: &EngineSpec, queue_limit: usize) -> Self {
         Self {
-            slots: spec.slots,
+            slots: spec.slots.min(spec.step_tokens_max),
             context_tokens_max: spec.context_tokens_max,
-            step_tokens_max: spec.step_tokens_max.max(spec.slots),
+            step_tokens_max: spec.step_tokens_max,
             prefill_tokens_beside_decode: PREFILL_TOKENS_BESIDE_DECODE,
             queue_limit,
         }
@@ -125,7 +126,7 @@ pub struct Scheduler {
     slots: SlotAllocator,
     /// By priority, then by arrival.
     waiting: VecDeque<Job>,
-    /// By admission.
+    /// By priority, then by admission.
     running: Vec<Running>,
     released: Vec<Slot>,
     ended: Vec<(RequestId, Ended)>,
@@ -134,6 +135,7 @@ pub struct Scheduler {
 /// A sequence in a slot.
 #[derive(Debug)]
 struct Running {
+    /// Without its prompt, which is in `sequence`.
     job: Job,
     slot: Slot,
     /// Answer so far.
@@ -193,7 +195,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the group or a prompt is empty, a prompt does not fit the context, or the group does
-    /// not fit the queue.
+    /// not fit the queue, now or ever.
     pub fn submit(&mut self, group: Vec<Job>) -> Result<(), SubmitError> {
         if group.is_empty() {
             return Err(SubmitError::Empty { what: "the group" });
@@ -208,6 +210,9 @@ impl Scheduler {
             }
         }
         let (waiting, limit) = (self.waiting.len(), self.config.queue_limit);
+        if group.len() > limit {
+            return Err(SubmitError::GroupTooLarge { requests: group.len(), limit });
+        }
         if waiting + group.len() > limit {
             return Err(SubmitError::QueueFull { waiting, limit });
         }
@@ -294,9 +299,12 @@ impl Scheduler {
     fn admit(&mut self) {
         while !self.waiting.is_empty() {
             let Some(slot) = self.slots.take() else { return };
-            let job = self.waiting.pop_front().expect("checked by the loop");
-            let sequence = job.prompt.clone();
-            self.running.push(Running { job, slot, output: 0, sequence, fed: 0, in_step: 0 });
+            let mut job = self.waiting.pop_front().expect("checked by the loop");
+            let sequence = std::mem::take(&mut job.prompt);
+            // An urgent prompt must not queue again, behind a long one that came before it.
+            let place = self.running.partition_point(|other| other.job.priority >= job.priority);
+            let running = Running { job, slot, output: 0, sequence, fed: 0, in_step: 0 };
+            self.running.insert(place, running);
         }
     }
 

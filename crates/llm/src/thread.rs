@@ -23,6 +23,7 @@ use self::stats::StatsRecorder;
 pub use self::stats::{LATENCY_WINDOW, Stats};
 use self::ticket::GroupState;
 pub use self::ticket::{TicketEvent, TicketGroup};
+use crate::TokenId;
 use crate::engine::{BatchRow, Engine, EngineError, LogitsWanted};
 use crate::request::{Completion, FinishReason, GenerateError, GenerateRequest, SubmitError};
 use crate::sampling::Sampler;
@@ -40,6 +41,11 @@ pub struct ThreadConfig {
 
 /// Default of [`ThreadConfig::queue_limit`].
 pub const QUEUE_LIMIT: usize = 256;
+/// Requests taken during one step, those cancelled again included; where it is larger, the queue's
+/// own limit holds instead. A caller that submits and cancels in a loop meets this bound.
+pub const ARRIVALS_MAX: usize = 4096;
+/// Longest grace of a shutdown.
+pub const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for ThreadConfig {
     fn default() -> Self {
@@ -58,6 +64,7 @@ impl InferenceThread {
         tokenizer: Arc<Tokenizer>,
         config: ThreadConfig,
     ) -> InferenceHandle {
+        let vocab_size = engine.spec().vocab_size;
         let scheduler = SchedulerConfig::for_engine(engine.spec(), config.queue_limit);
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
@@ -81,7 +88,7 @@ impl InferenceThread {
             .spawn(move || worker.run())
             .expect("the system can start one more thread");
         let owner = Owner { shared, thread: Mutex::new(Some(thread)) };
-        InferenceHandle { owner: Arc::new(owner), tokenizer }
+        InferenceHandle { owner: Arc::new(owner), tokenizer, vocab_size }
     }
 }
 
@@ -90,6 +97,7 @@ impl InferenceThread {
 pub struct InferenceHandle {
     owner: Arc<Owner>,
     tokenizer: Arc<Tokenizer>,
+    vocab_size: usize,
 }
 
 impl std::fmt::Debug for InferenceHandle {
@@ -110,6 +118,7 @@ impl InferenceHandle {
         let submitted = Instant::now();
         let mut arrivals = Vec::with_capacity(group.len());
         for (index, request) in group.iter().enumerate() {
+            self.check_vocabulary(&request.prompt)?;
             let sampler = Sampler::new(request.sampling, &request.prompt)?;
             let tokens_in = request.prompt.len();
             let tokenizer = Arc::clone(&self.tokenizer);
@@ -120,6 +129,7 @@ impl InferenceHandle {
         if let Some(reason) = inner.refusal() {
             return Err(SubmitError::Stopped { reason });
         }
+        inner.check_arrivals(group.len())?;
         let first = inner.next_id;
         let ids: Vec<_> = (first..).take(group.len()).map(RequestId).collect();
         let jobs = group.into_iter().zip(&ids).map(|(request, id)| job(request, *id)).collect();
@@ -129,6 +139,15 @@ impl InferenceHandle {
         drop(inner);
         shared.work.notify_one();
         Ok(TicketGroup::new(ids, state, Arc::clone(shared)))
+    }
+
+    /// Here and not in the engine, where one bad prompt would fail its whole batch.
+    fn check_vocabulary(&self, prompt: &[TokenId]) -> Result<(), SubmitError> {
+        let vocab_size = self.vocab_size;
+        match prompt.iter().find(|token| **token as usize >= vocab_size) {
+            Some(&token) => Err(SubmitError::TokenOutOfRange { token, vocab_size }),
+            None => Ok(()),
+        }
     }
 
     /// What the thread has done so far, and what it is doing.
@@ -141,7 +160,8 @@ impl InferenceHandle {
     }
 
     /// Ends the thread and waits for it: new requests are refused at once, those taken may run
-    /// until `grace` has passed, and are then cancelled.
+    /// until `grace` ([`GRACE_MAX`] at most) has passed, and are then cancelled. Of several calls
+    /// the shortest grace holds.
     pub fn shutdown(&self, grace: Duration) {
         self.owner.end(grace);
     }
@@ -155,11 +175,15 @@ struct Owner {
 
 impl Owner {
     fn end(&self, grace: Duration) {
-        self.shared.lock().ending = Some(Instant::now() + grace);
+        let at = Instant::now() + grace.min(GRACE_MAX);
+        let mut inner = self.shared.lock();
+        inner.ending = Some(inner.ending.map_or(at, |earlier| earlier.min(at)));
+        drop(inner);
         self.shared.work.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // The worker catches the engine's panics; one of its own has been printed by then.
+        // The lock is held while joining, so that a second caller waits as well.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // The worker catches panics; one while the engine is dropped was printed by then.
             let _ = thread.join();
         }
     }
@@ -192,6 +216,15 @@ struct Inner {
 impl Inner {
     fn refusal(&self) -> Option<String> {
         self.stopped.clone().or_else(|| self.ending.map(|_| "it is shutting down".to_owned()))
+    }
+
+    fn check_arrivals(&self, more: usize) -> Result<(), SubmitError> {
+        let (waiting, queue_limit) = (self.arrivals.len(), self.scheduler.config().queue_limit);
+        let limit = ARRIVALS_MAX.max(queue_limit);
+        if waiting + more > limit {
+            return Err(SubmitError::QueueFull { waiting, limit });
+        }
+        Ok(())
     }
 }
 
@@ -235,6 +268,13 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        // Whatever panics, and be it a fault of this file, everybody gets an answer.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            self.stop(&format!("the inference thread panicked: {}", panic_text(panic.as_ref())));
+        }
+    }
+
+    fn serve(&mut self) {
         while let Some(plan) = self.next_plan() {
             self.end_planned(&plan);
             plan.released.iter().for_each(|slot| self.engine.release(*slot));
@@ -347,35 +387,38 @@ impl Worker {
     }
 
     fn finish(&mut self, id: RequestId, ended: Ended) {
-        let Some(mut active) = self.active.remove(&id) else { return };
+        let Some(active) = self.active.get_mut(&id) else { return };
         let outcome = match ended {
             Ended::Finished(finish) => Ok(active.complete(finish)),
             Ended::DeadlineExceeded => Err(GenerateError::DeadlineExceeded),
             Ended::Cancelled => Err(GenerateError::Cancelled),
             Ended::Failed => Err(GenerateError::Engine { detail: "its step failed".to_owned() }),
         };
-        self.answer(active, outcome);
+        self.answer(id, outcome);
     }
 
     /// Counts first, so that a caller who has its answer also finds it counted.
-    fn answer(&self, active: Active, outcome: Result<Completion, GenerateError>) {
-        self.shared.lock_stats().record(&outcome);
-        active.answer(outcome);
+    fn answer(&mut self, id: RequestId, outcome: Result<Completion, GenerateError>) {
+        if let Some(active) = self.active.remove(&id) {
+            self.shared.lock_stats().record(&outcome);
+            active.answer(outcome);
+        }
     }
 
     /// Answers the requests of a failed step with what went wrong.
     fn fail(&mut self, plan: &Plan, detail: &str) {
+        self.shared.lock().scheduler.fail(plan);
         for row in &plan.rows {
             self.answer_failure(row.id, detail);
         }
-        self.shared.lock().scheduler.fail(plan);
     }
 
     /// Answers everything that is left, and refuses what comes.
     fn stop(&mut self, detail: &str) {
         let mut inner = self.shared.lock();
         inner.stopped = Some(detail.to_owned());
-        inner.scheduler.cancel_all();
+        // A new one: after a panic the old one may be half changed.
+        inner.scheduler = Scheduler::new(*inner.scheduler.config());
         self.active.extend(inner.arrivals.drain(..));
         drop(inner);
         let left: Vec<_> = self.active.keys().copied().collect();
@@ -383,9 +426,7 @@ impl Worker {
     }
 
     fn answer_failure(&mut self, id: RequestId, detail: &str) {
-        if let Some(active) = self.active.remove(&id) {
-            self.answer(active, Err(GenerateError::Engine { detail: detail.to_owned() }));
-        }
+        self.answer(id, Err(GenerateError::Engine { detail: detail.to_owned() }));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use hymt_llm::TokenId;
-use hymt_llm::engine::Slot;
+use hymt_llm::engine::{EngineSpec, Slot};
 use hymt_llm::request::{FinishReason, SubmitError};
 use hymt_llm::scheduler::{Ended, Job, Plan, RequestId, Scheduler, SchedulerConfig};
 use proptest::prelude::*;
@@ -123,6 +123,57 @@ fn refusals_name_the_bound_and_take_nothing() {
     scheduler.submit((0..8).map(|id| job(id, 1)).collect()).unwrap();
     let full = Err(SubmitError::QueueFull { waiting: 8, limit: 8 });
     assert_eq!(scheduler.submit(vec![job(9, 1)]), full);
+    let never = Err(SubmitError::GroupTooLarge { requests: 9, limit: 8 });
+    assert_eq!(scheduler.submit((10..19).map(|id| job(id, 1)).collect()), never);
+    assert_eq!(scheduler.n_waiting(), 8);
+}
+
+#[test]
+fn a_group_starts_together_or_as_far_as_slots_allow() {
+    let mut scheduler = Scheduler::new(config(3));
+    let now = Instant::now();
+    scheduler.submit(vec![job(1, 2)]).unwrap();
+    scheduler.submit(vec![job(2, 2), job(3, 2), job(4, 2)]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(rows(&plan), [(1, 0, 2, true), (2, 0, 2, true), (3, 0, 2, true)]);
+    assert_eq!((scheduler.n_running(), scheduler.n_waiting()), (3, 1));
+    complete(&mut scheduler, &plan, STOP);
+    assert_eq!(rows(&scheduler.plan(now)), [(4, 0, 2, true)]);
+}
+
+#[test]
+fn an_urgent_prompt_overtakes_a_long_one_that_already_has_a_slot() {
+    let mut scheduler = Scheduler::new(config(2));
+    let now = Instant::now();
+    scheduler.submit(vec![Job { priority: 10, ..job(1, 40) }]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(rows(&plan), [(1, 0, 16, false)]);
+    complete(&mut scheduler, &plan, 2);
+    scheduler.submit(vec![Job { priority: 200, ..job(2, 10) }]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(rows(&plan), [(2, 0, 10, true), (1, 16, 6, false)]);
+    complete(&mut scheduler, &plan, 2);
+    assert_eq!(rows(&scheduler.plan(now)), [(2, 10, 1, true), (1, 22, 4, false)]);
+}
+
+#[test]
+fn a_step_smaller_than_the_number_of_slots_is_never_exceeded() {
+    let spec = EngineSpec {
+        name: "small".to_owned(),
+        vocab_size: 10,
+        slots: 8,
+        context_tokens_max: 64,
+        step_tokens_max: 2,
+    };
+    let mut scheduler = Scheduler::new(SchedulerConfig::for_engine(&spec, 8));
+    scheduler.submit((0..8).map(|id| job(id, 3)).collect()).unwrap();
+    let mut finished = 0;
+    while !scheduler.is_idle() {
+        let plan = scheduler.plan(Instant::now());
+        assert!(plan.rows.iter().map(|row| row.tokens.len()).sum::<usize>() <= 2, "{plan:?}");
+        finished += complete(&mut scheduler, &plan, 2).into_iter().flatten().count();
+    }
+    assert_eq!(finished, 8);
 }
 
 #[test]

@@ -240,24 +240,31 @@ fn batched_answers_equal_those_given_alone() {
                 .map(|text| request(target, text))
         })
         .collect();
-    let engine = || {
-        let options = CpuOptions { slots: 4, threads: Some(1), ..CpuOptions::default() };
+    let engine = |step_tokens_max| {
+        let options =
+            CpuOptions { slots: 4, threads: Some(1), step_tokens_max, ..CpuOptions::default() };
         Box::new(CpuEngine::load(&ModelSource::Dir(root.into()), &options, &mut |_| ()).unwrap())
     };
-    let start =
-        || InferenceThread::spawn(engine(), Arc::clone(&tokenizer), ThreadConfig::default());
-    let handle = start();
+    let start = |step_tokens_max| {
+        let config = ThreadConfig::default();
+        InferenceThread::spawn(engine(step_tokens_max), Arc::clone(&tokenizer), config)
+    };
+    let handle = start(512);
     let alone: Vec<Vec<TokenId>> = prompts
         .iter()
         .map(|prompt| handle.submit(vec![prompt.clone()]).unwrap().wait().remove(0).unwrap().tokens)
         .collect();
-    let together: Vec<Vec<TokenId>> = start()
-        .submit(prompts)
-        .unwrap()
-        .wait()
-        .into_iter()
-        .map(|answer| answer.unwrap().tokens)
-        .collect();
-    assert_eq!(alone, together);
+    // The second time a step is shorter than a prompt, so that prompts are cut.
+    for step_tokens_max in [512, 24] {
+        let together: Vec<Vec<TokenId>> = start(step_tokens_max)
+            .submit(prompts.clone())
+            .unwrap()
+            .wait()
+            .into_iter()
+            .map(|answer| answer.unwrap().tokens)
+            .collect();
+        assert_eq!(alone, together, "{step_tokens_max} tokens a step");
+    }
+    assert!(prompts.iter().all(|request| request.prompt.len() > 24), "or nothing is cut");
     assert!(alone.iter().all(|tokens| !tokens.is_empty()));
 }

@@ -101,22 +101,25 @@ impl ScriptedEngine {
         }
     }
 
-    /// Answers with the text that was to be translated: the user turn after its last blank line.
+    /// Answers with the text that was to be translated: the user turn after its last blank line,
+    /// else after its last line break. It needs a tokenizer that never joins a line break with
+    /// what stands before it, such as [`Tokenizer::bytes`].
     pub fn echo(tokenizer: &Tokenizer, stop: TokenId) -> Self {
         let tokenizer_vocab = tokenizer.vocab_size();
         let is_special: Vec<bool> =
             (0..tokenizer_vocab as TokenId).map(|id| tokenizer.is_special(id)).collect();
-        let blank_line = tokenizer.encode("\n\n").unwrap_or_default();
+        let breaks = ["\n\n", "\n"].map(|text| tokenizer.encode(text).unwrap_or_default());
         let script = move |held: &[TokenId]| {
             let special = |id: &TokenId| is_special.get(*id as usize).copied().unwrap_or(false);
             // The last special token opens the answer; the one before it opened the user turn.
             let end = held.iter().rposition(special).unwrap_or(0);
             let start = held[..end].iter().rposition(special).map_or(0, |place| place + 1);
             let turn = &held[start..end];
-            let text = match turn.windows(blank_line.len().max(1)).rposition(|w| w == blank_line) {
-                Some(place) => &turn[place + blank_line.len()..],
-                None => turn,
+            let after = |line_break: &Vec<TokenId>| {
+                let place = turn.windows(line_break.len().max(1)).rposition(|w| w == line_break)?;
+                Some(&turn[place + line_break.len()..])
             };
+            let text = breaks.iter().find_map(after).unwrap_or(turn);
             text.get(held.len() - end - 1).copied().unwrap_or(stop)
         };
         Self::new(tokenizer_vocab, 8, Box::new(script))
@@ -159,6 +162,11 @@ impl ScriptedEngine {
 
     fn check(&self, batch: &[BatchRow<'_>]) -> Result<(), EngineError> {
         let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
+        let tokens: usize = batch.iter().map(|row| row.tokens.len()).sum();
+        if tokens > self.spec.step_tokens_max {
+            let limit = self.spec.step_tokens_max;
+            return invalid(format!("{tokens} tokens in one step, at most {limit} are allowed"));
+        }
         let mut used = vec![false; self.slots.len()];
         for row in batch {
             let slot = usize::from(row.slot.0);
@@ -222,6 +230,54 @@ impl Engine for ScriptedEngine {
     fn release(&mut self, slot: Slot) {
         if let Some(held) = self.slots.get_mut(usize::from(slot.0)) {
             held.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{ChatFormat, Opener};
+    use crate::testkit::conformance::run_conformance;
+
+    #[test]
+    fn it_keeps_the_rules_of_an_engine() {
+        let script = |held: &[TokenId]| {
+            held.iter().fold(7, |hash: u32, id| hash.wrapping_mul(31).wrapping_add(*id)) % 40
+        };
+        run_conformance(&mut || Box::new(ScriptedEngine::new(40, 4, Box::new(script))));
+    }
+
+    #[test]
+    fn echo_answers_with_what_follows_the_last_break() {
+        let tokenizer = Tokenizer::bytes();
+        let chat = ChatFormat::detect(&tokenizer, Opener::default()).unwrap();
+        let stop = chat.stop()[0];
+        let cases = [
+            ("Translate:\n\nguten Tag", "guten Tag"),
+            ("Terms:\na -> b\n\nTranslate:\n\ntwo\nlines", "two\nlines"),
+            ("Context\nTranslate:\n你好", "你好"),
+            ("no break", "no break"),
+            ("nothing\n\n", ""),
+        ];
+        for (user, expected) in cases {
+            let mut engine = ScriptedEngine::echo(&tokenizer, stop);
+            let (mut tokens, mut answer) = (chat.render(&tokenizer, None, user).unwrap(), vec![]);
+            let (mut position, mut logits) = (0, Vec::new());
+            loop {
+                let new = &tokens[position..];
+                let row =
+                    BatchRow { slot: Slot(0), position, tokens: new, logits: LogitsWanted::Last };
+                engine.step(&[row], &mut logits).unwrap();
+                let token = logits.iter().position(|logit| *logit == 1.0).unwrap() as TokenId;
+                if token == stop {
+                    break;
+                }
+                position = tokens.len();
+                tokens.push(token);
+                answer.push(token);
+            }
+            assert_eq!(tokenizer.decode(&answer), expected, "{user:?}");
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct TicketGroup {
     ids: Vec<RequestId>,
     state: Arc<GroupState>,
     shared: Arc<Shared>,
+    /// Whose turn it is to be told first.
+    turn: usize,
 }
 
 impl std::fmt::Debug for TicketGroup {
@@ -36,7 +38,7 @@ impl std::fmt::Debug for TicketGroup {
 
 impl TicketGroup {
     pub(super) fn new(ids: Vec<RequestId>, state: Arc<GroupState>, shared: Arc<Shared>) -> Self {
-        Self { ids, state, shared }
+        Self { ids, state, shared, turn: 0 }
     }
 
     /// How many requests it has.
@@ -51,12 +53,17 @@ impl TicketGroup {
 
     /// Waits for the next event of any request and says which one it belongs to. `None` when
     /// `timeout` has passed (without one it waits), or when every request has ended and was told.
+    /// Requests take turns, so that one whose text grows faster than it is read hides no other.
     pub fn next_event(&mut self, timeout: Option<Duration>) -> Option<(usize, TicketEvent)> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut tickets = self.state.lock();
         loop {
-            if let Some(event) = tickets.iter_mut().enumerate().find_map(Ticket::next) {
-                return Some(event);
+            let turns = (self.turn..tickets.len()).chain(0..self.turn);
+            for index in turns {
+                if let Some(event) = tickets[index].next() {
+                    self.turn = (index + 1) % tickets.len();
+                    return Some((index, event));
+                }
             }
             if tickets.iter().all(|ticket| ticket.told) {
                 return None;
@@ -118,14 +125,14 @@ struct Ticket {
 }
 
 impl Ticket {
-    fn next((index, ticket): (usize, &mut Self)) -> Option<(usize, TicketEvent)> {
-        if !ticket.unread.is_empty() {
-            let delta = std::mem::take(&mut ticket.unread);
-            return Some((index, TicketEvent::Text { delta }));
+    fn next(&mut self) -> Option<TicketEvent> {
+        if !self.unread.is_empty() {
+            let delta = std::mem::take(&mut self.unread);
+            return Some(TicketEvent::Text { delta });
         }
-        let outcome = ticket.outcome.take()?;
-        ticket.told = true;
-        Some((index, outcome.map_or_else(TicketEvent::Failed, TicketEvent::Done)))
+        let outcome = self.outcome.take()?;
+        self.told = true;
+        Some(outcome.map_or_else(TicketEvent::Failed, TicketEvent::Done))
     }
 }
 
