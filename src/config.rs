@@ -103,9 +103,9 @@ impl EngineChoice {
     pub fn available(self) -> Result<(), String> {
         match self {
             Self::Auto | Self::Cpu | Self::Scripted => Ok(()),
-            Self::Cuda | Self::TensorRt => {
-                Err(format!("engine '{self}' is not part of this build; available: auto, cpu, scripted"))
-            }
+            Self::Cuda | Self::TensorRt => Err(format!(
+                "engine '{self}' is not part of this build; available: auto, cpu, scripted"
+            )),
         }
     }
 }

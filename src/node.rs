@@ -108,7 +108,12 @@ impl TranslatorNode {
             _text: hear(&node, &names, &jobs, &outputs, &counters)?,
             _translate: serve(&node, &names, &jobs, &counters)?,
             _parameters: ParameterServices::start(
-                &node, &names, &store, &translator, &outputs, model.family,
+                &node,
+                &names,
+                &store,
+                &translator,
+                &outputs,
+                model.family,
             )?,
         };
         Ok(Self {
@@ -244,7 +249,9 @@ fn serve(
                 responder,
                 &TranslateResponse {
                     code: TranslateResponse::OVERLOADED,
-                    message: format!("the queue is full (limits.queue is {limit}); try again later"),
+                    message: format!(
+                        "the queue is full (limits.queue is {limit}); try again later"
+                    ),
                     ..TranslateResponse::default()
                 },
             );

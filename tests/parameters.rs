@@ -64,7 +64,11 @@ fn refusals_name_the_value_and_the_way_out() {
     let store = store();
     for (name, value, part) in [
         ("source_locale", text("fra"), None),
-        ("source_locale", text("frr"), Some("source_locale 'frr' is not supported; did you mean 'fr'?")),
+        (
+            "source_locale",
+            text("frr"),
+            Some("source_locale 'frr' is not supported; did you mean 'fr'?"),
+        ),
         ("source_locale", text("cn"), Some("country code")),
         ("target_locales", list(&["fr", "fr"]), Some("target_locales[1] 'fr' given twice")),
         ("target_locales", list(&["de", "xx"]), Some("target_locales[1] 'xx' is not supported")),
@@ -72,7 +76,11 @@ fn refusals_name_the_value_and_the_way_out() {
         ("target_locale", list(&["fr"]), Some("did you mean 'target_locales'?")),
         ("target_locales", text("fr"), Some("is a string_array, got string; write ['fr']")),
         ("target_locales", ParamValue::NotSet, Some("got not set")),
-        ("detect.min_confidence", ParamValue::Integer(1), Some("is a double, got integer; write 1.0")),
+        (
+            "detect.min_confidence",
+            ParamValue::Integer(1),
+            Some("is a double, got integer; write 1.0"),
+        ),
         ("detect.min_confidence", ParamValue::Double(1.5), Some("is 1.5; allowed: 0 to 1")),
         ("detect.min_confidence", ParamValue::Double(f64::NAN), Some("allowed: 0 to 1")),
         ("limits.deadline_ms", ParamValue::Integer(-1), Some("allowed: 0 to 60000")),
@@ -99,9 +107,13 @@ fn start_values_are_checked_together_and_unknown_names_reported() {
     assert!(errors[0].contains("'cuda' is not part of this build"), "{errors:?}");
     assert!(errors[1].contains("did you mean 'int8'?"), "{errors:?}");
     let (store, remarks) = declare(&given[2..]).unwrap();
-    assert_eq!(remarks, ["parameter 'target_locale' is not declared; did you mean 'target_locales'?"]);
+    assert_eq!(
+        remarks,
+        ["parameter 'target_locale' is not declared; did you mean 'target_locales'?"]
+    );
     assert_eq!(store.get("target_locales"), list(&["de", "zh"]));
-    let twice = [("source_locale".to_owned(), text("de")), ("source_locale".to_owned(), text("fr"))];
+    let twice =
+        [("source_locale".to_owned(), text("de")), ("source_locale".to_owned(), text("fr"))];
     assert_eq!(declare(&twice).unwrap().0.get("source_locale"), text("fr"), "the later one wins");
 }
 

@@ -44,7 +44,7 @@ pub fn init_cli(verbose: u8) {
         2 => "debug",
         _ => "trace",
     };
-    init(EnvFilter::new(format!("{level},rustdds=error,ureq=off")), true);
+    init(EnvFilter::new(format!("{level},rustdds=error,rustdds::network=off")), true);
 }
 
 /// Sets logging up for a node, as `--log-level` says; without it `RUST_LOG`, or info.
@@ -64,7 +64,7 @@ fn directives(level: LogSeverity) -> String {
         LogSeverity::Warn => ("warn", "error"),
         LogSeverity::Error | LogSeverity::Fatal => ("error", "error"),
     };
-    format!("{ours},rustdds={dds},mio={dds}")
+    format!("{ours},rustdds={dds},rustdds::network=off,mio={dds}")
 }
 
 fn init(filter: EnvFilter, console: bool) {

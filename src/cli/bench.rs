@@ -126,11 +126,7 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Fills the prompts of all sequences, then decodes them together.
-fn measure(
-    engine: &mut dyn Engine,
-    args: &BenchArgs,
-    vocab_size: usize,
-) -> anyhow::Result<Timing> {
+fn measure(engine: &mut dyn Engine, args: &BenchArgs, vocab_size: usize) -> anyhow::Result<Timing> {
     let slots: Vec<_> = (0..args.batch as u16).map(Slot).collect();
     // Spread over the vocabulary; the time does not depend on which ones they are.
     let token = |index: usize| (index * 7919 % vocab_size) as TokenId;

@@ -15,8 +15,8 @@ use hymt_core::language::Language;
 
 use crate::cli::ModelArgs;
 use crate::cli::output::{Output, Style};
-use crate::cli::translate::{DEMO_LANGUAGES, load_with_bar};
 use crate::cli::progress;
+use crate::cli::translate::{DEMO_LANGUAGES, load_with_bar};
 use crate::config::NodeConfig;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
@@ -47,7 +47,7 @@ const SENTENCES: [&str; 12] = [
     "Ma batterie est à 27 pour cent.",
     "请把棕色的毛巾放在包裹旁边。",
     "The meeting on Thursday is cancelled.",
-    "¿Dónde está la biblioteca?",
+    "¿Dónde está la oficina de correos?",
     "郵便局は23時35分に開きます。",
     "I will guide you to the exit.",
     "Die Bushaltestelle schließt am Montag um 10:35 Uhr.",
@@ -115,10 +115,9 @@ fn start_node(
     if args.model.model.is_none() {
         overrides.push(("detect.allowed".to_owned(), strings(&DEMO_LANGUAGES)));
     }
-    let (store, _) = parameters::declare(&overrides)
-        .map_err(|reasons| super::UsageError(reasons.join("; ")))?;
-    let mut config =
-        NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;
+    let (store, _) =
+        parameters::declare(&overrides).map_err(|reasons| super::UsageError(reasons.join("; ")))?;
+    let mut config = NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;
     config.engine = args.model.engine_options();
     let model = load_with_bar(&config.engine)?;
     let context = DdsContext::new(options).context("cannot join the DDS domain")?;

@@ -205,9 +205,8 @@ fn round_trip(options: &crate::ros::dds::ContextOptions) -> Result<f64, String> 
     let (here, there) = (here.map_err(words)?, there.map_err(words)?);
     let listener = there.create_node("hymt_doctor_listener", "/").map_err(words)?;
     let talker = here.create_node("hymt_doctor_talker", "/").map_err(words)?;
-    let (_subscription, messages) = listener
-        .subscription_queue::<StringMsg>(&topic, &QosProfile::DEFAULT, 8)
-        .map_err(words)?;
+    let (_subscription, messages) =
+        listener.subscription_queue::<StringMsg>(&topic, &QosProfile::DEFAULT, 8).map_err(words)?;
     let publisher = talker.publisher(&topic, &QosProfile::DEFAULT).map_err(words)?;
     while started.elapsed() < PATIENCE {
         publisher.publish(&StringMsg::from("ping")).map_err(words)?;

@@ -56,8 +56,11 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> anyhow::Result<ExitCode> 
         .context("the tokens could not be run")?;
     let rows: Vec<_> = flat.chunks_exact(vocab_size).map(<[f32]>::to_vec).collect();
     if args.json {
-        let document =
-            if args.logits { json!({ "logits": rows }) } else { json!({ "best": best_ids(&rows) }) };
+        let document = if args.logits {
+            json!({ "logits": rows })
+        } else {
+            json!({ "best": best_ids(&rows) })
+        };
         output.json(&document)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -64,8 +64,7 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// When an argument, a parameter or the model is not valid, or the middleware refuses.
 pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let (args, rest) =
-        RosArgs::parse(arguments).map_err(|error| UsageError(error.to_string()))?;
+    let (args, rest) = RosArgs::parse(arguments).map_err(|error| UsageError(error.to_string()))?;
     match rest.first().map(String::as_str) {
         None => {}
         Some("-h" | "--help") => {
@@ -105,8 +104,8 @@ impl Running {
     fn start(args: &RosArgs) -> anyhow::Result<Self> {
         let names = args.resolver(NODE_NAME, "/")?;
         let overrides = args.overrides(&names)?;
-        let (store, remarks) = parameters::declare(&overrides)
-            .map_err(|reasons| UsageError(reasons.join("; ")))?;
+        let (store, remarks) =
+            parameters::declare(&overrides).map_err(|reasons| UsageError(reasons.join("; ")))?;
         remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
         let config = NodeConfig::from_parameters(&store.snapshot()).map_err(UsageError)?;
         let options = ContextOptions::from_env(&|name| std::env::var(name).ok())
@@ -126,8 +125,15 @@ impl Running {
         }
         let About { model, engine, reason, load_ms, slots, context_tokens, is_demo } =
             &self.model.about;
-        tracing::info!("hymt_ros {} on DDS domain {}", env!("CARGO_PKG_VERSION"), self.context.domain_id());
-        tracing::info!("model      {model}, {} prompts, loaded in {load_ms:.0} ms", self.model.family.name());
+        tracing::info!(
+            "hymt_ros {} on DDS domain {}",
+            env!("CARGO_PKG_VERSION"),
+            self.context.domain_id()
+        );
+        tracing::info!(
+            "model      {model}, {} prompts, loaded in {load_ms:.0} ms",
+            self.model.family.name()
+        );
         tracing::info!("engine     {engine} ({reason}), {slots} slots of {context_tokens} tokens");
         if *is_demo {
             tracing::warn!(

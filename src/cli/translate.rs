@@ -94,7 +94,10 @@ impl Session {
         let options = args.engine_options();
         let model = load_with_bar(&options)?;
         let config = TranslatorConfig {
-            detect: DetectConfig { allowed: detected_languages(&model.about), ..Default::default() },
+            detect: DetectConfig {
+                allowed: detected_languages(&model.about),
+                ..Default::default()
+            },
             ..translator_config(model.family)
         };
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
@@ -110,7 +113,8 @@ impl Session {
             context: &args.context,
             ..RawRequest::default()
         };
-        let request = self.translator.request(&raw).map_err(|error| UsageError(error.to_string()))?;
+        let request =
+            self.translator.request(&raw).map_err(|error| UsageError(error.to_string()))?;
         Ok(self.translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ()))
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hymt_core::language::Language;
 
-use super::work::Heard;
 use super::NodeError;
+use super::work::Heard;
 use crate::ros::convert::Utterance;
 use crate::ros::dds::{Gid, Node, Publisher};
 use crate::ros::names::NameResolver;
@@ -90,8 +90,7 @@ impl Outputs {
     /// Says that a text was refused because too many wait.
     pub(super) fn refuse_overflow(&self, heard: Heard, limit: usize) {
         let total_ms = heard.received.elapsed().as_secs_f32() * 1e3;
-        let utterance =
-            Utterance { header: heard.header, id: heard.utterance, text: heard.text };
+        let utterance = Utterance { header: heard.header, id: heard.utterance, text: heard.text };
         let detail = format!("{limit} texts wait already (limits.queue); this one was refused");
         self.publish(&utterance.rejection(None, &detail, total_ms));
     }
@@ -109,7 +108,8 @@ impl Outputs {
         }
         let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(output) = texts.get(translation.target_locale.as_str())
-            && let Err(error) = output.publisher.publish(&StringMsg { data: translation.text.clone() })
+            && let Err(error) =
+                output.publisher.publish(&StringMsg { data: translation.text.clone() })
         {
             tracing::error!(%error, topic = output.topic, "a text is lost");
         }

@@ -61,15 +61,21 @@ impl ParameterServices {
         let (describe, get, types, list) = (shared(), shared(), shared(), shared());
         let (set, set_atomically) = (Arc::clone(&applier), applier);
         Ok(Self {
-            _describe: node.service(&service("describe_parameters")?, move |request, responder| {
-                respond(responder, &describe_all(&describe, &request));
-            })?,
+            _describe: node.service(
+                &service("describe_parameters")?,
+                move |request, responder| {
+                    respond(responder, &describe_all(&describe, &request));
+                },
+            )?,
             _get: node.service(&service("get_parameters")?, move |request, responder| {
                 respond(responder, &get_all(&get, &request));
             })?,
-            _get_types: node.service(&service("get_parameter_types")?, move |request, responder| {
-                respond(responder, &types_of_all(&types, &request));
-            })?,
+            _get_types: node.service(
+                &service("get_parameter_types")?,
+                move |request, responder| {
+                    respond(responder, &types_of_all(&types, &request));
+                },
+            )?,
             _list: node.service(
                 &service("list_parameters")?,
                 move |request: rcl::ListParametersRequest, responder| {
@@ -134,7 +140,7 @@ impl Applier {
             }
         }
         let changed_parameters = changes.iter().map(change_to_wire).collect();
-        self.tell(rcl::ParameterEvent { changed_parameters, ..self.event() });
+        self.tell(&rcl::ParameterEvent { changed_parameters, ..self.event() });
     }
 
     /// Tells what was declared, as rclcpp does at the start.
@@ -147,7 +153,7 @@ impl Applier {
                 value: value_to_wire(values.get(declaration.name).unwrap_or(&ParamValue::NotSet)),
             })
             .collect();
-        self.tell(rcl::ParameterEvent { new_parameters, ..self.event() });
+        self.tell(&rcl::ParameterEvent { new_parameters, ..self.event() });
     }
 
     fn event(&self) -> rcl::ParameterEvent {
@@ -158,8 +164,8 @@ impl Applier {
         }
     }
 
-    fn tell(&self, event: rcl::ParameterEvent) {
-        if let Err(error) = self.events.publish(&event) {
+    fn tell(&self, event: &rcl::ParameterEvent) {
+        if let Err(error) = self.events.publish(event) {
             tracing::warn!(%error, "a parameter event is lost");
         }
     }
@@ -177,7 +183,10 @@ fn describe_all(
     rcl::DescribeParametersResponse { descriptors: request.names.iter().map(describe).collect() }
 }
 
-fn get_all(store: &ParameterStore, request: &rcl::GetParametersRequest) -> rcl::GetParametersResponse {
+fn get_all(
+    store: &ParameterStore,
+    request: &rcl::GetParametersRequest,
+) -> rcl::GetParametersResponse {
     let values = store.snapshot();
     let get = |name: &String| value_to_wire(values.get(name).unwrap_or(&ParamValue::NotSet));
     rcl::GetParametersResponse { values: request.names.iter().map(get).collect() }

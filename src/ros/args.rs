@@ -172,9 +172,10 @@ impl RosArgs {
                 flag if SWITCHES.contains(&flag) => args.switch(flag),
                 flag if OPTIONS.contains(&flag) => {
                     let expected = expected(flag);
-                    let value = arguments.next().filter(|value| *value != "--").ok_or_else(|| {
-                        RosArgsError::MissingValue { flag: flag.to_owned(), expected }
-                    })?;
+                    let value =
+                        arguments.next().filter(|value| *value != "--").ok_or_else(|| {
+                            RosArgsError::MissingValue { flag: flag.to_owned(), expected }
+                        })?;
                     args.option(flag, value)?;
                 }
                 flag => return Err(unknown(flag)),
@@ -341,7 +342,8 @@ mod tests {
     fn parameters_apply_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("p.yaml");
-        std::fs::write(&file, "/**:\n  ros__parameters: {engine: cpu, source_locale: de}\n").unwrap();
+        std::fs::write(&file, "/**:\n  ros__parameters: {engine: cpu, source_locale: de}\n")
+            .unwrap();
         let line = format!(
             "--ros-args -p engine:=auto --params-file {} -p source_locale:=fr -p other:x:=1 \
              -p target_locales:=[de,zh]",

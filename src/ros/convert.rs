@@ -8,8 +8,7 @@ use hymt_core::translator::Translation as Result;
 use super::param_store::{Change, Declaration, Range};
 use super::param_value::ParamValue;
 use super::wire::rcl::{
-    FloatingPointRange, IntegerRange, Parameter, ParameterDescriptor, ParameterType,
-    ParameterValue,
+    FloatingPointRange, IntegerRange, Parameter, ParameterDescriptor, ParameterType, ParameterValue,
 };
 use super::wire::{Header, TranslateRequest, Translation};
 
@@ -117,7 +116,9 @@ pub fn value_from_wire(wire: ParameterValue) -> ParamValue {
         ParameterType::PARAMETER_STRING => ParamValue::String(wire.string_value),
         ParameterType::PARAMETER_BYTE_ARRAY => ParamValue::ByteArray(wire.byte_array_value),
         ParameterType::PARAMETER_BOOL_ARRAY => ParamValue::BoolArray(wire.bool_array_value),
-        ParameterType::PARAMETER_INTEGER_ARRAY => ParamValue::IntegerArray(wire.integer_array_value),
+        ParameterType::PARAMETER_INTEGER_ARRAY => {
+            ParamValue::IntegerArray(wire.integer_array_value)
+        }
         ParameterType::PARAMETER_DOUBLE_ARRAY => ParamValue::DoubleArray(wire.double_array_value),
         ParameterType::PARAMETER_STRING_ARRAY => ParamValue::StringArray(wire.string_array_value),
         _ => ParamValue::NotSet,

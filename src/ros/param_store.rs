@@ -288,15 +288,15 @@ fn check(declaration: &Declaration, value: &ParamValue) -> Result<(), String> {
         ));
     }
     match (range, value) {
-        (Some(Range::Integer { from, to }), ParamValue::Integer(given)) => {
-            if !(from..=to).contains(&given) {
-                return Err(format!("{name} is {given}; allowed: {from} to {to}"));
-            }
+        (Some(Range::Integer { from, to }), ParamValue::Integer(given))
+            if !(from..=to).contains(&given) =>
+        {
+            return Err(format!("{name} is {given}; allowed: {from} to {to}"));
         }
-        (Some(Range::Double { from, to }), ParamValue::Double(given)) => {
-            if !(from..=to).contains(&given) {
-                return Err(format!("{name} is {given}; allowed: {from} to {to}"));
-            }
+        (Some(Range::Double { from, to }), ParamValue::Double(given))
+            if !(from..=to).contains(&given) =>
+        {
+            return Err(format!("{name} is {given}; allowed: {from} to {to}"));
         }
         _ => {}
     }

@@ -13,7 +13,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn from_origin(self, origin: &str) -> ParamFileError {
+    pub(super) fn in_file(self, origin: &str) -> ParamFileError {
         let Self { line, detail } = self;
         ParamFileError::Content { origin: origin.to_owned(), line, detail }
     }
