@@ -294,8 +294,8 @@ fn sigterm_ends_it_cleanly_and_the_peer_sees_it_leave() {
     let Some(python) = peer_python() else { return };
     let domain = domain(7);
     let node = NodeProcess::start(domain, &["engine:=scripted"]);
-    // Readers: text, translate and six parameter services. Writers: their eight replies less the
-    // text's, two text topics, translation, parameter events and rosout.
+    // Readers: the text and seven requests. Writers: seven replies, two text topics, the
+    // translation, the parameter events and rosout.
     let command = "graph --node /translator --readers 8 --writers 12";
     let graph = Peer::start(&python, domain, command).last_line();
     let participant = text(&graph, "participant").to_owned();
@@ -312,6 +312,22 @@ fn sigterm_ends_it_cleanly_and_the_peer_sees_it_leave() {
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     println!("ended after {ended:?}, gone for the peer after {:?}", asked.elapsed());
     peer.finish();
+}
+
+#[test]
+fn sigterm_ends_it_while_texts_are_coming() {
+    let Some(python) = peer_python() else { return };
+    let domain = domain(10);
+    let node = NodeProcess::start(domain, &["engine:=scripted"]);
+    let command = "--depth 1000 utter --count 1000000 --window 200";
+    let mut peer = Peer::start(&python, domain, command);
+    assert_eq!(peer.next_line()["matched"], true);
+    std::thread::sleep(Duration::from_millis(500));
+    let asked = std::time::Instant::now();
+    let (status, lines) = node.terminate();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    println!("ended under load after {:?}", asked.elapsed());
 }
 
 #[test]

@@ -185,7 +185,8 @@ class Utterances:
             self.writer.write(ros_types.String(data=greeting))
             missing = {("translation", locale) for locale in self.locales}
             missing |= {("text", locale) for locale in self.locales}
-            patience = time.monotonic() + 0.5
+            # Longer each time, so that a slow machine catches up with the greetings.
+            patience = time.monotonic() + 0.5 * number
             while missing and time.monotonic() < patience:
                 for sample in valid(self.translations.take(N=100)):
                     if sample.source_text == greeting:
