@@ -119,13 +119,12 @@ impl EngineOptions {
     pub fn model_name(&self) -> String {
         match &self.model {
             ModelChoice::Demo => DEMO_MODEL_NAME.to_owned(),
-            ModelChoice::Folder(folder) => folder
-                .canonicalize()
-                .ok()
-                .as_deref()
-                .unwrap_or(folder)
-                .file_name()
-                .map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into_owned()),
+            ModelChoice::Folder(folder) => {
+                folder.canonicalize().ok().as_deref().unwrap_or(folder).file_name().map_or_else(
+                    || folder.display().to_string(),
+                    |n| n.to_string_lossy().into_owned(),
+                )
+            }
         }
     }
 

@@ -1,1 +1,272 @@
 //! Typed configuration of the application.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hymt_core::detect::DetectConfig;
+use hymt_core::error::RequestError;
+use hymt_core::glossary::{Glossary, GlossarySet};
+use hymt_core::language::Language;
+use hymt_core::prompt::PromptFamily;
+use hymt_core::request::{Limits, RequestDefaults, SourceChoice, parse_targets};
+use hymt_core::translator::TranslatorConfig;
+
+use crate::app::{EngineOptions, ModelChoice};
+use crate::ros::param_store::ParamSnapshot;
+
+/// A word that is none of the allowed ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} '{given}' is not known; allowed: {allowed}{}", did_you_mean(.nearest))]
+pub struct UnknownWord {
+    what: &'static str,
+    given: String,
+    allowed: String,
+    nearest: Option<&'static str>,
+}
+
+fn did_you_mean(nearest: &Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |word| format!("; did you mean '{word}'?"))
+}
+
+/// An enum whose variants have names that users type.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident, $what:literal, { $($(#[$doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub enum $name { $($(#[$doc])* $variant),* }
+
+        impl $name {
+            /// What users type.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(match self { $(Self::$variant => $word),* })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    given => Err(UnknownWord {
+                        what: $what,
+                        given: given.to_owned(),
+                        allowed: Self::WORDS.join(", "),
+                        nearest: nearest_word(given, Self::WORDS.iter().copied()),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+/// The word that differs least from `given`, if it differs little.
+pub(crate) fn nearest_word<'a>(
+    given: &str,
+    words: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    words
+        .map(|word| (strsim::damerau_levenshtein(given, word), word))
+        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
+        .min()
+        .map(|(_, word)| word)
+}
+
+words! {
+    /// Which engine runs the model.
+    EngineChoice, "engine", {
+        /// The best one that runs here; the log says which and why.
+        #[default]
+        Auto = "auto",
+        /// The CPU.
+        Cpu = "cpu",
+        /// CUDA kernels; not part of this build.
+        Cuda = "cuda",
+        /// A TensorRT plan; not part of this build.
+        TensorRt = "tensorrt",
+        /// No model: echoes, for tests of the ROS side.
+        Scripted = "scripted",
+    }
+}
+
+impl EngineChoice {
+    /// Whether this build has the engine.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub fn available(self) -> Result<(), String> {
+        match self {
+            Self::Auto | Self::Cpu | Self::Scripted => Ok(()),
+            Self::Cuda | Self::TensorRt => Err(format!(
+                "engine '{self}' is not part of this build; available: auto, cpu, scripted"
+            )),
+        }
+    }
+}
+
+words! {
+    /// Arithmetic of the engine.
+    Precision, "precision", {
+        /// INT8.
+        #[default]
+        Auto = "auto",
+        /// 32-bit floats, for reference.
+        F32 = "f32",
+        /// 8-bit integers.
+        Int8 = "int8",
+    }
+}
+
+impl From<Precision> for hymt_llm::engine::cpu::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Auto => Self::Auto,
+            Precision::F32 => Self::F32,
+            Precision::Int8 => Self::Int8,
+        }
+    }
+}
+
+words! {
+    /// Which prompts the model understands.
+    ModelFamily, "model family", {
+        /// By the model's name; Hy-MT2 where it says nothing.
+        #[default]
+        Auto = "auto",
+        /// HY-MT1.5.
+        HyMt15 = "hy-mt1.5",
+        /// Hy-MT2.
+        HyMt2 = "hy-mt2",
+    }
+}
+
+/// What the node is configured to do; made from its parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeConfig {
+    /// Engine and model; fixed for the node's life.
+    pub engine: EngineOptions,
+    /// Texts and service requests that may wait for a worker.
+    pub queue_limit: usize,
+    /// What may change while it runs.
+    pub live: LiveConfig,
+}
+
+/// The part of the configuration that may change while the node runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveConfig {
+    /// Languages of what is heard and published.
+    pub defaults: RequestDefaults,
+    /// Terms.
+    pub terms: Glossary,
+    /// How languages are detected.
+    pub detect: DetectConfig,
+    /// Longest text. Characters.
+    pub input_chars_max: usize,
+    /// How long a text heard on a topic may take.
+    pub deadline: Option<Duration>,
+}
+
+impl NodeConfig {
+    /// Reads a snapshot of the parameters.
+    ///
+    /// # Errors
+    /// The reason, in words that name parameter, value and what is allowed.
+    pub fn from_parameters(values: &ParamSnapshot) -> Result<Self, String> {
+        let engine: EngineChoice = values.parse("engine")?;
+        engine.available()?;
+        let path = values.string("model.path");
+        Ok(Self {
+            engine: EngineOptions {
+                model: match path {
+                    "" => ModelChoice::Demo,
+                    path => ModelChoice::Folder(PathBuf::from(path)),
+                },
+                engine,
+                precision: values.parse("precision")?,
+                family: values.parse("model.family")?,
+                threads: values.size("cpu.threads"),
+                slots: values.size("cpu.slots"),
+                context_tokens: values.size("model.context_tokens"),
+                ..EngineOptions::default()
+            },
+            queue_limit: values.size("limits.queue"),
+            live: LiveConfig::from_parameters(values)?,
+        })
+    }
+}
+
+impl LiveConfig {
+    /// Reads a snapshot of the parameters.
+    ///
+    /// # Errors
+    /// The reason, in words that name parameter, value and what is allowed.
+    pub fn from_parameters(values: &ParamSnapshot) -> Result<Self, String> {
+        let deadline_ms = values.size("limits.deadline_ms");
+        Ok(Self {
+            defaults: RequestDefaults {
+                source: source_locale(values.string("source_locale"))?,
+                targets: target_locales(values.strings("target_locales"))?,
+            },
+            terms: glossary_terms(values.strings("glossary.terms"))?,
+            detect: DetectConfig {
+                allowed: allowed_locales(values.strings("detect.allowed"))?,
+                min_confidence: values.double("detect.min_confidence") as f32,
+            },
+            input_chars_max: values.size("limits.max_input_chars"),
+            deadline: (deadline_ms > 0).then(|| Duration::from_millis(deadline_ms as u64)),
+        })
+    }
+
+    /// The translator's configuration.
+    pub fn translator(&self, family: PromptFamily) -> TranslatorConfig {
+        TranslatorConfig {
+            family,
+            defaults: self.defaults.clone(),
+            glossaries: GlossarySet::from_base(self.terms.clone()),
+            detect: self.detect.clone(),
+            source_fallback: None,
+            limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },
+        }
+    }
+}
+
+/// Reads `source_locale`.
+pub(crate) fn source_locale(tag: &str) -> Result<SourceChoice, String> {
+    if tag.trim().is_empty() || tag.trim().eq_ignore_ascii_case("auto") {
+        return Ok(SourceChoice::Auto);
+    }
+    let language = Language::parse(tag);
+    language.map(SourceChoice::Given).map_err(|error| format!("source_locale {error}; or 'auto'"))
+}
+
+/// Reads `target_locales`.
+pub(crate) fn target_locales(tags: &[String]) -> Result<Vec<Language>, String> {
+    parse_targets(tags).map_err(|error| match error {
+        RequestError::UnknownTarget { index, unknown } => {
+            format!("target_locales[{index}] {unknown}")
+        }
+        RequestError::DuplicateTarget { index, given } => {
+            format!("target_locales[{index}] '{given}' given twice")
+        }
+        other => format!("target_locales: {other}"),
+    })
+}
+
+/// Reads `detect.allowed`; empty allows all.
+pub(crate) fn allowed_locales(tags: &[String]) -> Result<Vec<Language>, String> {
+    let parse = |(index, tag): (usize, &String)| {
+        Language::parse(tag).map_err(|error| format!("detect.allowed[{index}] {error}"))
+    };
+    tags.iter().enumerate().map(parse).collect()
+}
+
+/// Reads `glossary.terms`.
+pub(crate) fn glossary_terms(lines: &[String]) -> Result<Glossary, String> {
+    Glossary::from_lines(lines).map_err(|error| format!("glossary.terms: {error}"))
+}

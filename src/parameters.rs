@@ -1,1 +1,196 @@
 //! THE table of ROS parameters.
+//!
+//! Declaration, validation, `config/translator.yaml`, `docs/parameters.md` and the text of
+//! `hymt node --help` all come from [`table`]; `tests/parameters.rs` holds them together.
+
+mod text;
+
+use crate::config::{
+    EngineChoice, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
+    source_locale, target_locales,
+};
+use crate::ros::param_store::{Declaration, ParamSnapshot, ParameterStore, Range};
+use crate::ros::param_value::ParamValue;
+
+pub use self::text::{help, reference_page, yaml};
+
+/// Every parameter of the node, in the order of the documentation.
+pub fn table() -> Vec<Declaration> {
+    vec![
+        Declaration {
+            constraints: "1 to 16 languages, none twice; `hymt languages` lists them",
+            check: |value| strings(value, |tags| target_locales(tags).map(drop)),
+            ..live("target_locales", list(&["de", "zh"]), TARGET_LOCALES)
+        },
+        Declaration {
+            constraints: "auto or a language",
+            check: |value| word(value, |tag| source_locale(tag).map(drop)),
+            ..live("source_locale", text("auto"), SOURCE_LOCALE)
+        },
+        Declaration {
+            constraints: "entries `source=target`; `[de] source=target` for one target language",
+            check: |value| strings(value, |lines| glossary_terms(lines).map(drop)),
+            ..live("glossary.terms", list(&[]), GLOSSARY_TERMS)
+        },
+        Declaration {
+            constraints: "languages; empty allows all",
+            check: |value| strings(value, |tags| allowed_locales(tags).map(drop)),
+            ..live("detect.allowed", list(&[]), DETECT_ALLOWED)
+        },
+        Declaration {
+            constraints: "0.0 to 1.0",
+            range: Some(Range::Double { from: 0.0, to: 1.0 }),
+            ..live("detect.min_confidence", ParamValue::Double(0.6), DETECT_MIN_CONFIDENCE)
+        },
+        Declaration {
+            constraints: "1 to 100000 characters",
+            range: Some(Range::Integer { from: 1, to: 100_000 }),
+            ..live("limits.max_input_chars", ParamValue::Integer(4000), MAX_INPUT_CHARS)
+        },
+        Declaration {
+            constraints: "0 (none) to 60000 ms",
+            range: Some(Range::Integer { from: 0, to: 60_000 }),
+            ..live("limits.deadline_ms", ParamValue::Integer(0), DEADLINE_MS)
+        },
+        Declaration {
+            constraints: "1 to 4096",
+            range: Some(Range::Integer { from: 1, to: 4096 }),
+            ..fixed("limits.queue", ParamValue::Integer(256), QUEUE)
+        },
+        Declaration {
+            constraints: "auto, cpu or scripted; cuda and tensorrt are not part of this build",
+            check: |value| {
+                word(value, |name| {
+                    let choice: EngineChoice = name.parse().map_err(|e| format!("{e}"))?;
+                    choice.available()
+                })
+            },
+            ..fixed("engine", text("auto"), ENGINE)
+        },
+        Declaration {
+            constraints: "empty (the embedded demo model) or a Hugging Face folder",
+            ..fixed("model.path", text(""), MODEL_PATH)
+        },
+        Declaration {
+            constraints: "auto, hy-mt1.5 or hy-mt2",
+            check: |value| word(value, parses::<ModelFamily>),
+            ..fixed("model.family", text("auto"), MODEL_FAMILY)
+        },
+        Declaration {
+            constraints: "64 to 262144 tokens; cut down to what the model was made for",
+            range: Some(Range::Integer { from: 64, to: 262_144 }),
+            ..fixed("model.context_tokens", ParamValue::Integer(4096), CONTEXT_TOKENS)
+        },
+        Declaration {
+            constraints: "auto (int8), int8 or f32",
+            check: |value| word(value, parses::<Precision>),
+            ..fixed("precision", text("auto"), PRECISION)
+        },
+        Declaration {
+            constraints: "0 (every core) to 256",
+            range: Some(Range::Integer { from: 0, to: 256 }),
+            ..fixed("cpu.threads", ParamValue::Integer(0), CPU_THREADS)
+        },
+        Declaration {
+            constraints: "1 to 64",
+            range: Some(Range::Integer { from: 1, to: 64 }),
+            ..fixed("cpu.slots", ParamValue::Integer(8), CPU_SLOTS)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("use_sim_time", ParamValue::Bool(false), USE_SIM_TIME)
+        },
+    ]
+}
+
+const TARGET_LOCALES: &str = "Languages to translate into. Each has its own topic ~/<locale>/text. \
+    A change applies from the next text on.";
+const SOURCE_LOCALE: &str = "Language of what is heard; auto detects it.";
+const GLOSSARY_TERMS: &str = "Terms that must be translated in a given way. Only those that occur \
+    in a text are sent to the model.";
+const DETECT_ALLOWED: &str = "Languages that detection may answer; naming the few that are spoken \
+    around the robot avoids most mistakes.";
+const DETECT_MIN_CONFIDENCE: &str = "Below this, a detected language is not used and the model \
+    finds out by itself.";
+const MAX_INPUT_CHARS: &str = "Longest text. A longer one is refused, never cut.";
+const DEADLINE_MS: &str = "How long the translation of a text heard on a topic may take, waiting \
+    included; later it is of no use and is given up.";
+const QUEUE: &str = "Texts and service requests that may wait. Beyond it they are refused, with a \
+    counter and a message.";
+const ENGINE: &str = "What runs the model; auto says in the log what it took and why. scripted \
+    echoes the text and translates nothing.";
+const MODEL_PATH: &str = "Model folder with config.json, tokenizer.json and *.safetensors.";
+const MODEL_FAMILY: &str = "Which prompts the model understands; auto goes by the folder's name.";
+const CONTEXT_TOKENS: &str = "Longest sequence, prompt and answer together. Memory for it is taken \
+    as sequences grow.";
+const PRECISION: &str = "Arithmetic of the engine.";
+const CPU_THREADS: &str = "Threads of the CPU engine.";
+const CPU_SLOTS: &str = "Translations computed at the same time.";
+const USE_SIM_TIME: &str = "Every ROS node has it. Not followed yet: stamps come from the messages \
+    or the system clock.";
+
+/// Declares the table and applies `overrides`; see [`ParameterStore::new`].
+///
+/// # Errors
+/// The reasons of all values that are refused.
+pub fn declare(
+    overrides: &[(String, ParamValue)],
+) -> Result<(ParameterStore, Vec<String>), Vec<String>> {
+    ParameterStore::new(table(), cross_check, overrides)
+}
+
+/// The values must make a configuration together.
+fn cross_check(values: &ParamSnapshot) -> Result<(), String> {
+    NodeConfig::from_parameters(values).map(drop)
+}
+
+fn declaration(
+    name: &'static str,
+    default: ParamValue,
+    description: &'static str,
+    read_only: bool,
+) -> Declaration {
+    let check = |_: &ParamValue| Ok(());
+    Declaration { name, default, description, constraints: "", read_only, range: None, check }
+}
+
+/// A parameter that may change while the node runs.
+fn live(name: &'static str, default: ParamValue, description: &'static str) -> Declaration {
+    declaration(name, default, description, false)
+}
+
+/// A parameter that is fixed once the node runs.
+fn fixed(name: &'static str, default: ParamValue, description: &'static str) -> Declaration {
+    declaration(name, default, description, true)
+}
+
+fn text(value: &str) -> ParamValue {
+    ParamValue::String(value.to_owned())
+}
+
+fn list(values: &[&str]) -> ParamValue {
+    ParamValue::StringArray(values.iter().map(|value| (*value).to_owned()).collect())
+}
+
+/// Applies `check` to a string; the type was checked before.
+fn word(value: &ParamValue, check: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
+    match value {
+        ParamValue::String(value) => check(value),
+        _ => Ok(()),
+    }
+}
+
+/// Applies `check` to a string array; the type was checked before.
+fn strings(
+    value: &ParamValue,
+    check: impl Fn(&[String]) -> Result<(), String>,
+) -> Result<(), String> {
+    match value {
+        ParamValue::StringArray(values) => check(values),
+        _ => Ok(()),
+    }
+}
+
+fn parses<T: std::str::FromStr<Err: std::fmt::Display>>(word: &str) -> Result<(), String> {
+    word.parse::<T>().map(drop).map_err(|error| error.to_string())
+}

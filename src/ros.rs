@@ -1,6 +1,7 @@
 //! The ROS 2 edge. Nothing outside this module knows a middleware.
 
 pub mod args;
+pub mod convert;
 #[cfg(feature = "dds")]
 pub mod dds;
 pub mod names;

@@ -1,6 +1,8 @@
 //! The rules of `docs/ARCHITECTURE.md` that a compiler does not hold: dependency directions, where
 //! heavy dependencies may appear, file sizes, and where unsafe code lives.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +13,8 @@ const FILE_LINES_MAX: usize = 800;
 
 /// The only files that may contain unsafe code; each opens with a doc that says why.
 const UNSAFE_FILES: &[&str] = &[
+    "crates/llm/src/engine/cpu/kernels/x86.rs",
     "crates/llm/src/engine/cpu/pool.rs",
-    "crates/llm/src/engine/cpu/simd.rs",
     "crates/llm/src/weights.rs",
 ];
 
@@ -99,7 +101,10 @@ fn only_the_ros_edge_knows_a_middleware() {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            assert!(!line.contains("rustdds::"), "{name} names rustdds outside src/ros/dds: {line}");
+            assert!(
+                !line.contains("rustdds::"),
+                "{name} names rustdds outside src/ros/dds: {line}"
+            );
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The one bridge between the translation domain and the language model.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hymt_core::generate::{
-    GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator,
-};
+use hymt_core::generate::{GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator};
 use hymt_llm::chat::ChatFormat;
 use hymt_llm::engine::EngineSpec;
 use hymt_llm::request::{self, FinishReason, GenerateRequest, SubmitError};
@@ -93,7 +91,10 @@ impl Generator for LlmGenerator {
             let refused = self.collect(requests, &places, options, on_partial, &mut results);
             if let Err(error) = refused {
                 let error = refusal(error);
-                results.iter_mut().filter(|r| r.is_none()).for_each(|r| *r = Some(Err(error.clone())));
+                results
+                    .iter_mut()
+                    .filter(|r| r.is_none())
+                    .for_each(|r| *r = Some(Err(error.clone())));
             }
         }
         let stopped = || Err(GenerateError::Engine { detail: "the inference thread ended".into() });
@@ -169,9 +170,4 @@ fn refusal(error: SubmitError) -> GenerateError {
         }
         other => GenerateError::Engine { detail: other.to_string() },
     }
-}
-
-/// Time since `start` in milliseconds.
-pub(crate) fn ms_since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1e3
 }

@@ -315,7 +315,14 @@ mod tests {
             ("a{b/c}", Some(3)),
         ] {
             let error = resolver.topic(given).unwrap_err();
-            assert_eq!((error.name.as_str(), error.position), (if given == "7up" || given == "a/7up" { error.name.as_str() } else { given }, position), "{error}");
+            assert_eq!(
+                (error.name.as_str(), error.position),
+                (
+                    if given == "7up" || given == "a/7up" { error.name.as_str() } else { given },
+                    position
+                ),
+                "{error}"
+            );
         }
         assert!(resolver.topic(&"x".repeat(NAME_BYTES_MAX)).is_err());
         for node in ["", "7up", "a/b", "a-b", "ä"] {

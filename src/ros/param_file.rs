@@ -83,13 +83,13 @@ impl ParamFile {
     /// # Errors
     /// [`ParamFileError::Content`] with the line.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ParamFileError> {
-        let tree = Tree::parse(text).map_err(|error| error.from_origin(origin))?;
+        let tree = Tree::parse(text).map_err(|error| error.in_file(origin))?;
         let mut file = Self::default();
         let Some(tree) = tree else { return Ok(file) };
         let entries = tree.entries().ok_or_else(|| {
-            tree.refuse("a parameter file is a map of node names").from_origin(origin)
+            tree.refuse("a parameter file is a map of node names").in_file(origin)
         })?;
-        file.walk_nodes("", entries).map_err(|error| error.from_origin(origin))?;
+        file.walk_nodes("", entries).map_err(|error| error.in_file(origin))?;
         Ok(file)
     }
 
@@ -136,7 +136,7 @@ impl ParamFile {
 /// # Errors
 /// [`ParamFileError::Content`] when it is no scalar and no array of one type.
 pub fn parse_value(text: &str) -> Result<ParamValue, ParamFileError> {
-    let refusal = |error: tree::Refusal| error.from_origin(&format!("parameter value '{text}'"));
+    let refusal = |error: tree::Refusal| error.in_file(&format!("parameter value '{text}'"));
     match Tree::parse(text).map_err(refusal)? {
         // rcl reads `name:=` as an empty string.
         None => Ok(ParamValue::String(String::new())),
@@ -170,9 +170,9 @@ fn matches_node(pattern: &str, node: &str) -> bool {
         match pattern.split_first() {
             None => name.is_empty(),
             Some((&"**", rest)) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-            Some((part, rest)) => name
-                .split_first()
-                .is_some_and(|(first, name)| (*part == "*" || part == first) && matches(rest, name)),
+            Some((part, rest)) => name.split_first().is_some_and(|(first, name)| {
+                (*part == "*" || part == first) && matches(rest, name)
+            }),
         }
     }
     fn parts(name: &str) -> Vec<&str> {

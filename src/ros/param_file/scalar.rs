@@ -3,7 +3,8 @@
 use crate::ros::param_value::ParamValue;
 
 const TRUE: &[&str] = &["Y", "y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"];
-const FALSE: &[&str] = &["N", "n", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
+const FALSE: &[&str] =
+    &["N", "n", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
 
 /// The value of a scalar; a quoted one is always a string.
 pub(super) fn typed(text: &str, quoted: bool) -> ParamValue {

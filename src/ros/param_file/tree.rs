@@ -13,7 +13,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn from_origin(self, origin: &str) -> ParamFileError {
+    pub(super) fn in_file(self, origin: &str) -> ParamFileError {
         let Self { line, detail } = self;
         ParamFileError::Content { origin: origin.to_owned(), line, detail }
     }
@@ -76,8 +76,7 @@ impl Tree {
                 _ => return Err(item.refuse("an array holds only scalars")),
             }
         }
-        // Without an element there is no type; a string array is what our parameters need, and the
-        // store takes an empty one for an array of any type.
+        // Without an element there is no type; string arrays are the only ones we have.
         let kind = values.first().map_or(ParamType::String, ParamValue::kind);
         if let Some(other) = values.iter().find(|value| value.kind() != kind) {
             return Err(self.refuse(format!(

@@ -95,6 +95,14 @@ pub(super) fn dot_tile(isa: Isa, weights: &[i8], tokens: &[TokenRow<'_>], sums: 
     }
 }
 
+/// Asks for `values` to be brought into the cache; does nothing where that cannot be asked for.
+pub(super) fn prefetch(values: &[i8]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(values);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
 /// Exact dot product of two i8 vectors.
 fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()

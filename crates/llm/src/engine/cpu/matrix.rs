@@ -2,7 +2,7 @@
 
 use memmap2::{Advice, MmapMut};
 
-use super::kernels::{Isa, TILE_ROWS, TILE_TOKENS, TokenRow, dot_f32, dot_tile};
+use super::kernels::{Isa, TILE_ROWS, TILE_TOKENS, TokenRow, dot_f32, dot_tile, prefetch};
 use super::pool::{Columns, Pool};
 use crate::quant::int8::quantize_row;
 use crate::weights::Tensor;
@@ -10,6 +10,11 @@ use crate::weights::Tensor;
 /// Tokens that pass over a block of weights before the block is read again. Their activations,
 /// at most 64 x 6144 bytes in INT8, stay in the second-level cache.
 const TOKENS_PER_PASS: usize = 64;
+
+/// Up to this many tokens, weights are prefetched by hand: one token streams them at memory speed,
+/// and what the hardware fetches by itself is about 40 % slower. With 64 tokens the arithmetic
+/// hides the memory and the hints cost 5 %. Measured on one core of a Zen 5.
+const PREFETCH_TOKENS_MAX: usize = 16;
 
 /// How the linear layers compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +152,13 @@ fn f32_block(weights: &[f32], x: &Activations, block: &mut Columns<'_>) {
     }
 }
 
-fn int8_block(isa: Isa, weights: &[i8], scales: &[f32], x: &Activations, block: &mut Columns<'_>) {
+fn int8_block(
+    isa: Isa,
+    all_weights: &[i8],
+    scales: &[f32],
+    x: &Activations,
+    block: &mut Columns<'_>,
+) {
     let (cols, range) = (x.width, block.range());
     let tokens: Vec<TokenRow<'_>> = x
         .quantised
@@ -158,8 +169,15 @@ fn int8_block(isa: Isa, weights: &[i8], scales: &[f32], x: &Activations, block: 
     for (pass, tokens) in tokens.chunks(TOKENS_PER_PASS).enumerate() {
         for start in range.clone().step_by(TILE_ROWS) {
             let rows = start..(start + TILE_ROWS).min(range.end);
-            let weights = &weights[rows.start * cols..rows.end * cols];
+            let weights = &all_weights[rows.start * cols..rows.end * cols];
+            // While this block is multiplied, the next one is fetched, a piece for each tile.
+            let fetched_rows = if tokens.len() <= PREFETCH_TOKENS_MAX { TILE_ROWS } else { 0 };
+            let next = rows.end..(rows.end + fetched_rows).min(range.end);
+            let next = &all_weights[next.start * cols..next.end * cols];
+            let n_tiles = tokens.len().div_ceil(TILE_TOKENS);
+            let mut pieces = next.chunks(next.len().div_ceil(n_tiles).max(1));
             for (tile, tokens) in tokens.chunks(TILE_TOKENS).enumerate() {
+                prefetch(pieces.next().unwrap_or_default());
                 let mut sums = [[0; TILE_ROWS]; TILE_TOKENS];
                 dot_tile(isa, weights, tokens, &mut sums);
                 let first = pass * TOKENS_PER_PASS + tile * TILE_TOKENS;

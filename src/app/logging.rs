@@ -1,0 +1,115 @@
+//! Logging: `tracing` to standard error, and from a node also to `/rosout`.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::ros::args::{LogSeverity, RosArgs};
+
+/// One line for `/rosout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its severity.
+    pub level: Level,
+    /// The text.
+    pub text: String,
+    /// Source file.
+    pub file: &'static str,
+    /// Module.
+    pub module: &'static str,
+    /// Line in the file.
+    pub line: u32,
+}
+
+type Sink = Box<dyn Fn(&LogLine) + Send>;
+
+/// Where lines go besides standard error; one node a process.
+static ROSOUT: Mutex<Option<Sink>> = Mutex::new(None);
+
+/// Sends what is logged from now on to `sink` too; `None` ends it.
+pub fn set_rosout(sink: Option<Sink>) {
+    *ROSOUT.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+}
+
+/// Sets logging up for a command: warnings, and more with each `-v`.
+pub fn init_cli(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    init(EnvFilter::new(format!("{level},rustdds=error,rustdds::network=off")), true);
+}
+
+/// Sets logging up for a node, as `--log-level` says; without it `RUST_LOG`, or info.
+pub fn init_node(args: &RosArgs) {
+    let filter = match args.log_level {
+        Some(level) => EnvFilter::new(directives(level)),
+        None => EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| EnvFilter::new(directives(LogSeverity::Info))),
+    };
+    init(filter, args.stdout.unwrap_or(true));
+}
+
+fn directives(level: LogSeverity) -> String {
+    let (ours, dds) = match level {
+        LogSeverity::Debug => ("debug", "warn"),
+        LogSeverity::Info => ("info", "error"),
+        LogSeverity::Warn => ("warn", "error"),
+        LogSeverity::Error | LogSeverity::Fatal => ("error", "error"),
+    };
+    format!("{ours},rustdds={dds},rustdds::network=off,mio={dds}")
+}
+
+fn init(filter: EnvFilter, console: bool) {
+    let printer = console.then(|| {
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact()
+    });
+    // Tests start several nodes in one process; the first one decides.
+    let _ = tracing_subscriber::registry().with(filter).with(printer).with(RosoutLayer).try_init();
+}
+
+/// Hands events to the sink of [`set_rosout`].
+struct RosoutLayer;
+
+impl<S: Subscriber> Layer<S> for RosoutLayer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let module = metadata.module_path().unwrap_or_default();
+        // What the middleware says about sending must not be sent.
+        if module.starts_with("hymt_ros::ros::dds") || metadata.target().starts_with("rustdds") {
+            return;
+        }
+        let Ok(sink) = ROSOUT.try_lock() else { return };
+        let Some(sink) = sink.as_ref() else { return };
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        sink(&LogLine {
+            level: *metadata.level(),
+            text: text.0,
+            file: metadata.file().unwrap_or_default(),
+            module,
+            line: metadata.line().unwrap_or_default(),
+        });
+    }
+}
+
+/// Message first, then the fields as `name=value`.
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            let rest = std::mem::take(&mut self.0);
+            let _ = write!(self.0, "{value:?}{rest}");
+        } else if !field.name().starts_with("log.") {
+            let _ = write!(self.0, " {}={value:?}", field.name());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `hymt translate`: translation without ROS.
+
+use std::io::{BufRead, Read};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use hymt_core::detect::DetectConfig;
+use hymt_core::generate::{GenerateOptions, Generator};
+use hymt_core::language::Language;
+use hymt_core::prompt::PromptFamily;
+use hymt_core::request::{RawRequest, RequestDefaults};
+use hymt_core::translator::{Status, Translation, Translator, TranslatorConfig};
+use serde_json::{Value, json};
+
+use crate::app::{self, About};
+use crate::cli::output::{self, Output, Style};
+use crate::cli::{ModelArgs, UsageError, progress};
+
+/// Most lines of standard input that are translated.
+pub const STDIN_LINES_MAX: usize = 100_000;
+/// Longest line of standard input. Bytes; a text has its own, smaller bound.
+pub const STDIN_LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Languages that the demo model knows; detection is limited to them when it answers.
+pub const DEMO_LANGUAGES: [&str; 6] = ["en", "zh", "de", "fr", "es", "ja"];
+
+/// Arguments of `hymt translate`.
+#[derive(Debug, Args)]
+pub struct TranslateArgs {
+    /// Languages to translate into, for example zh,de.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "LANG,...")]
+    to: Vec<String>,
+    /// Language of the text.
+    #[arg(long, default_value = "auto", value_name = "LANG")]
+    from: String,
+    /// A term that must be translated so, `source=target`; repeat for more.
+    #[arg(long, value_name = "SOURCE=TARGET")]
+    term: Vec<String>,
+    /// Text that helps and is not translated.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    context: String,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    /// The text; `-` reads standard input, one text a line.
+    text: String,
+}
+
+/// Translates and prints.
+///
+/// # Errors
+/// When the arguments are not valid or the model cannot be loaded.
+pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let translator = Session::start(&args.model)?;
+    let mut documents = Vec::new();
+    let mut failed = false;
+    let mut one = |text: &str, output: &mut Output| -> anyhow::Result<()> {
+        let results = translator.translate(args, text)?;
+        failed |= results.iter().any(|result| !result.status.is_success());
+        if args.json {
+            documents.push(json!({
+                "text": text,
+                "translations": results.iter().map(result_json).collect::<Vec<_>>(),
+            }));
+            return Ok(());
+        }
+        results.iter().try_for_each(|result| print(result, results.len() > 1, output))
+    };
+    if args.text == "-" {
+        for_each_line(|line| one(line, output))?;
+    } else {
+        one(&args.text, output)?;
+    }
+    if args.json {
+        let About { model, engine, .. } = &translator.about;
+        output.json(&json!({ "model": model, "engine": engine, "results": documents }))?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A loaded model with a translator.
+pub(crate) struct Session {
+    translator: Translator,
+    pub(crate) about: About,
+}
+
+impl Session {
+    /// Loads the model, with a progress bar where somebody waits.
+    pub(crate) fn start(args: &ModelArgs) -> anyhow::Result<Self> {
+        let options = args.engine_options();
+        let model = load_with_bar(&options)?;
+        let config = TranslatorConfig {
+            detect: DetectConfig {
+                allowed: detected_languages(&model.about),
+                ..Default::default()
+            },
+            ..translator_config(model.family)
+        };
+        let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
+        Ok(Self { translator, about: model.about })
+    }
+
+    fn translate(&self, args: &TranslateArgs, text: &str) -> anyhow::Result<Vec<Translation>> {
+        let raw = RawRequest {
+            text,
+            source: &args.from,
+            targets: &args.to,
+            inline_terms: &args.term,
+            context: &args.context,
+            ..RawRequest::default()
+        };
+        let request =
+            self.translator.request(&raw).map_err(|error| UsageError(error.to_string()))?;
+        Ok(self.translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ()))
+    }
+
+    /// Translates one text with everything else at its default.
+    pub(crate) fn translate_plain(&self, text: &str, to: &str) -> anyhow::Result<Translation> {
+        let targets = [to.to_owned()];
+        let raw = RawRequest { text, targets: &targets, ..RawRequest::default() };
+        let request = self.translator.request(&raw)?;
+        let mut results =
+            self.translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ());
+        results.pop().context("one target has one result")
+    }
+}
+
+/// Loads a model with a progress bar on a terminal.
+pub(crate) fn load_with_bar(options: &app::EngineOptions) -> anyhow::Result<app::LoadedModel> {
+    let bar = progress::steps_bar("loading the model", 0);
+    let model = app::load(options, &mut |step| {
+        bar.set_length(step.total as u64);
+        bar.set_position(step.done as u64);
+    });
+    bar.finish_and_clear();
+    model
+}
+
+/// The demo model knows six languages; guessing others would only be wrong.
+pub(crate) fn detected_languages(about: &About) -> Vec<Language> {
+    if !about.is_demo {
+        return Vec::new();
+    }
+    DEMO_LANGUAGES.iter().filter_map(|code| Language::parse(code).ok()).collect()
+}
+
+fn translator_config(family: PromptFamily) -> TranslatorConfig {
+    TranslatorConfig { family, defaults: RequestDefaults::default(), ..TranslatorConfig::default() }
+}
+
+fn print(result: &Translation, name_target: bool, output: &mut Output) -> anyhow::Result<()> {
+    if !result.status.is_success() {
+        let (target, status, detail) = (result.target, result.status.name(), &result.detail);
+        output::note(&format!("hymt: {target}: {status}: {detail}"));
+        return Ok(());
+    }
+    let text = if name_target {
+        format!("{} {}", output.styled(Style::Dim, &format!("{}:", result.target)), result.text)
+    } else {
+        result.text.clone()
+    };
+    output.line(text)?;
+    if result.status == Status::Truncated {
+        output::note(&format!("hymt: {}: cut off at the output limit", result.target));
+    }
+    for term in &result.glossary_missed {
+        let (source, target) = (term.source(), term.target());
+        output::note(&format!("hymt: {}: the term {source}={target} was not used", result.target));
+    }
+    Ok(())
+}
+
+fn result_json(result: &Translation) -> Value {
+    let terms = |terms: &[hymt_core::glossary::Term]| -> Vec<String> {
+        terms.iter().map(|term| format!("{}={}", term.source(), term.target())).collect()
+    };
+    json!({
+        "target": result.target.code(),
+        "text": result.text,
+        "status": result.status.name(),
+        "detail": result.detail,
+        "source": result.source.map(Language::code),
+        "source_confidence": result.source_confidence,
+        "glossary_applied": terms(&result.glossary_applied),
+        "glossary_missed": terms(&result.glossary_missed),
+        "tokens_in": result.tokens_in,
+        "tokens_out": result.tokens_out,
+        "total_ms": result.total_ms,
+    })
+}
+
+/// Calls `act` for each line of standard input that is not blank.
+fn for_each_line(mut act: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut input = std::io::stdin().lock();
+    for number in 1..=STDIN_LINES_MAX {
+        let mut bytes = Vec::new();
+        let n = (&mut input).take(STDIN_LINE_BYTES_MAX).read_until(b'\n', &mut bytes)?;
+        if n == 0 {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            bytes.ends_with(b"\n") || (n as u64) < STDIN_LINE_BYTES_MAX,
+            "line {number} of standard input has more than {STDIN_LINE_BYTES_MAX} bytes"
+        );
+        let line = std::str::from_utf8(&bytes)
+            .with_context(|| format!("line {number} of standard input is not UTF-8"))?;
+        if !line.trim().is_empty() {
+            act(line.trim_end_matches(['\n', '\r']))
+                .with_context(|| format!("line {number} of standard input"))?;
+        }
+    }
+    anyhow::bail!("more than {STDIN_LINES_MAX} lines on standard input; send them in parts")
+}

@@ -1,0 +1,121 @@
+//! What the node publishes, in the order in which it was heard.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use hymt_core::language::Language;
+
+use super::NodeError;
+use super::work::Heard;
+use crate::ros::convert::Utterance;
+use crate::ros::dds::{Gid, Node, Publisher};
+use crate::ros::names::NameResolver;
+use crate::ros::qos::QosProfile;
+use crate::ros::wire::{StringMsg, Translation};
+
+/// The publishers of the node.
+pub(super) struct Outputs {
+    node: Arc<Node>,
+    names: NameResolver,
+    translation: Publisher<Translation>,
+    texts: RwLock<BTreeMap<&'static str, TextOutput>>,
+    sequence: Mutex<Sequence>,
+}
+
+struct TextOutput {
+    topic: String,
+    publisher: Publisher<StringMsg>,
+}
+
+/// Puts the results of several workers back into order. Holds at most as many as there are workers.
+#[derive(Default)]
+struct Sequence {
+    next: u64,
+    ready: BTreeMap<u64, Vec<Translation>>,
+}
+
+impl Outputs {
+    pub(super) fn new(node: Arc<Node>, names: &NameResolver) -> Result<Self, NodeError> {
+        let translation = node.publisher(&names.topic("~/translation")?, &QosProfile::DEFAULT)?;
+        Ok(Self {
+            node,
+            names: names.clone(),
+            translation,
+            texts: RwLock::default(),
+            sequence: Mutex::default(),
+        })
+    }
+
+    /// Makes the text topics those of `targets`; the ones that stay keep their subscribers.
+    pub(super) fn set_targets(&self, targets: &[Language]) -> Result<(), NodeError> {
+        let mut texts = self.texts.write().unwrap_or_else(PoisonError::into_inner);
+        texts.retain(|code, _| targets.iter().any(|target| target.code() == *code));
+        for target in targets {
+            if texts.contains_key(target.code()) {
+                continue;
+            }
+            let topic = self.names.topic(&format!("~/{}/text", target.topic_name()))?;
+            let publisher = self.node.publisher(&topic, &QosProfile::DEFAULT)?;
+            texts.insert(target.code(), TextOutput { topic, publisher });
+        }
+        Ok(())
+    }
+
+    /// Names of the text topics.
+    pub(super) fn text_topics(&self) -> Vec<String> {
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        texts.values().map(|output| output.topic.clone()).collect()
+    }
+
+    /// True for what we publish ourselves, which must never be translated again.
+    pub(super) fn is_own(&self, writer: Gid) -> bool {
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        texts.values().any(|output| output.publisher.gid() == writer)
+    }
+
+    /// Publishes the results of the `order`-th text as soon as all before it are out.
+    pub(super) fn publish_in_order(&self, order: u64, results: Vec<Translation>) {
+        let mut sequence = self.lock_sequence();
+        sequence.ready.insert(order, results);
+        while let Some(results) = {
+            let next = sequence.next;
+            sequence.ready.remove(&next)
+        } {
+            sequence.next += 1;
+            // Under the lock, so that two workers cannot overtake each other here.
+            results.iter().for_each(|result| self.publish(result));
+        }
+    }
+
+    /// Says that a text was refused because too many wait.
+    pub(super) fn refuse_overflow(&self, heard: Heard, limit: usize) {
+        let total_ms = heard.received.elapsed().as_secs_f32() * 1e3;
+        let utterance = Utterance { header: heard.header, id: heard.utterance, text: heard.text };
+        let detail = format!("{limit} texts wait already (limits.queue); this one was refused");
+        self.publish(&utterance.rejection(None, &detail, total_ms));
+    }
+
+    fn publish(&self, translation: &Translation) {
+        if let Err(error) = self.translation.publish(translation) {
+            tracing::error!(%error, utterance = translation.utterance_id, "a translation is lost");
+        }
+        let has_text = matches!(
+            translation.status,
+            Translation::OK | Translation::PASSTHROUGH | Translation::TRUNCATED
+        );
+        if !has_text {
+            return;
+        }
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(output) = texts.get(translation.target_locale.as_str())
+            && let Err(error) =
+                output.publisher.publish(&StringMsg { data: translation.text.clone() })
+        {
+            tracing::error!(%error, topic = output.topic, "a text is lost");
+        }
+    }
+
+    fn lock_sequence(&self) -> MutexGuard<'_, Sequence> {
+        self.sequence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

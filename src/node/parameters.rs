@@ -1,0 +1,208 @@
+//! The six parameter services, `/parameter_events`, and what a change does.
+
+use std::sync::Arc;
+
+use hymt_core::prompt::PromptFamily;
+use hymt_core::translator::Translator;
+
+use super::NodeError;
+use super::outputs::Outputs;
+use crate::config::LiveConfig;
+use crate::ros::convert::{change_to_wire, descriptor_to_wire, value_from_wire, value_to_wire};
+use crate::ros::dds::{Node, Publisher, Responder, Server};
+use crate::ros::names::NameResolver;
+use crate::ros::param_store::{Change, ParameterStore};
+use crate::ros::param_value::ParamValue;
+use crate::ros::qos::QosProfile;
+use crate::ros::wire::Time;
+use crate::ros::wire::{Message, rcl};
+
+/// The services, alive as long as this is.
+pub(super) struct ParameterServices {
+    _describe: Server<rcl::DescribeParameters>,
+    _get: Server<rcl::GetParameters>,
+    _get_types: Server<rcl::GetParameterTypes>,
+    _list: Server<rcl::ListParameters>,
+    _set: Server<rcl::SetParameters>,
+    _set_atomically: Server<rcl::SetParametersAtomically>,
+}
+
+/// What a change reaches.
+struct Applier {
+    store: Arc<ParameterStore>,
+    translator: Arc<Translator>,
+    outputs: Arc<Outputs>,
+    family: PromptFamily,
+    events: Publisher<rcl::ParameterEvent>,
+    node_name: String,
+}
+
+impl ParameterServices {
+    pub(super) fn start(
+        node: &Node,
+        names: &NameResolver,
+        store: &Arc<ParameterStore>,
+        translator: &Arc<Translator>,
+        outputs: &Arc<Outputs>,
+        family: PromptFamily,
+    ) -> Result<Self, NodeError> {
+        let events = node.publisher("/parameter_events", &QosProfile::PARAMETER_EVENTS)?;
+        let applier = Arc::new(Applier {
+            store: Arc::clone(store),
+            translator: Arc::clone(translator),
+            outputs: Arc::clone(outputs),
+            family,
+            events,
+            node_name: names.fully_qualified_name(),
+        });
+        applier.announce();
+        let service = |name: &str| names.service(&format!("~/{name}"));
+        let shared = || Arc::clone(store);
+        let (describe, get, types, list) = (shared(), shared(), shared(), shared());
+        let (set, set_atomically) = (Arc::clone(&applier), applier);
+        Ok(Self {
+            _describe: node.service(
+                &service("describe_parameters")?,
+                move |request, responder| {
+                    respond(responder, &describe_all(&describe, &request));
+                },
+            )?,
+            _get: node.service(&service("get_parameters")?, move |request, responder| {
+                respond(responder, &get_all(&get, &request));
+            })?,
+            _get_types: node.service(
+                &service("get_parameter_types")?,
+                move |request, responder| {
+                    respond(responder, &types_of_all(&types, &request));
+                },
+            )?,
+            _list: node.service(
+                &service("list_parameters")?,
+                move |request: rcl::ListParametersRequest, responder| {
+                    let found = list.list(&request.prefixes, request.depth);
+                    let result =
+                        rcl::ListParametersResult { names: found.names, prefixes: found.prefixes };
+                    respond(responder, &rcl::ListParametersResponse { result });
+                },
+            )?,
+            _set: node.service(
+                &service("set_parameters")?,
+                move |request: rcl::SetParametersRequest, responder| {
+                    let one = |parameter| set.set(vec![parameter]);
+                    let results = request.parameters.into_iter().map(one).collect();
+                    respond(responder, &rcl::SetParametersResponse { results });
+                },
+            )?,
+            _set_atomically: node.service(
+                &service("set_parameters_atomically")?,
+                move |request: rcl::SetParametersAtomicallyRequest, responder| {
+                    let result = set_atomically.set(request.parameters);
+                    respond(responder, &rcl::SetParametersAtomicallyResponse { result });
+                },
+            )?,
+        })
+    }
+}
+
+impl Applier {
+    /// Sets a group, all or none, and makes it work.
+    fn set(&self, parameters: Vec<rcl::Parameter>) -> rcl::SetParametersResult {
+        let group = parameters.into_iter().map(|p| (p.name, value_from_wire(p.value))).collect();
+        match self.store.set_atomically(group) {
+            Ok(changes) => {
+                self.apply(&changes);
+                rcl::SetParametersResult { successful: true, reason: String::new() }
+            }
+            Err(reason) => {
+                tracing::info!(reason, "a parameter change was refused");
+                rcl::SetParametersResult { successful: false, reason }
+            }
+        }
+    }
+
+    fn apply(&self, changes: &[Change]) {
+        match LiveConfig::from_parameters(&self.store.snapshot()) {
+            Ok(live) => {
+                self.translator.reconfigure(live.translator(self.family));
+                if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
+                    tracing::error!(%error, "the text topics could not be changed");
+                }
+            }
+            // The store checks a group as a whole, so this cannot happen.
+            Err(reason) => tracing::error!(reason, "accepted parameters do not fit together"),
+        }
+        for Change { name, value } in changes {
+            // The value may hold user text (terms), which is never logged at info.
+            tracing::info!(name, "parameter changed");
+            tracing::debug!(name, %value, "its new value");
+            if *name == "use_sim_time" && *value == ParamValue::Bool(true) {
+                tracing::warn!("use_sim_time is declared but /clock is not followed yet");
+            }
+        }
+        let changed_parameters = changes.iter().map(change_to_wire).collect();
+        self.tell(&rcl::ParameterEvent { changed_parameters, ..self.event() });
+    }
+
+    /// Tells what was declared, as rclcpp does at the start.
+    fn announce(&self) {
+        let values = self.store.snapshot();
+        let declared = self.store.declarations().iter();
+        let new_parameters = declared
+            .map(|declaration| rcl::Parameter {
+                name: declaration.name.to_owned(),
+                value: value_to_wire(values.get(declaration.name).unwrap_or(&ParamValue::NotSet)),
+            })
+            .collect();
+        self.tell(&rcl::ParameterEvent { new_parameters, ..self.event() });
+    }
+
+    fn event(&self) -> rcl::ParameterEvent {
+        rcl::ParameterEvent {
+            stamp: Time::now(),
+            node: self.node_name.clone(),
+            ..rcl::ParameterEvent::default()
+        }
+    }
+
+    fn tell(&self, event: &rcl::ParameterEvent) {
+        if let Err(error) = self.events.publish(event) {
+            tracing::warn!(%error, "a parameter event is lost");
+        }
+    }
+}
+
+fn describe_all(
+    store: &ParameterStore,
+    request: &rcl::DescribeParametersRequest,
+) -> rcl::DescribeParametersResponse {
+    let describe = |name: &String| match store.describe(name) {
+        Some(declaration) => descriptor_to_wire(declaration),
+        // As rclpy: a name that is not declared has no type.
+        None => rcl::ParameterDescriptor { name: name.clone(), ..Default::default() },
+    };
+    rcl::DescribeParametersResponse { descriptors: request.names.iter().map(describe).collect() }
+}
+
+fn get_all(
+    store: &ParameterStore,
+    request: &rcl::GetParametersRequest,
+) -> rcl::GetParametersResponse {
+    let values = store.snapshot();
+    let get = |name: &String| value_to_wire(values.get(name).unwrap_or(&ParamValue::NotSet));
+    rcl::GetParametersResponse { values: request.names.iter().map(get).collect() }
+}
+
+fn types_of_all(
+    store: &ParameterStore,
+    request: &rcl::GetParameterTypesRequest,
+) -> rcl::GetParameterTypesResponse {
+    let values = store.snapshot();
+    let kind = |name: &String| values.get(name).map_or(0, |value| value.kind() as u8);
+    rcl::GetParameterTypesResponse { types: request.names.iter().map(kind).collect() }
+}
+
+fn respond<R: Message>(responder: Responder<R>, response: &R) {
+    if let Err(error) = responder.respond(response) {
+        tracing::warn!(error = %error.to_string(), "a parameter request could not be answered");
+    }
+}
