@@ -202,6 +202,38 @@ proptest! {
 }
 
 #[test]
+fn repeating_the_header_once_does_not_end_the_answer() {
+    const HEADER: TokenId = 7;
+    let config = SchedulerConfig {
+        slots: 1,
+        context_tokens_max: 48,
+        step_tokens_max: 8,
+        prefill_tokens_beside_decode: 8,
+        queue_limit: 1,
+    };
+    // Prompts that end with the header and not, and what the model says until it is stopped.
+    let cases: [(&[TokenId], &[TokenId]); 4] = [
+        (&[1, HEADER], &[HEADER, 5, STOP]),
+        (&[1, HEADER], &[HEADER, HEADER]),
+        (&[1, HEADER], &[5, HEADER]),
+        (&[HEADER, 1], &[HEADER]),
+    ];
+    for (prompt, said) in cases {
+        let mut scheduler = Scheduler::new(config);
+        let (prompt, stop) = (prompt.to_vec(), [STOP, HEADER].into());
+        let id = RequestId(0);
+        let job = Job { id, prompt, new_tokens_max: 9, stop, priority: 0, deadline: None };
+        scheduler.submit(vec![job]).unwrap();
+        for (index, token) in said.iter().enumerate() {
+            let plan = scheduler.plan(Instant::now());
+            let ended = scheduler.complete(&plan, &[*token]);
+            let last = index + 1 == said.len();
+            assert_eq!(ended, [last.then_some(Ended::Finished(FinishReason::Stop))], "{said:?}");
+        }
+    }
+}
+
+#[test]
 fn the_script_of_these_tests_stops_some_answers_and_not_all() {
     // Or the property above would see only one way to end.
     let stop: Arc<[TokenId]> = [STOP].into();
