@@ -177,12 +177,15 @@ pub fn load(
             (Box::new(engine), tokenizer, "asked for; it echoes and translates nothing".to_owned())
         }
         choice => {
+            // The quick one first, so that a folder without tokenizer is refused at once.
+            check_folder(&options.model)?;
+            let tokenizer = load_tokenizer(&options.model)?;
             let (engine, _) = load_engine(options, progress)?;
             let reason = match choice {
                 EngineChoice::Auto => "auto: this build has no GPU engine".to_owned(),
                 _ => "asked for".to_owned(),
             };
-            (engine, load_tokenizer(&options.model)?, reason)
+            (engine, tokenizer, reason)
         }
     };
     let spec = engine.spec().clone();
@@ -228,12 +231,13 @@ fn family(options: &EngineOptions) -> PromptFamily {
 fn load_tokenizer(model: &ModelChoice) -> anyhow::Result<Tokenizer> {
     match model {
         ModelChoice::Demo => Ok(Tokenizer::from_bytes(demo_model::TOKENIZER)?),
-        ModelChoice::Folder(folder) => Ok(Tokenizer::from_file(&folder.join("tokenizer.json"))?),
+        ModelChoice::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json"))
+            .with_context(|| format!("cannot load the model '{}'", folder.display())),
     }
 }
 
 /// Says early and plainly when the path is no model folder.
-fn check_folder(model: &ModelChoice) -> anyhow::Result<()> {
+pub(crate) fn check_folder(model: &ModelChoice) -> anyhow::Result<()> {
     let ModelChoice::Folder(folder) = model else { return Ok(()) };
     let shown = folder.display();
     anyhow::ensure!(

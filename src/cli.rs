@@ -82,15 +82,19 @@ pub struct ModelArgs {
 
 impl ModelArgs {
     /// The engine options these arguments ask for, with the defaults of everything else.
-    pub fn engine_options(&self) -> EngineOptions {
-        EngineOptions {
+    ///
+    /// # Errors
+    /// When the engine is not part of this build.
+    pub fn engine_options(&self) -> Result<EngineOptions, UsageError> {
+        self.engine.available().map_err(UsageError)?;
+        Ok(EngineOptions {
             model: self.model.clone().map_or(ModelChoice::Demo, ModelChoice::Folder),
             engine: self.engine,
             precision: self.precision,
             family: self.family,
             threads: self.threads,
             ..EngineOptions::default()
-        }
+        })
     }
 }
 

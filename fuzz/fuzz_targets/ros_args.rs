@@ -2,16 +2,22 @@
 #![no_main]
 
 use hymt_ros::ros::args::RosArgs;
+use hymt_ros::ros::names::NameResolver;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     // One argument a line; the first section marker is given, or little would be reached.
     let arguments: Vec<String> =
         std::iter::once("--ros-args").chain(text.lines()).map(str::to_owned).collect();
-    let Ok((args, _)) = RosArgs::parse(&arguments) else { return };
-    if let Ok(names) = args.resolver("translator", "/") {
-        for name in ["text", "~/translation", "/absolute"] {
-            let _ = names.topic(name);
+    let Ok((args, rest)) = RosArgs::parse(&arguments) else { return };
+    assert!(rest.len() < arguments.len());
+    assert!(!rest.iter().any(|argument| argument == "--ros-args"));
+    let Ok(names) = args.resolver("translator", "/") else { return };
+    let plain = NameResolver::new("translator", "/", &[]).expect("both are valid");
+    for name in ["text", "~/translation", "{node}/x"].into_iter().chain(text.lines()) {
+        for resolved in [names.topic(name), names.service(name)].into_iter().flatten() {
+            // A resolved name is absolute and stays what it is.
+            assert_eq!(plain.topic(&resolved), Ok(resolved));
         }
     }
 });

@@ -55,17 +55,19 @@ struct Timing {
 /// # Errors
 /// When the arguments are out of bounds or the model cannot be loaded.
 pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
-    for (name, value, limit) in [
-        ("--prompt-tokens", args.prompt_tokens, TOKENS_MAX),
-        ("--new-tokens", args.new_tokens, TOKENS_MAX),
-        ("--batch", args.batch, BATCH_MAX),
-        ("--runs", args.runs, RUNS_MAX),
+    for (name, value, allowed) in [
+        ("--prompt-tokens", args.prompt_tokens, 1..=TOKENS_MAX),
+        // The first token comes out of the prefill, so decode takes a second one.
+        ("--new-tokens", args.new_tokens, 2..=TOKENS_MAX),
+        ("--batch", args.batch, 1..=BATCH_MAX),
+        ("--runs", args.runs, 1..=RUNS_MAX),
     ] {
-        if !(1..=limit).contains(&value) {
-            return Err(UsageError(format!("{name} is {value}; allowed: 1 to {limit}")).into());
+        if !allowed.contains(&value) {
+            let (low, high) = allowed.into_inner();
+            return Err(UsageError(format!("{name} is {value}; allowed: {low} to {high}")).into());
         }
     }
-    let mut options = args.model.engine_options();
+    let mut options = args.model.engine_options()?;
     options.slots = args.batch;
     options.context_tokens = args.prompt_tokens + args.new_tokens;
     let started = Instant::now();
@@ -95,8 +97,7 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let prefill_ms = median(timings.iter().map(|timing| timing.prefill_ms).collect());
     let decode_ms = median(timings.iter().map(|timing| timing.decode_ms).collect());
-    // The first token comes out of the prefill.
-    let steps = args.new_tokens.saturating_sub(1).max(1) as f64;
+    let steps = (args.new_tokens - 1) as f64;
     let decode_ms_per_token = decode_ms / steps;
     let tokens_per_s = args.batch as f64 * 1e3 / decode_ms_per_token;
     let prompt_tokens = (args.prompt_tokens * args.batch) as f64;
@@ -154,7 +155,7 @@ fn measure(engine: &mut dyn Engine, args: &BenchArgs, vocab_size: usize) -> anyh
     }
     let prefill_ms = started.elapsed().as_secs_f64() * 1e3;
     let started = Instant::now();
-    for step in 0..args.new_tokens.saturating_sub(1) {
+    for step in 0..args.new_tokens - 1 {
         let next = [token(step)];
         let batch: Vec<_> = slots
             .iter()

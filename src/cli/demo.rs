@@ -97,7 +97,8 @@ pub fn run(args: &DemoArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
 
 /// The environment's domain, but this machine only.
 fn context_options() -> anyhow::Result<ContextOptions> {
-    let options = ContextOptions::from_env(&|name| std::env::var(name).ok())?;
+    let options = ContextOptions::from_env(&|name| std::env::var(name).ok())
+        .map_err(|error| super::UsageError(error.to_string()))?;
     Ok(ContextOptions { discovery_range: DiscoveryRange::Localhost, ..options })
 }
 
@@ -118,7 +119,7 @@ fn start_node(
     let (store, _) =
         parameters::declare(&overrides).map_err(|reasons| super::UsageError(reasons.join("; ")))?;
     let mut config = NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;
-    config.engine = args.model.engine_options();
+    config.engine = args.model.engine_options()?;
     let model = load_with_bar(&config.engine)?;
     let context = DdsContext::new(options).context("cannot join the DDS domain")?;
     let node = TranslatorNode::start(&context, names, store, &config, &model)?;

@@ -42,10 +42,11 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> anyhow::Result<ExitCode> 
         let count = args.tokens.len();
         return Err(UsageError(format!("{count} tokens given, at most {TOKENS_MAX}")).into());
     }
-    let mut options = args.model.engine_options();
+    let mut options = args.model.engine_options()?;
     options.slots = 1;
     options.context_tokens = options.context_tokens.max(args.tokens.len());
     if args.tokens.is_empty() {
+        app::check_folder(&options.model)?;
         let config = options.source().config()?;
         describe(&options, &config, args.json, output)?;
         return Ok(ExitCode::SUCCESS);
@@ -126,11 +127,12 @@ fn describe(
     Ok(())
 }
 
-/// Weights of the network, the tied embedding counted once.
+/// Weights of the network; an output head that is the embedding counts once.
 fn n_parameters(config: &ModelConfig) -> usize {
     let hidden = config.hidden_size;
     let attention = 2 * hidden * config.q_size() + 2 * hidden * config.kv_size();
     let norms = 2 * hidden + 2 * config.head_dim;
     let layer = attention + 3 * hidden * config.intermediate_size + norms;
-    config.n_layers * layer + config.vocab_size * hidden + hidden
+    let n_tables = if config.tie_word_embeddings { 1 } else { 2 };
+    config.n_layers * layer + n_tables * config.vocab_size * hidden + hidden
 }

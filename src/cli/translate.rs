@@ -10,8 +10,8 @@ use hymt_core::detect::DetectConfig;
 use hymt_core::generate::{GenerateOptions, Generator};
 use hymt_core::language::Language;
 use hymt_core::prompt::PromptFamily;
-use hymt_core::request::{RawRequest, RequestDefaults};
-use hymt_core::translator::{Status, Translation, Translator, TranslatorConfig};
+use hymt_core::request::{Limits, RawRequest, RequestDefaults};
+use hymt_core::translator::{Status, TranslateRequest, Translation, Translator, TranslatorConfig};
 use serde_json::{Value, json};
 
 use crate::app::{self, About};
@@ -55,6 +55,7 @@ pub struct TranslateArgs {
 /// # Errors
 /// When the arguments are not valid or the model cannot be loaded.
 pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    check(args)?;
     let translator = Session::start(&args.model)?;
     let mut documents = Vec::new();
     let mut failed = false;
@@ -82,6 +83,28 @@ pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Says what is wrong with the arguments before a model is loaded, which may take a while.
+fn check(args: &TranslateArgs) -> Result<(), UsageError> {
+    let mut raw = raw_request(args, &args.text);
+    if args.text == "-" {
+        // Stands for the lines, of which none has been read yet.
+        raw.text = "text";
+    }
+    let checked = TranslateRequest::parse(&raw, &RequestDefaults::default(), &Limits::default());
+    checked.map(drop).map_err(|error| UsageError(error.to_string()))
+}
+
+fn raw_request<'a>(args: &'a TranslateArgs, text: &'a str) -> RawRequest<'a> {
+    RawRequest {
+        text,
+        source: &args.from,
+        targets: &args.to,
+        inline_terms: &args.term,
+        context: &args.context,
+        ..RawRequest::default()
+    }
+}
+
 /// A loaded model with a translator.
 pub(crate) struct Session {
     translator: Translator,
@@ -91,7 +114,7 @@ pub(crate) struct Session {
 impl Session {
     /// Loads the model, with a progress bar where somebody waits.
     pub(crate) fn start(args: &ModelArgs) -> anyhow::Result<Self> {
-        let options = args.engine_options();
+        let options = args.engine_options()?;
         let model = load_with_bar(&options)?;
         let config = TranslatorConfig {
             detect: DetectConfig {
@@ -105,16 +128,10 @@ impl Session {
     }
 
     fn translate(&self, args: &TranslateArgs, text: &str) -> anyhow::Result<Vec<Translation>> {
-        let raw = RawRequest {
-            text,
-            source: &args.from,
-            targets: &args.to,
-            inline_terms: &args.term,
-            context: &args.context,
-            ..RawRequest::default()
-        };
-        let request =
-            self.translator.request(&raw).map_err(|error| UsageError(error.to_string()))?;
+        let request = self
+            .translator
+            .request(&raw_request(args, text))
+            .map_err(|error| UsageError(error.to_string()))?;
         Ok(self.translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ()))
     }
 
@@ -202,16 +219,25 @@ fn for_each_line(mut act: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Res
         if n == 0 {
             return Ok(());
         }
-        anyhow::ensure!(
-            bytes.ends_with(b"\n") || (n as u64) < STDIN_LINE_BYTES_MAX,
-            "line {number} of standard input has more than {STDIN_LINE_BYTES_MAX} bytes"
-        );
-        let line = std::str::from_utf8(&bytes)
-            .with_context(|| format!("line {number} of standard input is not UTF-8"))?;
+        if !bytes.ends_with(b"\n") && n as u64 == STDIN_LINE_BYTES_MAX {
+            return Err(UsageError(format!(
+                "line {number} of standard input has {STDIN_LINE_BYTES_MAX} bytes or more; send \
+                 it in parts"
+            ))
+            .into());
+        }
+        let line = std::str::from_utf8(&bytes).map_err(|error| {
+            let at = error.valid_up_to();
+            UsageError(format!(
+                "line {number} of standard input is not UTF-8 from byte {at} on; convert it, for \
+                 example with iconv"
+            ))
+        })?;
         if !line.trim().is_empty() {
             act(line.trim_end_matches(['\n', '\r']))
                 .with_context(|| format!("line {number} of standard input"))?;
         }
     }
-    anyhow::bail!("more than {STDIN_LINES_MAX} lines on standard input; send them in parts")
+    let full = format!("more than {STDIN_LINES_MAX} lines on standard input; send them in parts");
+    Err(UsageError(full).into())
 }

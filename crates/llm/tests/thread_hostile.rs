@@ -71,15 +71,20 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 #[test]
 fn priority_decides_who_gets_the_next_slot() {
-    let (handle, _, inside, gate) = start_gated(8);
+    let (handle, record, inside, gate) = start_gated(8);
     let first = handle.submit(vec![request(1)]).unwrap();
     inside.recv_timeout(PATIENCE).unwrap();
-    let with = |priority| handle.submit(vec![GenerateRequest { priority, ..request(1) }]).unwrap();
-    let groups = [with(10), with(200), with(100)];
+    // Told apart by the length of the prompt; each answer is empty.
+    let with = |priority, length| {
+        let prompt = vec![1; length];
+        handle.submit(vec![GenerateRequest { priority, prompt, ..request(1) }]).unwrap()
+    };
+    let groups = [with(10, 2), with(200, 3), with(100, 4)];
     drop((inside, gate));
     assert!(first.wait()[0].is_ok());
-    let queue = groups.map(|group| group.wait().remove(0).unwrap().queue);
-    assert!(queue[1] < queue[2] && queue[2] < queue[0], "{queue:?}");
+    assert!(groups.into_iter().all(|group| group.wait()[0].is_ok()));
+    let lengths: Vec<_> = record.batches().iter().map(|batch| batch[0].n_tokens).collect();
+    assert_eq!(lengths, [1, 1, 3, 4, 2], "the first in two steps, then by priority");
 }
 
 #[test]
