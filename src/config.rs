@@ -56,7 +56,7 @@ macro_rules! words {
                     $($word => Ok(Self::$variant),)*
                     given => Err(UnknownWord {
                         what: $what,
-                        given: given.to_owned(),
+                        given: shortened(given),
                         allowed: Self::WORDS.join(", "),
                         nearest: nearest_word(given, Self::WORDS.iter().copied()),
                     }),
@@ -66,16 +66,34 @@ macro_rules! words {
     };
 }
 
+/// Longest word that gets a hint or is repeated whole in an error. Characters.
+const WORD_CHARS_MAX: usize = 64;
+
 /// The word that differs least from `given`, if it differs little.
 pub(crate) fn nearest_word<'a>(
     given: &str,
     words: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // The distance takes time and memory by the product of both lengths.
+    if given.chars().nth(WORD_CHARS_MAX).is_some() {
+        return None;
+    }
+    let given = given.to_lowercase();
+    // Three letters of which the first is wrong are another word: `gpu` does not mean `cpu`.
+    let is_typo = |word: &str| word.len() > 3 || given.chars().next() == word.chars().next();
     words
-        .map(|word| (strsim::damerau_levenshtein(given, word), word))
-        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
+        .map(|word| (strsim::damerau_levenshtein(&given, word), word))
+        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1) && is_typo(word))
         .min()
         .map(|(_, word)| word)
+}
+
+/// What a user wrote, cut to what an error message has room for.
+pub(crate) fn shortened(given: &str) -> String {
+    match given.char_indices().nth(WORD_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &given[..end]),
+        None => given.to_owned(),
+    }
 }
 
 words! {
@@ -258,12 +276,18 @@ pub(crate) fn target_locales(tags: &[String]) -> Result<Vec<Language>, String> {
     })
 }
 
-/// Reads `detect.allowed`; empty allows all.
+/// Reads `detect.allowed`; empty allows all. That none may stand twice also bounds their number.
 pub(crate) fn allowed_locales(tags: &[String]) -> Result<Vec<Language>, String> {
-    let parse = |(index, tag): (usize, &String)| {
-        Language::parse(tag).map_err(|error| format!("detect.allowed[{index}] {error}"))
-    };
-    tags.iter().enumerate().map(parse).collect()
+    let mut allowed = Vec::new();
+    for (index, tag) in tags.iter().enumerate() {
+        let language =
+            Language::parse(tag).map_err(|error| format!("detect.allowed[{index}] {error}"))?;
+        if allowed.contains(&language) {
+            return Err(format!("detect.allowed[{index}] '{}' given twice", tag.trim()));
+        }
+        allowed.push(language);
+    }
+    Ok(allowed)
 }
 
 /// Reads `glossary.terms`.

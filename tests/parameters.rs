@@ -1,13 +1,18 @@
 //! The parameter table and everything that is made from it, and how values are refused.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "parameters/configuration.rs"]
+mod configuration;
+
 use std::fs;
 use std::path::Path;
 
 use hymt_ros::config::NodeConfig;
 use hymt_ros::parameters::{declare, help, reference_page, table, yaml};
 use hymt_ros::ros::param_file::ParamFile;
-use hymt_ros::ros::param_store::{Listing, ParameterStore};
+use hymt_ros::ros::param_store::{
+    Declaration, Listing, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX,
+};
 use hymt_ros::ros::param_value::ParamValue;
 use proptest::prelude::*;
 
@@ -86,7 +91,15 @@ fn refusals_name_the_value_and_the_way_out() {
         ("limits.deadline_ms", ParamValue::Integer(-1), Some("allowed: 0 to 60000")),
         ("glossary.terms", list(&["dock=Ladesäule", "broken"]), Some("term 1 'broken'")),
         ("detect.allowed", list(&["de", "qq"]), Some("detect.allowed[1]")),
-        ("engine", text("cpu"), Some("fixed while the node runs")),
+        ("detect.allowed", list(&["de", "DE"]), Some("detect.allowed[1] 'DE' given twice")),
+        ("engine", text("cpu"), Some("--ros-args -p engine:=VALUE")),
+        ("max_input_chars", ParamValue::Integer(5), Some("did you mean 'limits.max_input_chars'?")),
+        ("limits.deadline_ms", ParamValue::Double(5.0), Some("is an integer, got double")),
+        ("use_sim_time", ParamValue::NotSet, Some("always has a value")),
+        // What `ros2 param set NODE NAME "[]"` sends.
+        ("target_locales", ParamValue::BoolArray(vec![]), Some("no target language given")),
+        ("target_locales", ParamValue::BoolArray(vec![true]), Some("got bool_array")),
+        ("use_sim_time", ParamValue::BoolArray(vec![]), Some("is a bool, got bool_array")),
     ] {
         match (store.set(name, value.clone()), part) {
             (Ok(change), None) => assert_eq!(change.value, value),
@@ -115,6 +128,110 @@ fn start_values_are_checked_together_and_unknown_names_reported() {
     let twice =
         [("source_locale".to_owned(), text("de")), ("source_locale".to_owned(), text("fr"))];
     assert_eq!(declare(&twice).unwrap().0.get("source_locale"), text("fr"), "the later one wins");
+}
+
+/// `ros2 param set` sends `[]` as an empty bool array (`rclpy.parameter.get_parameter_value`).
+#[test]
+fn a_list_can_be_emptied_from_the_command_line() {
+    let store = store();
+    store.set("glossary.terms", list(&["dock=Ladesäule"])).unwrap();
+    let change = store.set("glossary.terms", ParamValue::BoolArray(vec![])).unwrap();
+    assert_eq!(change.value, list(&[]));
+    assert_eq!(store.get("glossary.terms"), list(&[]));
+}
+
+#[test]
+fn a_wrong_value_in_a_file_can_be_mended_on_the_command_line() {
+    let given = [
+        ("engine".to_owned(), text("quack")),
+        ("nonsense".to_owned(), text("a")),
+        ("engine".to_owned(), text("scripted")),
+        ("nonsense".to_owned(), text("b")),
+    ];
+    let (store, remarks) = declare(&given).unwrap();
+    assert_eq!(store.get("engine"), text("scripted"));
+    assert_eq!(remarks.len(), 1, "a name is reported once: {remarks:?}");
+    assert!(declare(&given[..1]).is_err());
+}
+
+#[test]
+fn an_absurd_name_or_value_costs_little_and_is_not_repeated() {
+    let store = store();
+    let absurd = "x".repeat(4_000_000);
+    let started = std::time::Instant::now();
+    let reasons = [
+        store.set(&absurd, text("")).unwrap_err(),
+        store.set("source_locale", text(&absurd)).unwrap_err(),
+        store.set("target_locales", text(&absurd)).unwrap_err(),
+        store.set("glossary.terms", list(&[&absurd])).unwrap_err(),
+        declare(&[("engine".to_owned(), text(&absurd))]).unwrap_err().join(""),
+        declare(&[("precision".to_owned(), text(&absurd))]).unwrap_err().join(""),
+    ];
+    for reason in reasons {
+        assert!(reason.len() < 500, "{} bytes", reason.len());
+    }
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    let many = vec![("source_locale".to_owned(), text("de")); REQUEST_PARAMETERS_MAX + 1];
+    assert!(store.set_atomically(many).unwrap_err().contains("the limit is 256"));
+    assert_eq!(store.get("source_locale"), text("auto"));
+}
+
+/// Integers of these names, which must not decrease in this order.
+fn ordered_store(names: &[&'static str]) -> ParameterStore {
+    fn in_order(values: &ParamSnapshot) -> Result<(), String> {
+        if values.size("low") > values.size("low.high") {
+            return Err("low is above low.high".to_owned());
+        }
+        Ok(())
+    }
+    let declare = |name: &&'static str| Declaration {
+        name,
+        default: ParamValue::Integer(0),
+        description: "",
+        constraints: "",
+        read_only: false,
+        range: None,
+        check: |_| Ok(()),
+    };
+    ParameterStore::new(names.iter().map(declare).collect(), in_order, &[]).unwrap().0
+}
+
+#[test]
+fn rules_across_parameters_see_the_whole_group() {
+    let store = ordered_store(&["low", "low.high"]);
+    let both = |low, high| {
+        store.set_atomically(vec![
+            ("low".to_owned(), ParamValue::Integer(low)),
+            ("low.high".to_owned(), ParamValue::Integer(high)),
+        ])
+    };
+    assert_eq!(store.set("low", ParamValue::Integer(5)).unwrap_err(), "low is above low.high");
+    both(5, 9).expect("the first member alone would break the rule");
+    assert!(both(8, 7).is_err());
+    assert_eq!(store.get("low.high"), ParamValue::Integer(9));
+    assert!(store.set("low.high", ParamValue::Integer(4)).is_err());
+    assert_eq!(store.set_atomically(vec![]).unwrap(), []);
+}
+
+#[test]
+fn nobody_sees_half_of_a_group() {
+    let store = ordered_store(&["low", "low.high"]);
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let store = &store;
+            scope.spawn(move || {
+                for step in 0..500 {
+                    let value = ParamValue::Integer(step * 2 + writer);
+                    let group = ["low", "low.high"].map(|name| (name.to_owned(), value.clone()));
+                    store.set_atomically(group.to_vec()).unwrap();
+                }
+            });
+        }
+        for _ in 0..2000 {
+            let seen = store.snapshot();
+            assert_eq!(seen.get("low"), seen.get("low.high"));
+        }
+    });
 }
 
 #[test]
@@ -156,6 +273,37 @@ fn listing_follows_rclcpp() {
     assert_eq!(names(&["cp"], 0), Listing::default());
     assert_eq!(names(&["cpu."], 0), Listing::default());
 }
+
+/// The expectations are what a node of rclpy 7.1.3 answers that declares these names.
+#[test]
+fn listing_counts_depth_below_the_prefix() {
+    let store = ordered_store(&["a", "a.b", "a.b.c", "a.b.c.d", "ab.c", "low", "low.high"]);
+    for (prefixes, depth, expected) in LISTINGS {
+        let prefixes: Vec<_> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        let listing = store.list(&prefixes, *depth);
+        assert_eq!(listing.names, *expected, "{prefixes:?} depth {depth}");
+    }
+}
+
+/// Prefixes, depth, names.
+const LISTINGS: &[(&[&str], u64, &[&str])] = &[
+    (&[], 0, &["a", "a.b", "a.b.c", "a.b.c.d", "ab.c", "low", "low.high"]),
+    (&[], 1, &["a", "low"]),
+    (&[], 2, &["a", "a.b", "ab.c", "low", "low.high"]),
+    (&[], 3, &["a", "a.b", "a.b.c", "ab.c", "low", "low.high"]),
+    (&["a"], 0, &["a", "a.b", "a.b.c", "a.b.c.d"]),
+    (&["a"], 1, &["a", "a.b"]),
+    (&["a"], 2, &["a", "a.b", "a.b.c"]),
+    (&["a.b"], 1, &["a.b", "a.b.c"]),
+    (&["a.b"], 2, &["a.b", "a.b.c", "a.b.c.d"]),
+    (&["a.b", "ab"], 1, &["a.b", "a.b.c", "ab.c"]),
+    (&["a", "low"], 1, &["a", "a.b", "low", "low.high"]),
+    (&["a."], 0, &[]),
+    (&[""], 0, &[]),
+    (&["b"], 0, &[]),
+    (&["a.b.c.d"], 1, &["a.b.c.d"]),
+    (&["low", "low"], 5, &["low", "low.high"]),
+];
 
 #[test]
 fn an_undeclared_name_has_no_value() {

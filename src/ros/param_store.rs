@@ -9,10 +9,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::config::nearest_word;
+use crate::config::{nearest_word, shortened};
 use crate::ros::param_value::{ParamType, ParamValue};
 
-/// Most parameters of one set or get request.
+/// Most parameters of one group.
 pub const REQUEST_PARAMETERS_MAX: usize = 256;
 
 /// What numbers a parameter takes.
@@ -150,11 +150,11 @@ impl ParameterStore {
         let store = Self { declarations, cross_check, values: Mutex::new(ParamSnapshot(values)) };
         let (mut remarks, mut errors) = (Vec::new(), Vec::new());
         let mut candidate = store.snapshot();
-        for (name, value) in overrides {
+        for (name, value) in last_of_each(overrides) {
             match store.declaration(name) {
                 Err(unknown) => remarks.push(unknown),
-                Ok(declaration) => match check(declaration, value) {
-                    Ok(()) => drop(candidate.0.insert(declaration.name, value.clone())),
+                Ok(declaration) => match check(declaration, value.clone()) {
+                    Ok(value) => drop(candidate.0.insert(declaration.name, value)),
                     Err(reason) => errors.push(reason),
                 },
             }
@@ -249,7 +249,7 @@ impl ParameterStore {
                      --ros-args -p {name}:=VALUE"
                 ));
             }
-            check(declaration, &value)?;
+            let value = check(declaration, value)?;
             candidate.0.insert(declaration.name, value.clone());
             changes.push(Change { name: declaration.name, value });
         }
@@ -260,11 +260,22 @@ impl ParameterStore {
 
     fn declaration(&self, name: &str) -> Result<&Declaration, String> {
         self.describe(name).ok_or_else(|| {
-            let names = self.declarations.iter().map(|declaration| declaration.name);
-            let hint = nearest_word(name, names)
+            let hint = self
+                .nearest_name(name)
                 .map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-            format!("parameter '{name}' is not declared{hint}")
+            format!("parameter '{}' is not declared{hint}", shortened(name))
         })
+    }
+
+    /// The declared name that was probably meant: one whose group is missing, or a similar one.
+    fn nearest_name(&self, given: &str) -> Option<&'static str> {
+        let names = || self.declarations.iter().map(|declaration| declaration.name);
+        let mut ungrouped =
+            names().filter(|name| name.rsplit_once('.').is_some_and(|(_, last)| last == given));
+        match (ungrouped.next(), ungrouped.next()) {
+            (Some(name), None) => Some(name),
+            _ => nearest_word(given, names()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ParamSnapshot> {
@@ -273,32 +284,60 @@ impl ParameterStore {
     }
 }
 
-fn check(declaration: &Declaration, value: &ParamValue) -> Result<(), String> {
-    let Declaration { name, default, range, .. } = declaration;
-    if value.kind() != default.kind() {
-        let hint = match (default.kind(), value) {
-            (ParamType::Double, ParamValue::Integer(given)) => format!("; write {given}.0"),
-            (ParamType::StringArray, ParamValue::String(given)) => format!("; write ['{given}']"),
-            _ => String::new(),
-        };
-        return Err(format!(
-            "parameter '{name}' is a {}, got {}{hint}",
-            default.kind(),
-            value.kind()
-        ));
-    }
-    match (range, value) {
+/// The overrides without those that a later one replaces, in their order. A wrong value in a file
+/// can so be mended on the command line, as with rcl.
+fn last_of_each(overrides: &[(String, ParamValue)]) -> impl Iterator<Item = (&str, &ParamValue)> {
+    let last: BTreeMap<&str, usize> =
+        overrides.iter().enumerate().map(|(index, (name, _))| (name.as_str(), index)).collect();
+    overrides
+        .iter()
+        .enumerate()
+        .filter(move |(index, (name, _))| last.get(name.as_str()) == Some(index))
+        .map(|(_, (name, value))| (name.as_str(), value))
+}
+
+/// The value as it is stored, if it is allowed.
+fn check(declaration: &Declaration, value: ParamValue) -> Result<ParamValue, String> {
+    let value = typed(declaration, value)?;
+    let name = declaration.name;
+    match (declaration.range, &value) {
         (Some(Range::Integer { from, to }), ParamValue::Integer(given))
-            if !(from..=to).contains(&given) =>
+            if !(from..=to).contains(given) =>
         {
             return Err(format!("{name} is {given}; allowed: {from} to {to}"));
         }
         (Some(Range::Double { from, to }), ParamValue::Double(given))
-            if !(from..=to).contains(&given) =>
+            if !(from..=to).contains(given) =>
         {
             return Err(format!("{name} is {given}; allowed: {from} to {to}"));
         }
         _ => {}
     }
-    (declaration.check)(value)
+    (declaration.check)(&value)?;
+    Ok(value)
+}
+
+/// The value, if it has the declared type. An empty array has every array type: `ros2 param set`
+/// sends `[]` as a bool array, and without this no list could be emptied with it.
+fn typed(declaration: &Declaration, value: ParamValue) -> Result<ParamValue, String> {
+    let Declaration { name, default, .. } = declaration;
+    let (declared, given) = (default.kind(), value.kind());
+    if given == declared {
+        return Ok(value);
+    }
+    if value.is_empty_array()
+        && let Some(empty) = ParamValue::empty_array(declared)
+    {
+        return Ok(empty);
+    }
+    let hint = match (declared, &value) {
+        (_, ParamValue::NotSet) => "; a declared parameter always has a value".to_owned(),
+        (ParamType::Double, ParamValue::Integer(given)) => format!("; write {given}.0"),
+        (ParamType::StringArray, ParamValue::String(given)) => {
+            format!("; write ['{}']", shortened(given))
+        }
+        _ => String::new(),
+    };
+    let article = if declared.to_string().starts_with('i') { "an" } else { "a" };
+    Err(format!("parameter '{name}' is {article} {declared}, got {given}{hint}"))
 }

@@ -87,6 +87,23 @@ impl ParamValue {
             Self::StringArray(_) => ParamType::StringArray,
         }
     }
+
+    /// True for an array without elements, of whatever type.
+    pub fn is_empty_array(&self) -> bool {
+        Self::empty_array(self.kind()).is_some_and(|empty| *self == empty)
+    }
+
+    /// The array of this type without elements; `None` when it is no array type.
+    pub fn empty_array(kind: ParamType) -> Option<Self> {
+        Some(match kind {
+            ParamType::ByteArray => Self::ByteArray(Vec::new()),
+            ParamType::BoolArray => Self::BoolArray(Vec::new()),
+            ParamType::IntegerArray => Self::IntegerArray(Vec::new()),
+            ParamType::DoubleArray => Self::DoubleArray(Vec::new()),
+            ParamType::StringArray => Self::StringArray(Vec::new()),
+            _ => return None,
+        })
+    }
 }
 
 /// As `ros2 param get` writes it, near enough to be pasted into YAML.
