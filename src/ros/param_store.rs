@@ -249,6 +249,7 @@ impl ParameterStore {
                      --ros-args -p {name}:=VALUE"
                 ));
             }
+            let value = value.with_empty_array_as(declaration.default.kind());
             check(declaration, &value)?;
             candidate.0.insert(declaration.name, value.clone());
             changes.push(Change { name: declaration.name, value });

@@ -87,6 +87,30 @@ impl ParamValue {
             Self::StringArray(_) => ParamType::StringArray,
         }
     }
+
+    /// An empty array as one of `kind`; anything else as it is.
+    ///
+    /// `[]` names no type: `ros2 param set` and `load` send it as a bool array.
+    #[must_use]
+    pub fn with_empty_array_as(self, kind: ParamType) -> Self {
+        let is_empty_array = match &self {
+            Self::ByteArray(values) => values.is_empty(),
+            Self::BoolArray(values) => values.is_empty(),
+            Self::IntegerArray(values) => values.is_empty(),
+            Self::DoubleArray(values) => values.is_empty(),
+            Self::StringArray(values) => values.is_empty(),
+            _ => false,
+        };
+        match kind {
+            _ if !is_empty_array => self,
+            ParamType::ByteArray => Self::ByteArray(Vec::new()),
+            ParamType::BoolArray => Self::BoolArray(Vec::new()),
+            ParamType::IntegerArray => Self::IntegerArray(Vec::new()),
+            ParamType::DoubleArray => Self::DoubleArray(Vec::new()),
+            ParamType::StringArray => Self::StringArray(Vec::new()),
+            _ => self,
+        }
+    }
 }
 
 /// As `ros2 param get` writes it, near enough to be pasted into YAML.
