@@ -109,6 +109,19 @@ fn refusals_name_the_value_and_the_way_out() {
     }
 }
 
+/// `ros2 param load` of a `ros2 param dump` sends an empty list as a bool array.
+#[test]
+fn an_empty_array_of_any_type_empties_a_list() {
+    let store = store();
+    store.set("glossary.terms", list(&["dock=Ladesäule"])).unwrap();
+    store.set("glossary.terms", ParamValue::BoolArray(vec![])).unwrap();
+    assert_eq!(store.get("glossary.terms"), list(&[]));
+    let filled = store.set("glossary.terms", ParamValue::BoolArray(vec![true])).unwrap_err();
+    assert!(filled.contains("got bool_array"), "{filled}");
+    assert!(store.set("source_locale", ParamValue::BoolArray(vec![])).is_err());
+    assert!(store.set("target_locales", ParamValue::BoolArray(vec![])).is_err(), "1 at least");
+}
+
 #[test]
 fn start_values_are_checked_together_and_unknown_names_reported() {
     let given = [

@@ -1,6 +1,7 @@
 //! Logging: `tracing` to standard error, and from a node also to `/rosout`.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
@@ -75,7 +76,12 @@ fn directives(level: LogSeverity) -> String {
 
 fn init(filter: EnvFilter, console: bool) {
     let printer = console.then(|| {
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact()
+        let colors = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(colors && std::io::stderr().is_terminal())
+            .with_target(false)
+            .compact()
     });
     // Tests start several nodes in one process; the first one decides.
     let _ = tracing_subscriber::registry().with(filter).with(printer).with(RosoutLayer).try_init();
