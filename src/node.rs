@@ -199,20 +199,25 @@ fn hear(
     let (jobs, outputs, counters) = (jobs.clone(), Arc::clone(outputs), Arc::clone(counters));
     let (mut utterances, mut order) = (0, 0);
     let was_full = AtomicBool::new(false);
-    let hear = move |message: StringMsg, info: MessageInfo| {
+    let hear = move |message: Result<StringMsg, &DdsError>, info: MessageInfo| {
         if outputs.is_own(info.source) {
             counters.own_output.fetch_add(1, Ordering::Relaxed);
             return;
         }
         counters.heard.fetch_add(1, Ordering::Relaxed);
         utterances += 1;
-        let heard = Heard {
+        let mut heard = Heard {
             order,
             utterance: utterances,
             header: Header { stamp: stamp(&info), frame_id: String::new() },
-            text: message.data,
+            text: String::new(),
             received: Instant::now(),
         };
+        match message {
+            Ok(message) => heard.text = message.data,
+            // Whoever sent it must learn why nothing comes; what was sent cannot be shown.
+            Err(error) => return outputs.refuse(heard, &error.to_string()),
+        }
         match jobs.try_send(Job::Heard(heard)) {
             Ok(()) => {
                 order += 1;
@@ -224,12 +229,15 @@ fn hear(
                     let limit = jobs.capacity().unwrap_or_default();
                     tracing::warn!(limit, "the queue is full; texts are refused until it drains");
                 }
-                outputs.refuse_overflow(heard, jobs.capacity().unwrap_or_default());
+                let limit = jobs.capacity().unwrap_or_default();
+                let detail =
+                    format!("{limit} texts wait already (limits.queue); this one was refused");
+                outputs.refuse(heard, &detail);
             }
             Err(_) => {}
         }
     };
-    Ok(node.subscription(&names.topic("text")?, &QosProfile::DEFAULT, hear)?)
+    Ok(node.subscription_with_malformed(&names.topic("text")?, &QosProfile::DEFAULT, hear)?)
 }
 
 /// Serves `~/translate`.

@@ -26,6 +26,12 @@ pub struct LogLine {
     pub line: u32,
 }
 
+/// What the middleware's own messages are limited to.
+#[cfg(feature = "dds")]
+const MIDDLEWARE: &str = crate::ros::dds::LOG_DIRECTIVES;
+#[cfg(not(feature = "dds"))]
+const MIDDLEWARE: &str = "";
+
 type Sink = Box<dyn Fn(&LogLine) + Send>;
 
 /// Where lines go besides standard error; one node a process.
@@ -44,7 +50,7 @@ pub fn init_cli(verbose: u8) {
         2 => "debug",
         _ => "trace",
     };
-    init(EnvFilter::new(format!("{level},rustdds=error,rustdds::network=off")), true);
+    init(EnvFilter::new(format!("{level}{MIDDLEWARE}")), true);
 }
 
 /// Sets logging up for a node, as `--log-level` says; without it `RUST_LOG`, or info.
@@ -58,13 +64,13 @@ pub fn init_node(args: &RosArgs) {
 }
 
 fn directives(level: LogSeverity) -> String {
-    let (ours, dds) = match level {
-        LogSeverity::Debug => ("debug", "warn"),
-        LogSeverity::Info => ("info", "error"),
-        LogSeverity::Warn => ("warn", "error"),
-        LogSeverity::Error | LogSeverity::Fatal => ("error", "error"),
+    let level = match level {
+        LogSeverity::Debug => "debug",
+        LogSeverity::Info => "info",
+        LogSeverity::Warn => "warn",
+        LogSeverity::Error | LogSeverity::Fatal => "error",
     };
-    format!("{ours},rustdds={dds},rustdds::network=off,mio={dds}")
+    format!("{level}{MIDDLEWARE}")
 }
 
 fn init(filter: EnvFilter, console: bool) {

@@ -87,12 +87,11 @@ impl Outputs {
         }
     }
 
-    /// Says that a text was refused because too many wait.
-    pub(super) fn refuse_overflow(&self, heard: Heard, limit: usize) {
+    /// Says at once, before those that still wait, that a text was refused and why.
+    pub(super) fn refuse(&self, heard: Heard, detail: &str) {
         let total_ms = heard.received.elapsed().as_secs_f32() * 1e3;
         let utterance = Utterance { header: heard.header, id: heard.utterance, text: heard.text };
-        let detail = format!("{limit} texts wait already (limits.queue); this one was refused");
-        self.publish(&utterance.rejection(None, &detail, total_ms));
+        self.publish(&utterance.rejection(None, detail, total_ms));
     }
 
     fn publish(&self, translation: &Translation) {

@@ -114,7 +114,9 @@ impl Applier {
                 rcl::SetParametersResult { successful: true, reason: String::new() }
             }
             Err(reason) => {
-                tracing::info!(reason, "a parameter change was refused");
+                // The reason may quote a term, which is user text.
+                tracing::debug!(reason, "a parameter change was refused");
+                tracing::info!("a parameter change was refused; the caller has the reason");
                 rcl::SetParametersResult { successful: false, reason }
             }
         }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::ros::names::{NameError, NameResolver, RemapRule};
+use crate::ros::names::{NameError, NameResolver, RemapKind, RemapRule, check_node_name};
 use crate::ros::param_file::{ParamFile, ParamFileError, parse_value};
 use crate::ros::param_value::ParamValue;
 
@@ -103,13 +103,15 @@ pub enum LogSeverity {
 }
 
 impl LogSeverity {
-    fn parse(text: &str) -> Option<Self> {
+    /// `Some(None)` is rcl's `unset`: whatever holds without the flag.
+    fn parse(text: &str) -> Option<Option<Self>> {
         Some(match text.to_ascii_lowercase().as_str() {
-            "debug" => Self::Debug,
-            "info" => Self::Info,
-            "warn" => Self::Warn,
-            "error" => Self::Error,
-            "fatal" => Self::Fatal,
+            "debug" => Some(Self::Debug),
+            "info" => Some(Self::Info),
+            "warn" => Some(Self::Warn),
+            "error" => Some(Self::Error),
+            "fatal" => Some(Self::Fatal),
+            "unset" => None,
             _ => return None,
         })
     }
@@ -189,17 +191,24 @@ impl RosArgs {
     /// # Errors
     /// [`NameError`] when a name or a rule is not valid.
     pub fn resolver(&self, name: &str, namespace: &str) -> Result<NameResolver, NameError> {
-        let remapped = |rules: &[(Option<String>, String)], default: &str| {
+        let remapped = |rules: &[(Option<String>, String)], name: &str, default: &str| {
             rules
                 .iter()
                 .find(|(node, _)| node.as_deref().is_none_or(|node| node == name))
                 .map_or_else(|| default.to_owned(), |(_, to)| to.clone())
         };
-        let node = remapped(&self.node_names, name);
-        NameResolver::new(&node, &remapped(&self.namespaces, namespace), &self.remaps)
+        // As in rcl, all rules after the one for the name see the new name.
+        let node = remapped(&self.node_names, name, name);
+        let namespace = remapped(&self.namespaces, &node, namespace);
+        NameResolver::new(&node, &namespace, &self.remaps)
     }
 
     /// Values for the node of these names, in order, a later one wins; reads the files.
+    ///
+    /// rcl instead collects values by node pattern, so there `-p x:=1` can lose against a file that
+    /// stands before it and names the node; and `node:` matches a node without a namespace only.
+    /// Here the order on the command line and the node's bare name decide, which is what both mean
+    /// to whoever types them.
     ///
     /// # Errors
     /// [`ParamFileError`] with file and line.
@@ -243,7 +252,7 @@ impl RosArgs {
             "-r" | "--remap" => self.remap(value).ok_or_else(malformed)?,
             "-p" | "--param" => {
                 let (name, text) = value.split_once(":=").ok_or_else(malformed)?;
-                let (node, name) = node_prefix(name);
+                let (node, name) = node_prefix(name).ok_or_else(malformed)?;
                 if name.is_empty() {
                     return Err(malformed());
                 }
@@ -252,11 +261,14 @@ impl RosArgs {
             }
             "--params-file" => self.parameters.push(ParamSource::File(PathBuf::from(value))),
             "--log-level" => match value.split_once(":=") {
+                Some(("", _)) => return Err(malformed()),
                 Some((logger, level)) => {
-                    let level = LogSeverity::parse(level).ok_or_else(malformed)?;
-                    self.logger_levels.push((logger.to_owned(), level));
+                    self.logger_levels.retain(|(known, _)| known != logger);
+                    if let Some(level) = LogSeverity::parse(level).ok_or_else(malformed)? {
+                        self.logger_levels.push((logger.to_owned(), level));
+                    }
                 }
-                None => self.log_level = Some(LogSeverity::parse(value).ok_or_else(malformed)?),
+                None => self.log_level = LogSeverity::parse(value).ok_or_else(malformed)?,
             },
             // Enclaves are for DDS security and the other two for log files; neither exists here.
             _ => {}
@@ -266,24 +278,41 @@ impl RosArgs {
 
     fn remap(&mut self, value: &str) -> Option<()> {
         let (from, to) = value.split_once(":=")?;
-        let (node, from) = node_prefix(from);
+        let (node, from, kind) = match remap_scheme(from) {
+            Some((from, kind)) => (None, from, kind),
+            None => {
+                let (node, from) = node_prefix(from)?;
+                let (from, kind) = remap_scheme(from).unwrap_or((from, RemapKind::Any));
+                (node, from, kind)
+            }
+        };
         if from.is_empty() || to.is_empty() {
             return None;
         }
         match from {
             "__node" | "__name" => self.node_names.push((node, to.to_owned())),
             "__ns" => self.namespaces.push((node, to.to_owned())),
-            from => self.remaps.push(RemapRule { node, from: from.to_owned(), to: to.to_owned() }),
+            from => {
+                let (from, to) = (from.to_owned(), to.to_owned());
+                self.remaps.push(RemapRule { node, kind, from, to });
+            }
         }
         Some(())
     }
 }
 
-/// Splits `node:rest`.
-fn node_prefix(text: &str) -> (Option<String>, &str) {
+/// Takes off `rostopic://` or `rosservice://`, which limit a rule to topics or to services.
+fn remap_scheme(from: &str) -> Option<(&str, RemapKind)> {
+    let topic = from.strip_prefix("rostopic://").map(|name| (name, RemapKind::Topic));
+    topic.or_else(|| from.strip_prefix("rosservice://").map(|name| (name, RemapKind::Service)))
+}
+
+/// Splits `node:rest`; `None` when what stands before the colon cannot be a node, because such a
+/// rule would never apply and nobody would hear of it.
+fn node_prefix(text: &str) -> Option<(Option<String>, &str)> {
     match text.split_once(':') {
-        Some((node, rest)) => (Some(node.to_owned()), rest),
-        None => (None, text),
+        Some((node, rest)) => check_node_name(node).is_ok().then(|| (Some(node.to_owned()), rest)),
+        None => Some((None, text)),
     }
 }
 
@@ -292,7 +321,7 @@ fn expected(flag: &str) -> &'static str {
         "-r" | "--remap" => "[node:]from:=to",
         "-p" | "--param" => "[node:]name:=value",
         "--params-file" => "the path of a YAML file",
-        "--log-level" => "[logger:=]debug, info, warn, error or fatal",
+        "--log-level" => "[logger:=]debug, info, warn, error, fatal or unset",
         _ => "a value",
     }
 }
@@ -309,107 +338,4 @@ fn unknown(flag: &str) -> RosArgsError {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(line: &str) -> Result<(RosArgs, Vec<String>), RosArgsError> {
-        RosArgs::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn sections_are_taken_out() {
-        let (args, rest) =
-            parse("a --ros-args -r text:=in -- b --ros-args --log-level debug").unwrap();
-        assert_eq!(rest, ["a", "b"]);
-        assert_eq!(args.remaps[0].to, "in");
-        assert_eq!(args.log_level, Some(LogSeverity::Debug));
-        let (_, rest) = parse("-r text:=in -- x").unwrap();
-        assert_eq!(rest, ["-r", "text:=in", "--", "x"], "outside a section nothing is ROS's");
-    }
-
-    #[test]
-    fn names_are_remapped_for_the_right_node() {
-        let line = "--ros-args -r other:__node:=wrong -r __node:=captions -r __ns:=/robot \
-                    -r captions:text:=/whisper/text -r other:text:=/wrong";
-        let names = parse(line).unwrap().0.resolver("translator", "/").unwrap();
-        assert_eq!(names.fully_qualified_name(), "/robot/captions");
-        assert_eq!(names.topic("text").unwrap(), "/whisper/text");
-    }
-
-    #[test]
-    fn parameters_apply_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("p.yaml");
-        std::fs::write(&file, "/**:\n  ros__parameters: {engine: cpu, source_locale: de}\n")
-            .unwrap();
-        let line = format!(
-            "--ros-args -p engine:=auto --params-file {} -p source_locale:=fr -p other:x:=1 \
-             -p target_locales:=[de,zh]",
-            file.display()
-        );
-        let args = parse(&line).unwrap().0;
-        let names = args.resolver("translator", "").unwrap();
-        let shown: Vec<_> = args
-            .overrides(&names)
-            .unwrap()
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                "engine=\"auto\"",
-                "engine=\"cpu\"",
-                "source_locale=\"de\"",
-                "source_locale=\"fr\"",
-                "target_locales=[\"de\", \"zh\"]",
-            ]
-        );
-    }
-
-    #[test]
-    fn log_settings() {
-        let line = "--ros-args --log-level translator:=WARN --disable-rosout-logs \
-                    --log-level info --enable-stdout-logs";
-        let args = parse(line).unwrap().0;
-        assert_eq!(args.logger_levels, [("translator".to_owned(), LogSeverity::Warn)]);
-        assert_eq!(args.log_level, Some(LogSeverity::Info));
-        assert_eq!((args.rosout, args.stdout), (Some(false), Some(true)));
-    }
-
-    #[test]
-    fn refusals_say_what_is_expected() {
-        for (line, part) in [
-            ("--ros-args --remapp a:=b", "did you mean '--remap'?"),
-            ("--ros-args --quack", "unknown ROS argument '--quack'"),
-            ("--ros-args -r", "needs a value: [node:]from:=to"),
-            ("--ros-args -r -- x", "needs a value"),
-            ("--ros-args -r text", "expected [node:]from:=to"),
-            ("--ros-args -r text:=", "expected [node:]from:=to"),
-            ("--ros-args -p :=5", "expected [node:]name:=value"),
-            ("--ros-args -p x:=[1,a]", "an array holds one type"),
-            ("--ros-args --log-level loud", "debug, info, warn, error or fatal"),
-        ] {
-            let error = parse(line).unwrap_err().to_string();
-            assert!(error.contains(part), "{line}: {error}");
-        }
-        let names = parse("--ros-args -r __node:=a-b").unwrap().0.resolver("translator", "");
-        assert_eq!(names.unwrap_err().name, "a-b");
-        let args = parse("--ros-args --params-file /nonexistent.yaml").unwrap().0;
-        let names = args.resolver("translator", "").unwrap();
-        assert!(args.overrides(&names).unwrap_err().to_string().contains("/nonexistent.yaml"));
-    }
-
-    proptest! {
-        #[test]
-        fn any_command_line_is_parsed_or_refused(
-            arguments in prop::collection::vec("--ros-args|-r|-p|--|[a-z:=_{}~/]{0,12}|.{0,8}", 0..12)
-        ) {
-            if let Ok((args, _)) = RosArgs::parse(&arguments) {
-                let _ = args.resolver("translator", "/");
-            }
-        }
-    }
-}
+mod tests;

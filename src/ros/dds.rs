@@ -57,6 +57,10 @@ pub use reader::SubscriptionStats;
 pub use service::{RespondError, Responder, Server, ServiceStyle};
 pub use writer::PublisherStats;
 
+/// Log filter for RustDDS, to be appended to one's own: it reports as errors what is none, such as
+/// leaving a multicast group of an interface that has gone.
+pub const LOG_DIRECTIVES: &str = ",rustdds=error,rustdds::network=off,mio=error";
+
 /// Samples above this size are not decoded and not sent.
 ///
 /// Above about 8 MiB, a lost fragment can stall RustDDS, so the bound stays well below.

@@ -3,9 +3,11 @@
 //! The rules are those of rcl and rmw (`validate_topic_name.c`, `expand_topic_name.c`, `remap.c`,
 //! `validate_full_topic_name.c`).
 
-/// Longest name of a node, namespace, topic or service. Bytes; rmw's bound leaves room for the
-/// prefixes that DDS names carry.
+/// Longest name of a node, topic or service. Bytes; rmw's bound leaves room for the prefixes that
+/// DDS names carry.
 pub const NAME_BYTES_MAX: usize = 247;
+/// Longest namespace: a slash and a name of one byte must still fit.
+pub const NAMESPACE_BYTES_MAX: usize = NAME_BYTES_MAX - 2;
 
 /// Why a name is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +41,7 @@ pub fn check_node_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(error("it must not be empty", None));
     }
-    check_length("node name", name)?;
+    check_length("node name", name, NAME_BYTES_MAX)?;
     if let Some(position) = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
         return Err(error("only letters, digits and underscores are allowed", Some(position)));
     }
@@ -59,8 +61,21 @@ pub fn check_namespace(namespace: &str) -> Result<String, NameError> {
         given if given.starts_with('/') => given.to_owned(),
         given => format!("/{given}"),
     };
+    check_length("namespace", &absolute, NAMESPACE_BYTES_MAX)?;
     check_full("namespace", &absolute)?;
     Ok(absolute)
+}
+
+/// What a remap rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RemapKind {
+    /// Topics and services.
+    #[default]
+    Any,
+    /// Topics only: `rostopic://from:=to`.
+    Topic,
+    /// Services only: `rosservice://from:=to`.
+    Service,
 }
 
 /// A rule `from:=to`, for one node or for all.
@@ -68,6 +83,8 @@ pub fn check_namespace(namespace: &str) -> Result<String, NameError> {
 pub struct RemapRule {
     /// Only for the node of this name; `None` for every node.
     pub node: Option<String>,
+    /// Only for topics or only for services.
+    pub kind: RemapKind,
     /// Name as a user writes it in code.
     pub from: String,
     /// Name it gets.
@@ -123,7 +140,7 @@ impl NameResolver {
     /// # Errors
     /// [`NameError`] when the name is not valid.
     pub fn topic(&self, name: &str) -> Result<String, NameError> {
-        self.resolve("topic name", name)
+        self.resolve("topic name", RemapKind::Topic, name)
     }
 
     /// Fully qualified name of a service after remapping.
@@ -131,12 +148,18 @@ impl NameResolver {
     /// # Errors
     /// [`NameError`] when the name is not valid.
     pub fn service(&self, name: &str) -> Result<String, NameError> {
-        self.resolve("service name", name)
+        self.resolve("service name", RemapKind::Service, name)
     }
 
-    fn resolve(&self, kind: &'static str, name: &str) -> Result<String, NameError> {
+    fn resolve(
+        &self,
+        kind: &'static str,
+        applied_to: RemapKind,
+        name: &str,
+    ) -> Result<String, NameError> {
         let expanded = self.expand(kind, name)?;
-        for rule in &self.rules {
+        let applies = |rule: &&RemapRule| rule.kind == RemapKind::Any || rule.kind == applied_to;
+        for rule in self.rules.iter().filter(applies) {
             if self.expand("remapping source", &rule.from)? == expanded {
                 return self.expand("remapping target", &rule.to);
             }
@@ -148,27 +171,28 @@ impl NameResolver {
     /// substituted, a relative name gets the namespace.
     fn expand(&self, kind: &'static str, name: &str) -> Result<String, NameError> {
         check_relative(kind, name)?;
-        let mut text = match name.strip_prefix('~') {
-            Some(rest) => format!("{}{rest}", self.fully_qualified_name()),
-            None => name.to_owned(),
+        let (mut text, rest) = match name.strip_prefix('~') {
+            Some(rest) => (self.fully_qualified_name(), rest),
+            None => (String::new(), name),
         };
-        if text.contains('{') {
-            for (placeholder, value) in [
-                ("{node}", self.node.as_str()),
-                ("{ns}", self.namespace.as_str()),
-                ("{namespace}", self.namespace.as_str()),
-            ] {
-                text = text.replace(placeholder, value);
-            }
-            if let Some(position) = text.find('{') {
-                let rule = "only {node}, {ns} and {namespace} can be substituted".to_owned();
-                let name = name.to_owned();
-                return Err(NameError { kind, name, rule, position: Some(position) });
-            }
+        let mut position = name.len() - rest.len();
+        // `check_relative` has seen to it that braces come in pairs.
+        for piece in rest.split_inclusive('}') {
+            let (literal, placeholder) = piece.split_at(piece.find('{').unwrap_or(piece.len()));
+            text.push_str(literal);
+            text.push_str(match placeholder {
+                "" => "",
+                "{node}" => &self.node,
+                "{ns}" | "{namespace}" => &self.namespace,
+                _ => {
+                    let rule = "only {node}, {ns} and {namespace} can be substituted".to_owned();
+                    let position = Some(position + literal.len());
+                    return Err(NameError { kind, name: name.to_owned(), rule, position });
+                }
+            });
+            position += piece.len();
         }
         let absolute = if text.starts_with('/') { text } else { join(&self.namespace, &text) };
-        // A substituted namespace brings its own slash.
-        let absolute = absolute.replace("//", "/");
         check_full(kind, &absolute)?;
         Ok(absolute)
     }
@@ -178,11 +202,11 @@ fn join(namespace: &str, name: &str) -> String {
     if namespace == "/" { format!("/{name}") } else { format!("{namespace}/{name}") }
 }
 
-fn check_length(kind: &'static str, name: &str) -> Result<(), NameError> {
-    if name.len() <= NAME_BYTES_MAX {
+fn check_length(kind: &'static str, name: &str, bytes_max: usize) -> Result<(), NameError> {
+    if name.len() <= bytes_max {
         return Ok(());
     }
-    let rule = format!("it has {} bytes, at most {NAME_BYTES_MAX} are allowed", name.len());
+    let rule = format!("it has {} bytes, at most {bytes_max} are allowed", name.len());
     Err(NameError { kind, name: name.to_owned(), rule, position: None })
 }
 
@@ -197,7 +221,7 @@ fn check_relative(kind: &'static str, name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(error("it must not be empty", None));
     }
-    check_length(kind, name)?;
+    check_length(kind, name, NAME_BYTES_MAX)?;
     if name.ends_with('/') {
         return Err(error("it must not end with '/'", Some(name.len() - 1)));
     }
@@ -234,7 +258,7 @@ fn check_full(kind: &'static str, name: &str) -> Result<(), NameError> {
         rule: rule.to_owned(),
         position: Some(position),
     };
-    check_length(kind, name)?;
+    check_length(kind, name, NAME_BYTES_MAX)?;
     if let Some(position) = name.find(|c: char| !(c.is_ascii_alphanumeric() || "_/".contains(c))) {
         return Err(error("only letters, digits, '_' and '/' are allowed", position));
     }
@@ -258,9 +282,11 @@ mod tests {
     use super::*;
 
     fn rule(node: Option<&str>, from: &str, to: &str) -> RemapRule {
-        RemapRule { node: node.map(str::to_owned), from: from.to_owned(), to: to.to_owned() }
+        let (from, to) = (from.to_owned(), to.to_owned());
+        RemapRule { node: node.map(str::to_owned), kind: RemapKind::Any, from, to }
     }
 
+    /// Expectations are what rclpy's node of ROS 2 Jazzy answers to the same names.
     #[test]
     fn names_are_expanded() {
         let resolver = NameResolver::new("translator", "/robot", &[]).unwrap();
@@ -271,11 +297,17 @@ mod tests {
             ("~", "/robot/translator"),
             ("{node}/x", "/robot/translator/x"),
             ("{ns}/x", "/robot/x"),
-            ("/{namespace}/x", "/robot/x"),
+            ("{namespace}/x", "/robot/x"),
+            ("x{node}", "/robot/xtranslator"),
+            ("{ns}/{node}/{node}", "/robot/translator/translator"),
+            ("a__b", "/robot/a__b"),
         ] {
             assert_eq!(resolver.topic(given).unwrap(), expected, "{given}");
         }
+        // A namespace brings its own slash, so these two have empty parts.
+        assert!(resolver.topic("/{ns}/x").is_err());
         let root = NameResolver::new("translator", "", &[]).unwrap();
+        assert!(root.topic("{ns}/x").is_err());
         assert_eq!(root.topic("~/x").unwrap(), "/translator/x");
         assert_eq!(root.fully_qualified_name(), "/translator");
     }
@@ -311,6 +343,12 @@ mod tests {
             ("a b", Some(1)),
             ("grüße", Some(2)),
             ("{unknown}/x", Some(0)),
+            ("{ns}/{unknown}/x", Some(5)),
+            ("~/{unknown}", Some(2)),
+            ("{}", Some(0)),
+            ("a}b", Some(1)),
+            ("{a{b}}", Some(2)),
+            ("/", Some(0)),
             ("{node", Some(0)),
             ("a{b/c}", Some(3)),
         ] {
@@ -337,7 +375,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn resolved_names_are_valid(name in any::<String>(), namespace in any::<String>()) {
+        fn resolved_names_are_valid(
+            name in r"[~/]?([a-z7_]|/|\{(node|ns|namespace|x)?\}|.){0,12}|\PC*",
+            namespace in r"(/[a-z][a-z0-9_]{0,3}){0,3}|\PC*",
+        ) {
             let Ok(resolver) = NameResolver::new("node", &namespace, &[]) else { return Ok(()) };
             if let Ok(resolved) = resolver.topic(&name) {
                 prop_assert!(check_full("topic name", &resolved).is_ok());

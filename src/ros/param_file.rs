@@ -8,9 +8,12 @@
 mod scalar;
 mod tree;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use self::tree::{Entry, Tree};
+use crate::ros::names::check_node_name;
 use crate::ros::param_value::ParamValue;
 
 /// Largest parameter file. Bytes.
@@ -19,6 +22,9 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 pub const DEPTH_MAX: usize = 16;
 /// Most scalars of one file.
 pub const VALUES_MAX: usize = 10_000;
+/// Longest name of a parameter with its groups, and longest node pattern. Bytes; without it, a long
+/// group name repeated before each of its members would make a small file large.
+pub const NAME_BYTES_MAX: usize = 1024;
 
 /// The key under which a node's parameters stand.
 const PARAMETERS_KEY: &str = "ros__parameters";
@@ -37,12 +43,10 @@ pub enum ParamFileError {
         source: std::io::Error,
     },
     /// The file is too large.
-    #[error("parameter file {} has {bytes} bytes, at most {FILE_BYTES_MAX} are read", path.display())]
+    #[error("parameter file {} has more than the {FILE_BYTES_MAX} bytes that are read", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
     },
     /// The content is not what a parameter file may hold.
     #[error("{origin} line {line}: {detail}")]
@@ -70,11 +74,14 @@ impl ParamFile {
     /// [`ParamFileError`] with file and line.
     pub fn read(path: &Path) -> Result<Self, ParamFileError> {
         let read = |source| ParamFileError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::metadata(path).map_err(read)?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(ParamFileError::TooLarge { path: path.to_owned(), bytes });
+        let mut text = String::new();
+        // A pipe or a device has no size to ask for beforehand.
+        let mut file = File::open(path).map_err(read)?.take(FILE_BYTES_MAX + 1);
+        let result = file.read_to_string(&mut text);
+        if file.limit() == 0 {
+            return Err(ParamFileError::TooLarge { path: path.to_owned() });
         }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        result.map_err(read)?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -110,16 +117,22 @@ impl ParamFile {
         for Entry { key, line, value } in entries {
             let refuse = |detail: String| tree::Refusal { line: *line, detail };
             if key == PARAMETERS_KEY {
+                if prefix.is_empty() {
+                    return Err(refuse(format!(
+                        "'{PARAMETERS_KEY}' must stand below the name of a node; write '/**:' \
+                         above it for every node"
+                    )));
+                }
                 let Some(entries) = value.entries() else {
                     return Err(refuse(format!("'{PARAMETERS_KEY}' must hold parameter names")));
                 };
                 let mut parameters = Vec::new();
                 walk_parameters("", entries, &mut parameters)?;
-                let pattern = if prefix.is_empty() { "/**" } else { prefix };
-                self.sections.push((pattern.to_owned(), parameters));
+                self.sections.push((prefix.to_owned(), parameters));
                 continue;
             }
             let pattern = join_pattern(prefix, key);
+            check_pattern(&pattern).map_err(refuse)?;
             let Some(entries) = value.entries() else {
                 return Err(refuse(format!(
                     "'{key}' must hold '{PARAMETERS_KEY}:' with the parameters below it"
@@ -138,8 +151,10 @@ impl ParamFile {
 pub fn parse_value(text: &str) -> Result<ParamValue, ParamFileError> {
     let refusal = |error: tree::Refusal| error.in_file(&format!("parameter value '{text}'"));
     match Tree::parse(text).map_err(refusal)? {
-        // rcl reads `name:=` as an empty string.
-        None => Ok(ParamValue::String(String::new())),
+        None => {
+            let detail = "there is no value; write '' for an empty string".to_owned();
+            Err(refusal(tree::Refusal { line: 1, detail }))
+        }
         Some(tree) => tree.value().map_err(refusal),
     }
 }
@@ -149,14 +164,35 @@ fn walk_parameters(
     entries: &[Entry],
     into: &mut Vec<(String, ParamValue)>,
 ) -> Result<(), tree::Refusal> {
-    for Entry { key, value, .. } in entries {
+    for Entry { key, line, value } in entries {
         let name = if group.is_empty() { key.clone() } else { format!("{group}.{key}") };
+        check_name_length(&name).map_err(|detail| tree::Refusal { line: *line, detail })?;
         match value.entries() {
             Some(entries) => walk_parameters(&name, entries, into)?,
             None => into.push((name, value.value()?)),
         }
     }
     Ok(())
+}
+
+fn check_name_length(name: &str) -> Result<(), String> {
+    if name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!("a name has {} bytes, at most {NAME_BYTES_MAX} are allowed", name.len()))
+}
+
+/// A pattern that no node's name can match is a mistake that would otherwise go unnoticed.
+fn check_pattern(pattern: &str) -> Result<(), String> {
+    check_name_length(pattern)?;
+    let is_valid = |part: &str| matches!(part, "" | "*" | "**") || check_node_name(part).is_ok();
+    match pattern.split('/').find(|part| !is_valid(part)) {
+        None => Ok(()),
+        Some(part) => Err(format!(
+            "'{part}' in the node name '{pattern}' is neither '*', '**' nor letters, digits and \
+             underscores"
+        )),
+    }
 }
 
 fn join_pattern(prefix: &str, key: &str) -> String {
@@ -166,19 +202,26 @@ fn join_pattern(prefix: &str, key: &str) -> String {
 
 /// `*` stands for one part of a name, `**` for any number of them, none included.
 fn matches_node(pattern: &str, node: &str) -> bool {
-    fn matches(pattern: &[&str], name: &[&str]) -> bool {
-        match pattern.split_first() {
-            None => name.is_empty(),
-            Some((&"**", rest)) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-            Some((part, rest)) => name.split_first().is_some_and(|(first, name)| {
-                (*part == "*" || part == first) && matches(rest, name)
-            }),
-        }
-    }
     fn parts(name: &str) -> Vec<&str> {
         name.split('/').filter(|part| !part.is_empty()).collect()
     }
-    matches(&parts(pattern), &parts(node))
+    let (pattern, node) = (parts(pattern), parts(node));
+    // What the pattern's parts so far match: the first `i` parts of the name for each true `[i]`.
+    let mut reached = vec![false; node.len() + 1];
+    reached[0] = true;
+    for part in pattern {
+        if part == "**" {
+            if let Some(first) = reached.iter().position(|&is_reached| is_reached) {
+                reached[first..].fill(true);
+            }
+            continue;
+        }
+        for end in (1..=node.len()).rev() {
+            reached[end] = reached[end - 1] && (part == "*" || part == node[end - 1]);
+        }
+        reached[0] = false;
+    }
+    reached[node.len()]
 }
 
 #[cfg(test)]

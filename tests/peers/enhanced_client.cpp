@@ -4,7 +4,10 @@
 //
 // The request is one of
 //   std_srvs/srv/Trigger                  one call for each argument, which is ignored
-//   hymt_ros/srv/Translate                one call with the arguments as texts
+//   hymt_ros/srv/Translate                one call; an argument `to=LOCALE` is a target, the
+//                                         others are texts
+//   rcl_interfaces/srv/ListParameters     one call; all but the first argument
+//                                         are prefixes
 //   rcl_interfaces/srv/GetParameters      one call with the arguments as names
 //   rcl_interfaces/srv/SetParameters      NAME VALUE: one call that sets a string
 // Each reply is printed as one line of JSON. The status is 0 when every reply came.
@@ -111,11 +114,18 @@ Octets request_of(const std::string& type, const std::vector<std::string>& argum
     if (type == "std_srvs/srv/Trigger") {
       cdr << uint8_t{0};
     } else if (type == "hymt_ros/srv/Translate") {
+      std::vector<std::string> texts, targets;
       const std::vector<std::string> none;
-      cdr << arguments << std::string() << none << std::string() << none << std::string();
+      for (const auto& argument : arguments) {
+        if (argument.rfind("to=", 0) == 0) targets.push_back(argument.substr(3));
+        else texts.push_back(argument);
+      }
+      cdr << texts << std::string() << targets << std::string() << none << std::string();
       cdr << uint8_t{0} << uint8_t{128} << 0.0f;
     } else if (type == "rcl_interfaces/srv/GetParameters") {
       cdr << arguments;
+    } else if (type == "rcl_interfaces/srv/ListParameters") {
+      cdr << std::vector<std::string>(arguments.begin() + 1, arguments.end()) << uint64_t{0};
     } else if (type == "rcl_interfaces/srv/SetParameters" && arguments.size() == 2) {
       cdr << uint32_t{1} << arguments[0];
       write_string_value(cdr, arguments[1]);
@@ -124,6 +134,26 @@ Octets request_of(const std::string& type, const std::vector<std::string>& argum
       std::exit(2);
     }
   });
+}
+
+// A hymt_ros/msg/Translation, of which the fields that a caller cares for are shown.
+std::string read_translation(Cdr& cdr) {
+  int32_t seconds = 0;
+  uint32_t nanoseconds = 0, revision = 0, stable = 0, tokens_in = 0, tokens_out = 0;
+  uint64_t utterance = 0;
+  bool final = false, cached = false;
+  float confidence = 0, queue_ms = 0, inference_ms = 0, total_ms = 0;
+  uint8_t status = 0;
+  std::string frame, speaker, source, source_locale, target_locale, text, detail;
+  std::vector<std::string> applied, missed;
+  cdr >> seconds >> nanoseconds >> frame >> speaker >> utterance >> revision >> final;
+  cdr >> source >> source_locale >> confidence >> target_locale >> text >> stable >> status;
+  cdr >> detail >> applied >> missed >> cached >> queue_ms >> inference_ms >> total_ms;
+  cdr >> tokens_in >> tokens_out;
+  return "{\"source_text\":" + json_text(source) + ",\"target_locale\":" +
+         json_text(target_locale) + ",\"text\":" + json_text(text) +
+         ",\"status\":" + std::to_string(status) + ",\"detail\":" + json_text(detail) +
+         ",\"tokens_out\":" + std::to_string(tokens_out) + "}";
 }
 
 std::string json_of(const std::string& type, Octets octets) {
@@ -140,11 +170,22 @@ std::string json_of(const std::string& type, Octets octets) {
   }
   if (type == "hymt_ros/srv/Translate") {
     uint8_t code = 0;
-    uint32_t results = 0;
-    cdr >> success >> code >> text >> results;
+    uint32_t count = 0;
+    cdr >> success >> code >> text >> count;
+    std::string results;
+    for (uint32_t result = 0; result < count; ++result) {
+      results += (result ? "," : "") + read_translation(cdr);
+    }
     return std::string("{\"success\":") + (success ? "true" : "false") +
            ",\"code\":" + std::to_string(code) + ",\"message\":" + json_text(text) +
-           ",\"results\":" + std::to_string(results) + "}";
+           ",\"results\":[" + results + "]}";
+  }
+  if (type == "rcl_interfaces/srv/ListParameters") {
+    std::vector<std::string> names;
+    cdr >> names;
+    std::string out;
+    for (const auto& name : names) out += (out.empty() ? "" : ",") + json_text(name);
+    return "{\"names\":[" + out + "]}";
   }
   uint32_t count = 0;
   cdr >> count;

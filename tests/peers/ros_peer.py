@@ -75,6 +75,14 @@ def wait_matched(args, *entities):
     wait("match", matched, args.timeout)
 
 
+def blow_up(text):
+    """`repeat:x:9` becomes nine x, since an argument of a process has a limit."""
+    if text.startswith("repeat:"):
+        _, what, times = text.split(":")
+        return what * int(times)
+    return text
+
+
 def valid(samples):
     return [sample for sample in samples if sample.sample_info.valid_data]
 
@@ -144,12 +152,131 @@ def echo(args):
     return 0 if heard == texts else 1
 
 
+class Utterances:
+    """Says texts to a translator node and follows what becomes of each."""
+
+    def __init__(self, args):
+        self.args = args
+        self.locales = args.locales.split(",")
+        participant = DomainParticipant(args.domain)
+
+        def reader(topic, kind):
+            return DataReader(participant, Topic(participant, "rt" + topic, kind), qos(args))
+
+        self.writer = DataWriter(
+            participant, Topic(participant, "rt" + args.say, ros_types.String), qos(args)
+        )
+        self.translations = reader(f"{args.node}/translation", ros_types.Translation)
+        self.texts = {
+            locale: reader(f"{args.node}/{locale.replace('-', '_')}/text", ros_types.String)
+            for locale in self.locales
+        }
+        wait_matched(args, self.writer, self.translations, *self.texts.values())
+
+    def greet(self):
+        """Says hello until all outputs answer; only then has everybody matched."""
+        end = time.monotonic() + self.args.timeout
+        number, missing = 0, {"everything"}
+        while missing:
+            if time.monotonic() > end:
+                raise SystemExit(f"no answer from {sorted(missing)} in {self.args.timeout} s")
+            number += 1
+            greeting = f"hello {number} from {os.getpid()}"
+            self.writer.write(ros_types.String(data=greeting))
+            missing = {("translation", locale) for locale in self.locales}
+            missing |= {("text", locale) for locale in self.locales}
+            patience = time.monotonic() + 0.5
+            while missing and time.monotonic() < patience:
+                for sample in valid(self.translations.take(N=100)):
+                    if sample.source_text == greeting:
+                        missing.discard(("translation", sample.target_locale))
+                for locale, reader in self.texts.items():
+                    if valid(reader.take(N=100)):
+                        missing.discard(("text", locale))
+                time.sleep(LOOK_S)
+        # Late answers to greetings must not be taken for answers to texts.
+        time.sleep(0.2)
+        for reader in (self.translations, *self.texts.values()):
+            reader.take(N=1000)
+
+    def run(self, texts, show):
+        """Says the texts; gives the translations by locale, the strings, and the times taken."""
+        heard = {locale: [] for locale in self.locales}
+        strings = {locale: [] for locale in self.locales}
+        said_at, took = [], []
+        end = time.monotonic() + self.args.timeout
+        while len(took) < len(texts) and time.monotonic() < end:
+            while len(said_at) < len(texts) and len(said_at) - len(took) < self.args.window:
+                said_at.append(time.monotonic())
+                self.writer.write(ros_types.String(data=texts[len(said_at) - 1]))
+            for sample in valid(self.translations.take(N=100)):
+                heard.setdefault(sample.target_locale, []).append(sample)
+                if show:
+                    report(message=dataclasses.asdict(sample))
+            while len(took) < min(len(heard[locale]) for locale in self.locales):
+                took.append(time.monotonic() - said_at[len(took)])
+            self.take_strings(strings)
+            time.sleep(LOOK_S / 5)
+        # The string of a translation is published after it.
+        with_text = {locale: [t.text for t in heard[locale] if t.status <= 2] for locale in heard}
+        end = min(end, time.monotonic() + 2)
+        while strings != with_text and time.monotonic() < end:
+            self.take_strings(strings)
+            time.sleep(LOOK_S)
+        return heard, strings, strings == with_text, took
+
+    def take_strings(self, strings):
+        for locale, reader in self.texts.items():
+            strings[locale] += [sample.data for sample in valid(reader.take(N=100))]
+
+
+def utter(args):
+    """Says texts to a translator node; each must come back once for each locale, in order."""
+    utterances = Utterances(args)
+    utterances.greet()
+    report(matched=True)
+    texts = [blow_up(json.loads(text)) for text in args.text]
+    texts = texts or [text_of(number, args.size) for number in range(args.count)]
+    start = time.monotonic()
+    heard, strings, same_strings, took = utterances.run(texts, show=bool(args.text))
+    elapsed = time.monotonic() - start
+    in_order = all(
+        [t.source_text for t in heard[locale]] == texts
+        and [t.utterance_id for t in heard[locale]]
+        == list(range(heard[locale][0].utterance_id, heard[locale][0].utterance_id + len(texts)))
+        for locale in heard
+    )
+    translations = [translation for each in heard.values() for translation in each]
+    took = sorted(took) or [0]
+    report(
+        said=len(texts),
+        heard={locale: len(each) for locale, each in heard.items()},
+        lost=sum(len(set(texts) - {t.source_text for t in each}) for each in heard.values()),
+        in_order=in_order,
+        unchanged=sum(t.text == t.source_text for t in translations),
+        statuses=sorted({t.status for t in translations}),
+        details=sorted({t.detail for t in translations})[:4],
+        strings={locale: len(each) for locale, each in strings.items()},
+        same_strings=same_strings,
+        octets=len(texts[0].encode()),
+        p50_ms=round(1000 * took[len(took) // 2], 3),
+        p99_ms=round(1000 * took[len(took) * 99 // 100], 3),
+        per_second=round(len(texts) / elapsed, 1),
+    )
+    return 0 if in_order and same_strings else 1
+
+
 def listen(args):
     """Prints what it hears until `count` messages came."""
     participant = DomainParticipant(args.domain)
     topic = Topic(participant, args.prefix + args.topic, ros_types.message(args.type))
     start = time.monotonic()
     reader = DataReader(participant, topic, qos(args))
+    if args.announce:
+        wait_matched(args, reader)
+        # That we have found the writer does not say that it has found us.
+        time.sleep(0.3)
+        report(matched=True)
     heard = 0
     while heard < args.count:
         if time.monotonic() - start > args.timeout:
@@ -217,7 +344,10 @@ def call(args):
     client = int.from_bytes(os.urandom(7), "little")
     for number, text in enumerate(args.request, start=1):
         start = time.monotonic()
-        writer.write(request(client, number, ros_types.from_json(body, json.loads(text))))
+        asked_for = ros_types.from_json(body, json.loads(text))
+        if hasattr(asked_for, "texts"):
+            asked_for.texts = [blow_up(each) for each in asked_for.texts]
+        writer.write(request(client, number, asked_for))
         answer = None
         while answer is None:
             if time.monotonic() - start > args.timeout:
@@ -290,7 +420,8 @@ def graph(args):
             for node in sample.node_entities_info_seq:
                 name = node.node_namespace.rstrip("/") + "/" + node.node_name
                 readers, writers = len(node.reader_gid_seq), len(node.writer_gid_seq)
-                report(node=name, readers=readers, writers=writers)
+                gid = bytes(sample.gid).hex()
+                report(node=name, readers=readers, writers=writers, participant=gid)
                 if name == args.node and readers >= args.readers and writers >= args.writers:
                     return 0
         time.sleep(LOOK_S)
@@ -321,7 +452,18 @@ def main():
     command.add_argument("--type", default="std_msgs/msg/String")
     command.add_argument("--prefix", default="rt")
     command.add_argument("--count", type=int, default=1)
+    command.add_argument("--announce", action="store_true", help="say when it has matched")
     command.set_defaults(run=listen)
+
+    command = commands.add_parser("utter", help=utter.__doc__)
+    command.add_argument("--say", default="/text")
+    command.add_argument("--node", default="/translator")
+    command.add_argument("--locales", default="de,zh")
+    command.add_argument("--count", type=int, default=1000, help="texts, where none is given")
+    command.add_argument("--size", type=int, default=0, help="octets of a text, at least")
+    command.add_argument("--window", type=int, default=8, help="texts said and not yet answered")
+    command.add_argument("text", nargs="*", help="JSON strings")
+    command.set_defaults(run=utter)
 
     command = commands.add_parser("say", help=say.__doc__)
     command.add_argument("--topic", required=True)

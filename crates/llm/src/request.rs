@@ -15,7 +15,8 @@ pub struct GenerateRequest {
     pub new_tokens_max: usize,
     /// How to choose tokens.
     pub sampling: SamplingParams,
-    /// Tokens that end the answer; they are not part of it.
+    /// Tokens that end the answer; they are not part of it. A first one that repeats the prompt's
+    /// last token does not end it: some prompts make the model write its header once more.
     pub stop: Arc<[TokenId]>,
     /// 0 to 255; higher runs first.
     pub priority: u8,

@@ -72,7 +72,7 @@ pub struct Job {
     pub prompt: Vec<TokenId>,
     /// Most tokens of the answer, at least 1.
     pub new_tokens_max: usize,
-    /// Tokens that end the answer.
+    /// Tokens that end the answer, except for a first one that repeats the prompt's last.
     pub stop: Arc<[TokenId]>,
     /// Higher runs first.
     pub priority: u8,
@@ -280,7 +280,9 @@ impl Scheduler {
         let running = &mut self.running[place];
         running.fed += std::mem::take(&mut running.in_step);
         let token = token?;
-        let finish = if running.job.stop.contains(&token) {
+        // A model that first repeats the header which asked for its answer goes on to give it.
+        let repeats_header = running.output == 0 && running.sequence.last() == Some(&token);
+        let finish = if running.job.stop.contains(&token) && !repeats_header {
             FinishReason::Stop
         } else {
             running.sequence.push(token);

@@ -44,6 +44,9 @@ pub const QUEUE_LIMIT: usize = 256;
 /// Requests taken during one step, those cancelled again included; where it is larger, the queue's
 /// own limit holds instead. A caller that submits and cancels in a loop meets this bound.
 pub const ARRIVALS_MAX: usize = 4096;
+/// Why an answer ended whose arithmetic broke down; it would be token 0 for ever otherwise.
+const NOT_FINITE: &str = "the engine's logits are not finite: its arithmetic overflowed, or the \
+                          weights are damaged";
 /// Longest grace of a shutdown.
 pub const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -371,8 +374,17 @@ impl Worker {
         let vocab_size = self.engine.spec().vocab_size;
         let rows: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
         let mut tokens = Vec::with_capacity(rows.len());
+        let mut broken = Plan::default();
         for (row, logits) in rows.iter().zip(self.logits.chunks_exact(vocab_size)) {
-            tokens.push(self.active.get_mut(&row.id).map_or(0, |active| active.choose(logits)));
+            let token = self.active.get_mut(&row.id).map_or(0, |active| active.choose(logits));
+            // The sampler avoids what is not a number, so this one means that there was nothing else.
+            if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {
+                broken.rows.push((*row).clone());
+            }
+            tokens.push(token);
+        }
+        if !broken.rows.is_empty() {
+            self.fail(&broken, NOT_FINITE);
         }
         let outcomes = self.shared.lock().scheduler.complete(plan, &tokens);
         for ((row, token), outcome) in rows.iter().zip(tokens).zip(outcomes) {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokenizers::DecoderWrapper;
+use tokenizers::{AddedToken, DecoderWrapper};
 
 use crate::TokenId;
 
@@ -143,6 +143,8 @@ impl Tokenizer {
         if !matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_))) {
             return Err(TokenizerError::NotByteLevel { origin: origin.to_owned() });
         }
+        make_markers_special(&mut inner)
+            .map_err(|detail| TokenizerError::Parse { origin: origin.to_owned(), detail })?;
         // Without this the library recognises special tokens inside any text, whatever
         // `add_special_tokens` says, and a user could open a new turn.
         inner.set_encode_special_tokens(true);
@@ -209,6 +211,31 @@ impl Tokenizer {
             }
         }
     }
+}
+
+/// Makes every added token that looks like a chat marker a special one.
+///
+/// Published files of this lineage declare turn headers as ordinary added tokens (DeepSeek's
+/// distilled models have `<｜User｜>` with `"special": false`). The library finds those in any text,
+/// so that a user could open a turn, and decodes them into the answer.
+fn make_markers_special(inner: &mut tokenizers::Tokenizer) -> Result<(), String> {
+    let markers: Vec<AddedToken> = inner
+        .get_added_tokens_decoder()
+        .into_values()
+        .filter(|token| !token.special && is_marker(&token.content))
+        .map(|token| AddedToken { special: true, ..token })
+        .collect();
+    if markers.is_empty() {
+        return Ok(());
+    }
+    inner.add_special_tokens(markers).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// True for `<|...|>` and `<｜...｜>`.
+fn is_marker(content: &str) -> bool {
+    [("<|", "|>"), ("<｜", "｜>")]
+        .iter()
+        .any(|(open, close)| content.starts_with(open) && content.ends_with(close))
 }
 
 /// Turns a stream of tokens into pieces of text whose concatenation is what

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hymt_llm::TokenId;
-use hymt_llm::engine::scripted::ScriptedEngine;
+use hymt_llm::engine::scripted::{BatchRecord, ScriptedEngine};
 use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Slot};
 use hymt_llm::request::{GenerateError, GenerateRequest, SubmitError};
 use hymt_llm::sampling::SamplingParams;
@@ -42,8 +42,11 @@ fn start(engine: impl Engine + 'static, queue_limit: usize) -> InferenceHandle {
     InferenceThread::spawn(Box::new(engine), Arc::new(Tokenizer::bytes()), config)
 }
 
-/// An engine of `slots` slots that says when it is inside a token and waits until it is let on.
-fn gated(slots: usize) -> (ScriptedEngine, Receiver<()>, SyncSender<()>) {
+/// An engine that says when it is inside a token and waits until it is let on.
+///
+/// Bind the result in this order: a test that fails then opens the gate before the handle waits for
+/// the thread.
+fn start_gated(queue_limit: usize) -> (InferenceHandle, BatchRecord, Receiver<()>, SyncSender<()>) {
     let (entered, inside) = sync_channel(1);
     let (gate, opened) = sync_channel(1);
     let script = move |held: &[TokenId]| {
@@ -53,7 +56,9 @@ fn gated(slots: usize) -> (ScriptedEngine, Receiver<()>, SyncSender<()>) {
         }
         letters(held)
     };
-    (ScriptedEngine::new(VOCAB, slots, Box::new(script)), inside, gate)
+    let engine = ScriptedEngine::new(VOCAB, 1, Box::new(script));
+    let record = engine.record();
+    (start(engine, queue_limit), record, inside, gate)
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -66,23 +71,25 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 #[test]
 fn priority_decides_who_gets_the_next_slot() {
-    let (engine, inside, gate) = gated(1);
-    let handle = start(engine, 8);
+    let (handle, record, inside, gate) = start_gated(8);
     let first = handle.submit(vec![request(1)]).unwrap();
     inside.recv_timeout(PATIENCE).unwrap();
-    let with = |priority| handle.submit(vec![GenerateRequest { priority, ..request(1) }]).unwrap();
-    let groups = [with(10), with(200), with(100)];
+    // Told apart by the length of the prompt; each answer is empty.
+    let with = |priority, length| {
+        let prompt = vec![1; length];
+        handle.submit(vec![GenerateRequest { priority, prompt, ..request(1) }]).unwrap()
+    };
+    let groups = [with(10, 2), with(200, 3), with(100, 4)];
     drop((inside, gate));
     assert!(first.wait()[0].is_ok());
-    let queue = groups.map(|group| group.wait().remove(0).unwrap().queue);
-    assert!(queue[1] < queue[2] && queue[2] < queue[0], "{queue:?}");
+    assert!(groups.into_iter().all(|group| group.wait()[0].is_ok()));
+    let lengths: Vec<_> = record.batches().iter().map(|batch| batch[0].n_tokens).collect();
+    assert_eq!(lengths, [1, 1, 3, 4, 2], "the first in two steps, then by priority");
 }
 
 #[test]
 fn a_dropped_ticket_lets_the_next_in_and_one_that_waits_never_runs() {
-    let (engine, inside, gate) = gated(1);
-    let record = engine.record();
-    let handle = start(engine, 8);
+    let (handle, record, inside, gate) = start_gated(8);
     let long = handle.submit(vec![request(250)]).unwrap();
     inside.recv_timeout(PATIENCE).unwrap();
     let never = handle.submit(vec![request(7)]).unwrap();
@@ -98,8 +105,7 @@ fn a_dropped_ticket_lets_the_next_in_and_one_that_waits_never_runs() {
 
 #[test]
 fn submitting_and_cancelling_in_a_loop_meets_a_bound() {
-    let (engine, inside, gate) = gated(1);
-    let handle = start(engine, 4);
+    let (handle, _, inside, gate) = start_gated(4);
     let running = handle.submit(vec![request(1)]).unwrap();
     inside.recv_timeout(PATIENCE).unwrap();
     let mut taken = 0;

@@ -109,6 +109,19 @@ impl Node {
         Subscription::new(&self.shared, topic, qos, callback)
     }
 
+    /// As [`Self::subscription`], and hands over also why a sample was no `M`.
+    ///
+    /// # Errors
+    /// As [`Self::publisher`].
+    pub fn subscription_with_malformed<M: Message>(
+        &self,
+        topic: &str,
+        qos: &QosProfile,
+        callback: impl FnMut(Result<M, &DdsError>, MessageInfo) + Send + 'static,
+    ) -> Result<Subscription<M>, DdsError> {
+        Subscription::with_malformed(&self.shared, topic, qos, callback)
+    }
+
     /// Puts every `M` on a fully qualified topic into a queue of `capacity`.
     ///
     /// What arrives while the queue is full is dropped and counted in

@@ -107,10 +107,20 @@ impl<M: Message> Subscription<M> {
         qos: &QosProfile,
         mut callback: impl FnMut(M, MessageInfo) + Send + 'static,
     ) -> Result<Self, DdsError> {
-        let counters = Arc::new(ReaderCounters::default());
-        Self::with_counters(node, topic, qos, &counters, move |message, info| {
-            callback(message, info);
+        Self::with_malformed(node, topic, qos, move |message, info| {
+            if let Ok(message) = message {
+                callback(message, info);
+            }
         })
+    }
+
+    pub(super) fn with_malformed(
+        node: &Arc<NodeShared>,
+        topic: &str,
+        qos: &QosProfile,
+        callback: impl FnMut(Result<M, &DdsError>, MessageInfo) + Send + 'static,
+    ) -> Result<Self, DdsError> {
+        Self::with_counters(node, topic, qos, &Arc::default(), callback)
     }
 
     pub(super) fn queue(
@@ -124,6 +134,7 @@ impl<M: Message> Subscription<M> {
         let dropped = Arc::clone(&counters);
         let subscription =
             Self::with_counters(node, topic, qos, &counters, move |message, info| {
+                let Ok(message) = message else { return };
                 if let Err(TrySendError::Full(_)) = sender.try_send((message, info)) {
                     dropped.dropped.fetch_add(1, Ordering::Relaxed);
                 }
@@ -136,20 +147,27 @@ impl<M: Message> Subscription<M> {
         topic: &str,
         qos: &QosProfile,
         counters: &Arc<ReaderCounters>,
-        mut callback: impl FnMut(M, MessageInfo) + Send + 'static,
+        mut callback: impl FnMut(Result<M, &DdsError>, MessageInfo) + Send + 'static,
     ) -> Result<Self, DdsError> {
         let topic = dds_name("rt", topic, "")?;
         let received = Arc::clone(counters);
         let handler: Handler = Box::new(move |sample| {
-            let message = sample.payload.decode(0)?;
-            received.received.fetch_add(1, Ordering::Relaxed);
             let info = MessageInfo {
                 source: sample.writer,
                 source_time: sample.source_time,
                 reception_time: SystemTime::now(),
             };
-            callback(message, info);
-            Ok(())
+            match sample.payload.decode(0) {
+                Ok(message) => {
+                    received.received.fetch_add(1, Ordering::Relaxed);
+                    callback(Ok(message), info);
+                    Ok(())
+                }
+                Err(error) => {
+                    callback(Err(&error), info);
+                    Err(error)
+                }
+            }
         });
         let counters = Arc::clone(counters);
         let reader = node.context.reader(&topic, &M::dds_type_name(), qos, counters, handler)?;

@@ -1,10 +1,18 @@
 //! Types of scalars, as rcl's `get_value` decides them.
 
+use std::num::FpCategory;
+
 use crate::ros::param_value::ParamValue;
 
 const TRUE: &[&str] = &["Y", "y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"];
 const FALSE: &[&str] =
     &["N", "n", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
+
+/// True for a plain scalar that means no value. rcl takes only an empty one for that and reads the
+/// others as the strings `~` and `null`, which nobody who writes them wants.
+pub(super) fn is_null(text: &str, quoted: bool) -> bool {
+    !quoted && matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
 
 /// The value of a scalar; a quoted one is always a string.
 pub(super) fn typed(text: &str, quoted: bool) -> ParamValue {
@@ -46,19 +54,25 @@ fn integer(text: &str) -> Option<i64> {
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
 
-/// YAML's `.inf` and `.nan`, and decimal numbers.
+/// YAML's `.inf` and `.nan`, and what C's `strtod` takes whole and without a range error. Its
+/// hexadecimal floats and `nan(...)` stay strings here.
 fn double(text: &str) -> Option<f64> {
-    let (sign, rest) = match text.as_bytes().first()? {
-        b'-' => (-1.0, &text[1..]),
-        b'+' => (1.0, &text[1..]),
-        _ => (1.0, text),
-    };
-    match rest {
-        ".inf" | ".Inf" | ".INF" | "inf" | "infinity" => return Some(sign * f64::INFINITY),
-        ".nan" | ".NaN" | ".NAN" | "nan" if sign > 0.0 => return Some(f64::NAN),
+    match text {
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(f64::NEG_INFINITY),
         _ => {}
     }
-    let is_number = rest.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     // An integer too large for 64 bits reads as a float, as in rcl.
-    text.parse().ok().filter(|value: &f64| is_number && value.is_finite())
+    let value: f64 = text.parse().ok()?;
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let has_digit = |from: char| mantissa.contains(|c| (from..='9').contains(&c));
+    // Written as a word, infinity is meant; as a number it is an overflow.
+    let is_exact = match value.classify() {
+        FpCategory::Nan | FpCategory::Normal => true,
+        FpCategory::Infinite => !has_digit('0'),
+        FpCategory::Zero => !has_digit('1'),
+        FpCategory::Subnormal => false,
+    };
+    is_exact.then_some(value)
 }

@@ -44,6 +44,8 @@ pub(super) struct Entry {
 impl Tree {
     /// Parses one document; `None` when there is none.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, Refusal> {
+        // Some editors put a byte order mark before the text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Builder { parser: Parser::new_from_str(text), values: 0 }.document()
     }
 
@@ -62,17 +64,24 @@ impl Tree {
     /// The value of a scalar, or of a sequence of scalars of one type.
     pub(super) fn value(&self) -> Result<ParamValue, Refusal> {
         match &self.node {
-            Node::Scalar { text, quoted } => Ok(scalar::typed(text, *quoted)),
+            Node::Scalar { text, quoted } => self.scalar(text, *quoted),
             Node::Sequence(items) => self.array(items),
             Node::Mapping(_) => Err(self.refuse("a parameter value cannot be a map")),
         }
+    }
+
+    fn scalar(&self, text: &str, quoted: bool) -> Result<ParamValue, Refusal> {
+        if scalar::is_null(text, quoted) {
+            return Err(self.refuse("there is no value; write '' for an empty string"));
+        }
+        Ok(scalar::typed(text, quoted))
     }
 
     fn array(&self, items: &[Self]) -> Result<ParamValue, Refusal> {
         let mut values = Vec::with_capacity(items.len());
         for item in items {
             match &item.node {
-                Node::Scalar { text, quoted } => values.push(scalar::typed(text, *quoted)),
+                Node::Scalar { text, quoted } => values.push(item.scalar(text, *quoted)?),
                 _ => return Err(item.refuse("an array holds only scalars")),
             }
         }
@@ -125,10 +134,10 @@ impl<'a> Builder<'a> {
                 event => tree = Some(self.node(event, line, 1)?),
             }
         }
-        // An empty document parses as a null scalar.
-        Ok(tree.filter(|tree| {
-            !matches!(&tree.node, Node::Scalar { text, quoted: false } if text.is_empty() || text == "~")
-        }))
+        // An empty document parses as an empty scalar.
+        Ok(tree.filter(
+            |tree| !matches!(&tree.node, Node::Scalar { text, quoted: false } if text.is_empty()),
+        ))
     }
 
     fn next(&mut self) -> Result<Option<(Event<'a>, usize)>, Refusal> {
@@ -154,7 +163,9 @@ impl<'a> Builder<'a> {
         let node = match event {
             Event::Scalar(text, style, _, tag) => {
                 let text = text.into_owned();
-                let as_string = tag.is_some_and(|tag| tag.suffix == "str");
+                let as_string = tag.is_some_and(|tag| {
+                    format!("{}{}", tag.handle, tag.suffix) == "tag:yaml.org,2002:str"
+                });
                 Node::Scalar { text, quoted: as_string || is_quoted(style) }
             }
             Event::SequenceStart(..) => self.sequence(depth)?,
@@ -188,12 +199,10 @@ impl<'a> Builder<'a> {
             let Some((event, value_line)) = self.next()? else {
                 return Err(Refusal { line, detail: format!("'{key}' has no value") });
             };
-            let value = self.node(event, value_line, depth + 1)?;
-            if let Node::Scalar { text, quoted: false } = &value.node
-                && (text.is_empty() || text == "~")
-            {
-                let detail = format!("'{key}' has no value; write '' for an empty string");
-                return Err(Refusal { line, detail });
+            let mut value = self.node(event, value_line, depth + 1)?;
+            if matches!(&value.node, Node::Scalar { text, .. } if text.is_empty()) {
+                // The parser meets the absence of a value only where the next thing begins.
+                value.line = line;
             }
             entries.push(Entry { key, line, value });
         }

@@ -1,0 +1,92 @@
+//! An engine whose arithmetic breaks down: no garbage, and nobody else suffers.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::sync::Arc;
+
+use hymt_llm::TokenId;
+use hymt_llm::engine::scripted::ScriptedEngine;
+use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Slot};
+use hymt_llm::request::{GenerateError, GenerateRequest};
+use hymt_llm::sampling::SamplingParams;
+use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig};
+use hymt_llm::tokenizer::Tokenizer;
+
+const VOCAB: usize = 257;
+const STOP: TokenId = 256;
+/// A prompt that begins with this token damages its own row.
+const DAMAGED: TokenId = 9;
+/// Length of a sequence from which on it does.
+const DAMAGED_FROM: usize = 5;
+
+/// Writes one value over the logits of damaged rows.
+struct Damaged(ScriptedEngine, f32);
+
+impl Engine for Damaged {
+    fn spec(&self) -> &EngineSpec {
+        self.0.spec()
+    }
+
+    fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.0.step(batch, logits)?;
+        for row in logits.chunks_exact_mut(VOCAB) {
+            // The script marks a damaged row by choosing this token.
+            if row[DAMAGED as usize] == 1.0 {
+                row.fill(self.1);
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.0.release(slot);
+    }
+}
+
+fn script(held: &[TokenId]) -> TokenId {
+    match held.len() {
+        DAMAGED_FROM.. if held[0] == DAMAGED => DAMAGED,
+        12.. => STOP,
+        _ => TokenId::from(b'x'),
+    }
+}
+
+fn start(value: f32) -> InferenceHandle {
+    let engine = Damaged(ScriptedEngine::new(VOCAB, 4, Box::new(script)), value);
+    let tokenizer = Arc::new(Tokenizer::bytes());
+    InferenceThread::spawn(Box::new(engine), tokenizer, ThreadConfig::default())
+}
+
+fn request(first: TokenId, temperature: f32) -> GenerateRequest {
+    GenerateRequest {
+        prompt: vec![first, 1, 2],
+        new_tokens_max: 50,
+        sampling: SamplingParams { temperature, ..SamplingParams::default() },
+        stop: [STOP].into(),
+        priority: 0,
+        deadline: None,
+    }
+}
+
+#[test]
+fn logits_that_are_not_finite_end_their_request_only() {
+    for value in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
+        for temperature in [0.0, 0.01] {
+            let handle = start(value);
+            let group = [1, DAMAGED, 2].map(|first| request(first, temperature)).to_vec();
+            let answers = handle.submit(group).unwrap().wait();
+            let Err(GenerateError::Engine { detail }) = &answers[1] else {
+                panic!("{value} at temperature {temperature}: {:?}", answers[1]);
+            };
+            assert!(detail.contains("not finite"), "{detail}");
+            for healthy in [&answers[0], &answers[2]] {
+                assert_eq!(healthy.as_ref().unwrap().text, "x".repeat(9));
+            }
+            // Its slot is free again, and the thread lives.
+            let again = (0..4).map(|_| request(3, temperature)).collect();
+            assert!(handle.submit(again).unwrap().wait().iter().all(Result::is_ok));
+            let stats = handle.stats();
+            let counts = (stats.completed, stats.failed, stats.running, stats.stopped);
+            assert_eq!(counts, (6, 1, 0, None));
+        }
+    }
+}
