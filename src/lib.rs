@@ -10,3 +10,4 @@ pub mod config;
 pub mod node;
 pub mod parameters;
 pub mod ros;
+mod words;

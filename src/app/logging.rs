@@ -58,8 +58,15 @@ pub fn init_cli(verbose: u8) {
 pub fn init_node(args: &RosArgs) {
     let filter = match args.log_level {
         Some(level) => EnvFilter::new(directives(level)),
-        None => EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new(directives(LogSeverity::Info))),
+        None => {
+            // An empty variable would silence everything, which nobody means.
+            let given = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+            let default = || EnvFilter::new(directives(LogSeverity::Info));
+            Some(given.trim())
+                .filter(|given| !given.is_empty())
+                .and_then(|given| EnvFilter::try_new(given).ok())
+                .unwrap_or_else(default)
+        }
     };
     init(filter, args.stdout.unwrap_or(true));
 }

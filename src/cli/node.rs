@@ -11,9 +11,10 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::app::{self, About, LoadedModel, logging};
+use crate::app::{About, LoadedModel, logging};
+use crate::cli::UsageError;
 use crate::cli::output::{self, Output};
-use crate::cli::{UsageError, progress};
+use crate::cli::translate::load_with_bar;
 use crate::config::NodeConfig;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
@@ -110,7 +111,7 @@ impl Running {
         let config = NodeConfig::from_parameters(&store.snapshot()).map_err(UsageError)?;
         let options = ContextOptions::from_env(&|name| std::env::var(name).ok())
             .map_err(|error| UsageError(error.to_string()))?;
-        let model = load(&config)?;
+        let model = load_with_bar(&config.engine)?;
         let context = DdsContext::new(&options).context("cannot join the DDS domain")?;
         let targets: Vec<_> =
             config.live.defaults.targets.iter().map(ToString::to_string).collect();
@@ -157,14 +158,4 @@ impl Running {
         // Takes leave of the other participants, so that no ghost stays in their graphs.
         self.context.shutdown();
     }
-}
-
-fn load(config: &NodeConfig) -> anyhow::Result<LoadedModel> {
-    let bar = progress::steps_bar("loading the model", 0);
-    let model = app::load(&config.engine, &mut |step| {
-        bar.set_length(step.total as u64);
-        bar.set_position(step.done as u64);
-    });
-    bar.finish_and_clear();
-    model
 }

@@ -11,7 +11,7 @@ use crate::config::LiveConfig;
 use crate::ros::convert::{change_to_wire, descriptor_to_wire, value_from_wire, value_to_wire};
 use crate::ros::dds::{Node, Publisher, Responder, Server};
 use crate::ros::names::NameResolver;
-use crate::ros::param_store::{Change, ParameterStore};
+use crate::ros::param_store::{Change, ParameterStore, REQUEST_PARAMETERS_MAX};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::Time;
@@ -88,8 +88,7 @@ impl ParameterServices {
             _set: node.service(
                 &service("set_parameters")?,
                 move |request: rcl::SetParametersRequest, responder| {
-                    let one = |parameter| set.set(vec![parameter]);
-                    let results = request.parameters.into_iter().map(one).collect();
+                    let results = set.set_each(request.parameters);
                     respond(responder, &rcl::SetParametersResponse { results });
                 },
             )?,
@@ -105,21 +104,32 @@ impl ParameterServices {
 }
 
 impl Applier {
+    /// Sets each of several for itself, and makes what was taken work at once.
+    fn set_each(&self, parameters: Vec<rcl::Parameter>) -> Vec<rcl::SetParametersResult> {
+        let count = parameters.len();
+        if count > REQUEST_PARAMETERS_MAX {
+            let reason = format!(
+                "{count} parameters given, the limit is {REQUEST_PARAMETERS_MAX}; send parts"
+            );
+            let refusal = rcl::SetParametersResult { successful: false, reason };
+            return vec![refusal; count.min(REQUEST_PARAMETERS_MAX)];
+        }
+        let mut taken = Vec::new();
+        let one = |parameter: rcl::Parameter| {
+            let set = self.store.set(&parameter.name, value_from_wire(parameter.value));
+            result(set.map(|change| taken.push(change)))
+        };
+        let results = parameters.into_iter().map(one).collect();
+        if !taken.is_empty() {
+            self.apply(&taken);
+        }
+        results
+    }
+
     /// Sets a group, all or none, and makes it work.
     fn set(&self, parameters: Vec<rcl::Parameter>) -> rcl::SetParametersResult {
         let group = parameters.into_iter().map(|p| (p.name, value_from_wire(p.value))).collect();
-        match self.store.set_atomically(group) {
-            Ok(changes) => {
-                self.apply(&changes);
-                rcl::SetParametersResult { successful: true, reason: String::new() }
-            }
-            Err(reason) => {
-                // The reason may quote a term, which is user text.
-                tracing::debug!(reason, "a parameter change was refused");
-                tracing::info!("a parameter change was refused; the caller has the reason");
-                rcl::SetParametersResult { successful: false, reason }
-            }
-        }
+        result(self.store.set_atomically(group).map(|changes| self.apply(&changes)))
     }
 
     fn apply(&self, changes: &[Change]) {
@@ -173,6 +183,23 @@ impl Applier {
     }
 }
 
+fn result(set: Result<(), String>) -> rcl::SetParametersResult {
+    match set {
+        Ok(()) => rcl::SetParametersResult { successful: true, reason: String::new() },
+        Err(reason) => {
+            // The reason may quote a term, which is user text.
+            tracing::debug!(reason, "a parameter change was refused");
+            tracing::info!("a parameter change was refused; the caller has the reason");
+            rcl::SetParametersResult { successful: false, reason }
+        }
+    }
+}
+
+/// The names of a request within its bound; what is beyond it is not answered.
+fn bounded(names: &[String]) -> &[String] {
+    &names[..names.len().min(REQUEST_PARAMETERS_MAX)]
+}
+
 fn describe_all(
     store: &ParameterStore,
     request: &rcl::DescribeParametersRequest,
@@ -182,7 +209,9 @@ fn describe_all(
         // As rclpy: a name that is not declared has no type.
         None => rcl::ParameterDescriptor { name: name.clone(), ..Default::default() },
     };
-    rcl::DescribeParametersResponse { descriptors: request.names.iter().map(describe).collect() }
+    rcl::DescribeParametersResponse {
+        descriptors: bounded(&request.names).iter().map(describe).collect(),
+    }
 }
 
 fn get_all(
@@ -191,7 +220,7 @@ fn get_all(
 ) -> rcl::GetParametersResponse {
     let values = store.snapshot();
     let get = |name: &String| value_to_wire(values.get(name).unwrap_or(&ParamValue::NotSet));
-    rcl::GetParametersResponse { values: request.names.iter().map(get).collect() }
+    rcl::GetParametersResponse { values: bounded(&request.names).iter().map(get).collect() }
 }
 
 fn types_of_all(
@@ -200,7 +229,7 @@ fn types_of_all(
 ) -> rcl::GetParameterTypesResponse {
     let values = store.snapshot();
     let kind = |name: &String| values.get(name).map_or(0, |value| value.kind() as u8);
-    rcl::GetParameterTypesResponse { types: request.names.iter().map(kind).collect() }
+    rcl::GetParameterTypesResponse { types: bounded(&request.names).iter().map(kind).collect() }
 }
 
 fn respond<R: Message>(responder: Responder<R>, response: &R) {

@@ -52,8 +52,20 @@ pub fn reference_page() -> String {
             "| `{name}` | {kind} | `{value}` | {constraints} | {change} | {description} |"
         );
     }
+    out.push_str(DIFFERENCES);
     out
 }
+
+const DIFFERENCES: &str = "
+## Where this node differs from rcl
+
+- `-p` and `--params-file` apply in the order of the command line, and the last one wins; rcl sorts \
+by node pattern first.
+- `-p node:name:=value` also reaches a node of that name inside a namespace.
+- `~` and `null` are refused; rcl reads them as strings. `[]` is an empty list of the declared type.
+- An unquoted `no`, `on`, `y` or `nan` is a bool or a number, as in rcl: quote such language codes.
+- `--log-config-file` and `--enclave` are read and have no effect.
+";
 
 /// The parameters' part of `hymt node --help`.
 pub fn help() -> String {

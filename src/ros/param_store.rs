@@ -9,8 +9,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::config::{nearest_word, shortened};
 use crate::ros::param_value::{ParamType, ParamValue};
+use crate::words::{nearest_word, shortened};
 
 /// Most parameters of one group.
 pub const REQUEST_PARAMETERS_MAX: usize = 256;
@@ -333,6 +333,14 @@ fn typed(declaration: &Declaration, value: ParamValue) -> Result<ParamValue, Str
     let hint = match (declared, &value) {
         (_, ParamValue::NotSet) => "; a declared parameter always has a value".to_owned(),
         (ParamType::Double, ParamValue::Integer(given)) => format!("; write {given}.0"),
+        // YAML as ROS reads it: `no`, the code of a language, is a bool.
+        (
+            ParamType::String | ParamType::StringArray,
+            ParamValue::Bool(_) | ParamValue::Double(_),
+        )
+        | (ParamType::StringArray, ParamValue::BoolArray(_) | ParamValue::DoubleArray(_)) => {
+            "; quote it in YAML, for example 'no'".to_owned()
+        }
         (ParamType::StringArray, ParamValue::String(given)) => {
             format!("; write ['{}']", shortened(given))
         }
