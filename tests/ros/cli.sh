@@ -154,7 +154,7 @@ kill -INT "$NODE_PID"
 wait "$NODE_PID"
 check 'SIGINT' "exit code $?" 'exit code 0'
 NODE_PID=''
-check 'the node vanishes' "$(ask node list "${NEW[@]}")" "!$ME"
+check 'the node vanishes' "$(ask node list "${NEW[@]}")" "!$ME" 'status 0'
 
 # Starts that must fail, or complain.
 refused() { # ARGUMENTS...
@@ -175,7 +175,8 @@ kill -INT "$FIRST" "$NODE_PID"
 wait "$FIRST" "$NODE_PID"
 export ROS_LOCALHOST_ONLY=1
 start "$WORK/local.log" --ros-args -r __ns:=/local
-check 'ROS_LOCALHOST_ONLY=1' "$(ask param get /local/translator source_locale "${NEW[@]}")" auto
+check 'ROS_LOCALHOST_ONLY=1' "$(ask param get /local/translator source_locale "${NEW[@]}")" \
+    'String value is: auto' 'status 0'
 
 echo "$PASSED passed, $FAILED failed"
 [ "$FAILED" = 0 ]
