@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use hymt_core::language::Language;
 use hymt_core::prompt::PromptFamily;
 use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
@@ -83,6 +84,8 @@ pub struct LoadedModel {
     pub generator: Arc<LlmGenerator>,
     /// How the model wants to be asked.
     pub family: PromptFamily,
+    /// Languages that it knows; empty for all.
+    pub languages: Vec<Language>,
     /// For people.
     pub about: About,
 }
@@ -215,6 +218,7 @@ pub fn load(
     Ok(LoadedModel {
         generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
         family: family(options),
+        languages: if about.is_demo { demo_model::LANGUAGES.to_vec() } else { Vec::new() },
         about,
     })
 }

@@ -212,10 +212,11 @@ impl LiveConfig {
         })
     }
 
-    /// The translator's configuration.
-    pub fn translator(&self, family: PromptFamily) -> TranslatorConfig {
+    /// The translator's configuration for a model.
+    pub fn translator(&self, family: PromptFamily, languages: &[Language]) -> TranslatorConfig {
         TranslatorConfig {
             family,
+            languages: languages.to_vec(),
             defaults: self.defaults.clone(),
             glossaries: GlossarySet::from_base(self.terms.clone()),
             detect: self.detect.clone(),

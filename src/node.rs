@@ -95,7 +95,7 @@ impl TranslatorNode {
         let node = Arc::new(context.create_node(names.node(), names.namespace())?);
         let translator = Arc::new(Translator::new(
             Arc::clone(&model.generator) as Arc<dyn Generator>,
-            config.live.translator(model.family),
+            config.live.translator(model.family, &model.languages),
         ));
         let outputs = Arc::new(Outputs::new(Arc::clone(&node), &names)?);
         outputs.set_targets(&config.live.defaults.targets)?;
@@ -107,14 +107,7 @@ impl TranslatorNode {
         let inputs = Inputs {
             _text: hear(&node, &names, &jobs, &outputs, &counters)?,
             _translate: serve(&node, &names, &jobs, &counters)?,
-            _parameters: ParameterServices::start(
-                &node,
-                &names,
-                &store,
-                &translator,
-                &outputs,
-                model.family,
-            )?,
+            _parameters: ParameterServices::start(&node, &names, &store, &translator, &outputs)?,
         };
         Ok(Self {
             names,

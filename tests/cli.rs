@@ -141,6 +141,13 @@ fn translates_there_and_back() {
 }
 
 #[test]
+fn the_demo_model_says_which_languages_it_knows() {
+    let ended = hymt(&["translate", "--to", "ko", SENTENCE]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    assert!(ended.err.contains("'ko' (Korean); it knows en, zh, de, fr, es, ja"), "{}", ended.err);
+}
+
+#[test]
 fn several_targets_are_named() {
     let lines = hymt(&["translate", "--to", "de,zh", "--to", "Spanish", SENTENCE]).ok();
     let lines: Vec<_> = lines.lines().collect();

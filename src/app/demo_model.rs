@@ -1,5 +1,6 @@
 //! The embedded demo model; `models/demo/README.md` says what it can do.
 
+use hymt_core::language::Language;
 use hymt_llm::weights::ModelSource;
 
 /// Its `tokenizer.json`.
@@ -12,3 +13,13 @@ pub(super) fn source() -> ModelSource {
         weights: include_bytes!("../../models/demo/int8/model.safetensors"),
     }
 }
+
+/// The languages it was trained on.
+pub(super) const LANGUAGES: &[Language] = &[
+    Language::English,
+    Language::Chinese,
+    Language::German,
+    Language::French,
+    Language::Spanish,
+    Language::Japanese,
+];

@@ -16,7 +16,7 @@ use hymt_core::language::Language;
 use crate::cli::ModelArgs;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress;
-use crate::cli::translate::{DEMO_LANGUAGES, load_with_bar};
+use crate::cli::translate::load_with_bar;
 use crate::config::NodeConfig;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
@@ -108,14 +108,8 @@ fn start_node(
     output: &mut Output,
 ) -> anyhow::Result<(DdsContext, TranslatorNode)> {
     let names = RosArgs::default().resolver(NODE_NAME, NAMESPACE)?;
-    let strings = |texts: &[&str]| {
-        ParamValue::StringArray(texts.iter().map(|text| (*text).to_owned()).collect())
-    };
     let targets = ParamValue::StringArray(args.to.clone());
-    let mut overrides = vec![("target_locales".to_owned(), targets)];
-    if args.model.model.is_none() {
-        overrides.push(("detect.allowed".to_owned(), strings(&DEMO_LANGUAGES)));
-    }
+    let overrides = [("target_locales".to_owned(), targets)];
     let (store, _) =
         parameters::declare(&overrides).map_err(|reasons| super::UsageError(reasons.join("; ")))?;
     let mut config = NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;

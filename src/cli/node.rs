@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use hymt_core::language::Language;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -98,7 +99,7 @@ struct Running {
     node: TranslatorNode,
     context: DdsContext,
     model: LoadedModel,
-    targets: String,
+    targets: Vec<Language>,
 }
 
 impl Running {
@@ -113,10 +114,9 @@ impl Running {
             .map_err(|error| UsageError(error.to_string()))?;
         let model = load_with_bar(&config.engine)?;
         let context = DdsContext::new(&options).context("cannot join the DDS domain")?;
-        let targets: Vec<_> =
-            config.live.defaults.targets.iter().map(ToString::to_string).collect();
+        let targets = config.live.defaults.targets.clone();
         let node = TranslatorNode::start(&context, names, store, &config, &model)?;
-        Ok(Self { node, context, model, targets: targets.join(", ") })
+        Ok(Self { node, context, model, targets })
     }
 
     /// Says what this is.
@@ -142,10 +142,15 @@ impl Running {
                  model.path for real translation"
             );
         }
+        let known = &self.model.languages;
+        for target in self.targets.iter().filter(|t| !known.is_empty() && !known.contains(t)) {
+            tracing::warn!("this model does not know '{target}'; texts into it will be refused");
+        }
         for line in self.node.interface()? {
             tracing::info!("{line}");
         }
-        tracing::info!("targets    {}", self.targets);
+        let targets: Vec<_> = self.targets.iter().map(|target| target.code()).collect();
+        tracing::info!("targets    {}", targets.join(", "));
         tracing::info!("ready");
         Ok(())
     }

@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use hymt_core::detect::DetectConfig;
 use hymt_core::generate::{GenerateOptions, Generator};
 use hymt_core::language::Language;
-use hymt_core::prompt::PromptFamily;
 use hymt_core::request::{Limits, RawRequest, RequestDefaults};
 use hymt_core::translator::{Status, TranslateRequest, Translation, Translator, TranslatorConfig};
 use serde_json::{Value, json};
@@ -22,9 +20,6 @@ use crate::cli::{ModelArgs, UsageError, progress};
 pub const STDIN_LINES_MAX: usize = 100_000;
 /// Longest line of standard input. Bytes; a text has its own, smaller bound.
 pub const STDIN_LINE_BYTES_MAX: u64 = 1 << 20;
-
-/// Languages that the demo model knows; detection is limited to them when it answers.
-pub const DEMO_LANGUAGES: [&str; 6] = ["en", "zh", "de", "fr", "es", "ja"];
 
 /// Arguments of `hymt translate`.
 #[derive(Debug, Args)]
@@ -117,11 +112,9 @@ impl Session {
         let options = args.engine_options()?;
         let model = load_with_bar(&options)?;
         let config = TranslatorConfig {
-            detect: DetectConfig {
-                allowed: detected_languages(&model.about),
-                ..Default::default()
-            },
-            ..translator_config(model.family)
+            family: model.family,
+            languages: model.languages,
+            ..TranslatorConfig::default()
         };
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
         Ok(Self { translator, about: model.about })
@@ -155,18 +148,6 @@ pub(crate) fn load_with_bar(options: &app::EngineOptions) -> anyhow::Result<app:
     });
     bar.finish_and_clear();
     model
-}
-
-/// The demo model knows six languages; guessing others would only be wrong.
-pub(crate) fn detected_languages(about: &About) -> Vec<Language> {
-    if !about.is_demo {
-        return Vec::new();
-    }
-    DEMO_LANGUAGES.iter().filter_map(|code| Language::parse(code).ok()).collect()
-}
-
-fn translator_config(family: PromptFamily) -> TranslatorConfig {
-    TranslatorConfig { family, defaults: RequestDefaults::default(), ..TranslatorConfig::default() }
 }
 
 fn print(result: &Translation, name_target: bool, output: &mut Output) -> anyhow::Result<()> {

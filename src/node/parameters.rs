@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hymt_core::prompt::PromptFamily;
 use hymt_core::translator::Translator;
 
 use super::NodeError;
@@ -32,7 +31,6 @@ struct Applier {
     store: Arc<ParameterStore>,
     translator: Arc<Translator>,
     outputs: Arc<Outputs>,
-    family: PromptFamily,
     events: Publisher<rcl::ParameterEvent>,
     node_name: String,
 }
@@ -44,14 +42,12 @@ impl ParameterServices {
         store: &Arc<ParameterStore>,
         translator: &Arc<Translator>,
         outputs: &Arc<Outputs>,
-        family: PromptFamily,
     ) -> Result<Self, NodeError> {
         let events = node.publisher("/parameter_events", &QosProfile::PARAMETER_EVENTS)?;
         let applier = Arc::new(Applier {
             store: Arc::clone(store),
             translator: Arc::clone(translator),
             outputs: Arc::clone(outputs),
-            family,
             events,
             node_name: names.fully_qualified_name(),
         });
@@ -135,7 +131,8 @@ impl Applier {
     fn apply(&self, changes: &[Change]) {
         match LiveConfig::from_parameters(&self.store.snapshot()) {
             Ok(live) => {
-                self.translator.reconfigure(live.translator(self.family));
+                let before = self.translator.config();
+                self.translator.reconfigure(live.translator(before.family, &before.languages));
                 if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
                     tracing::error!(%error, "the text topics could not be changed");
                 }

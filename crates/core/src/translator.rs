@@ -35,6 +35,9 @@ pub const BATCH_TARGETS_MAX: usize = TARGETS_MAX;
 pub struct TranslatorConfig {
     /// How the model wants to be asked.
     pub family: PromptFamily,
+    /// Languages that the model knows; empty for all. Others are refused instead of answered with
+    /// nonsense, and are never detected.
+    pub languages: Vec<Language>,
     /// Source and targets of requests that name none.
     pub defaults: RequestDefaults,
     /// Terms.
@@ -45,6 +48,15 @@ pub struct TranslatorConfig {
     pub source_fallback: Option<Language>,
     /// Bounds of requests.
     pub limits: Limits,
+}
+
+/// Detects what is allowed, or else what the model knows.
+fn detector(config: &TranslatorConfig) -> Detector {
+    let mut detect = config.detect.clone();
+    if detect.allowed.is_empty() {
+        detect.allowed.clone_from(&config.languages);
+    }
+    Detector::new(&detect)
 }
 
 /// Translates texts. Shared between threads; each call blocks its own.
@@ -62,7 +74,7 @@ impl std::fmt::Debug for Translator {
 impl Translator {
     /// A translator that asks `generator`.
     pub fn new(generator: Arc<dyn Generator>, config: TranslatorConfig) -> Self {
-        let detector = Arc::new(Detector::new(&config.detect));
+        let detector = Arc::new(detector(&config));
         let state = State { config: Arc::new(config), detector };
         Self { generator, state: RwLock::new(Arc::new(state)) }
     }
@@ -75,11 +87,9 @@ impl Translator {
     /// Replaces the configuration; requests that start from now on use it.
     pub fn reconfigure(&self, config: TranslatorConfig) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let detector = if config.detect == state.config.detect {
-            state.detector.clone()
-        } else {
-            Arc::new(Detector::new(&config.detect))
-        };
+        let old = &state.config;
+        let same = config.detect == old.detect && config.languages == old.languages;
+        let detector = if same { state.detector.clone() } else { Arc::new(detector(&config)) };
         *state = Arc::new(State { config: Arc::new(config), detector });
     }
 

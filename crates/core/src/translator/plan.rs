@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::TranslatorConfig;
 use crate::detect::Detector;
+use crate::error::ErrorCode;
 use crate::generate::GeneratePrompt;
 use crate::glossary::{self, Glossary, Selection};
 use crate::language::Language;
@@ -34,7 +35,7 @@ pub(super) struct Source {
 /// What is done for one target.
 pub(super) enum Plan {
     Pass,
-    Reject(String),
+    Reject(ErrorCode, String),
     Ask { prompt: GeneratePrompt, selection: Selection, formality_ignored: bool },
 }
 
@@ -50,7 +51,7 @@ impl State {
                 targets.map(|target| self.plan(request, &source, *target, &all)).collect()
             }
             // The glossary went away between the check and now.
-            Err(error) => targets.map(|_| Plan::Reject(error.to_string())).collect(),
+            Err(error) => targets.map(|_| reject(ErrorCode::InvalidRequest, &error)).collect(),
         };
         (source, plans)
     }
@@ -91,6 +92,21 @@ impl State {
         }
     }
 
+    /// Says which of the two languages the model does not know.
+    fn unknown(&self, source: Option<Language>, target: Language) -> Option<String> {
+        let known = &self.config.languages;
+        if known.is_empty() {
+            return None;
+        }
+        let unknown = source.into_iter().chain([target]).find(|tag| !known.contains(tag))?;
+        let known: Vec<_> = known.iter().map(|language| language.code()).collect();
+        Some(format!(
+            "this model does not know '{unknown}' ({}); it knows {}; load another model for more",
+            unknown.english_name(),
+            known.join(", ")
+        ))
+    }
+
     fn plan(
         &self,
         request: &TranslateRequest,
@@ -100,6 +116,9 @@ impl State {
     ) -> Plan {
         if source.language == Some(target) || !source.has_words {
             return Plan::Pass;
+        }
+        if let Some(unknown) = self.unknown(source.language, target) {
+            return reject(ErrorCode::UnsupportedLanguage, &unknown);
         }
         let selection = glossary::select(layers, request.text(), source.language, target);
         let asked = PromptRequest {
@@ -118,6 +137,10 @@ impl State {
         };
         Plan::Ask { prompt, selection, formality_ignored }
     }
+}
+
+fn reject(code: ErrorCode, why: &impl ToString) -> Plan {
+    Plan::Reject(code, why.to_string())
 }
 
 fn new_tokens_max(text: &str, limits: &Limits) -> usize {

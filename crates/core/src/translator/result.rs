@@ -103,7 +103,7 @@ impl Translation {
     ) {
         match plan {
             Plan::Pass => self.pass(text),
-            Plan::Reject(why) => self.reject(why),
+            Plan::Reject(code, why) => self.reject(code, why),
             Plan::Ask { selection, formality_ignored, .. } => {
                 self.note_selection(&selection, formality_ignored);
                 let answer = answers.next().unwrap_or_else(|| Err(missing_answer()));
@@ -128,9 +128,9 @@ impl Translation {
         });
     }
 
-    fn reject(&mut self, why: String) {
+    fn reject(&mut self, code: ErrorCode, why: String) {
         self.status = Status::Rejected;
-        self.error = Some(ErrorCode::InvalidRequest);
+        self.error = Some(code);
         self.detail = why;
     }
 

@@ -390,3 +390,23 @@ fn leaked_special_tokens_are_removed_and_other_text_is_not() {
         assert_eq!(output::clean(answer, source), expected, "{answer}");
     }
 }
+
+#[test]
+fn languages_that_the_model_does_not_know_are_refused_and_never_detected() {
+    let scripted = Arc::new(Scripted::answering(&[("German", "Guten Tag.")]));
+    let languages = ["en", "de", "ja"].map(language).to_vec();
+    let config = TranslatorConfig { languages, ..config(&["de", "ko"]) };
+    let translator = Translator::new(scripted.clone(), config);
+    let results = run(&translator, &RawRequest { text: "Good morning.", ..Default::default() });
+    assert_eq!((results[0].status, results[0].text.as_str()), (Status::Ok, "Guten Tag."));
+    assert_eq!(results[1].status, Status::Rejected);
+    assert_eq!(results[1].error, Some(ErrorCode::UnsupportedLanguage));
+    assert!(results[1].detail.contains("'ko' (Korean); it knows en, de, ja"), "{:?}", results[1]);
+    assert_eq!(scripted.batches()[0].len(), 1, "nothing is asked for it");
+    // Clearly French, but the model does not know it.
+    let text = "Où est la station de recharge ?";
+    let results = run(&translator, &RawRequest { text, ..Default::default() });
+    assert_ne!(results[0].source, Some(language("fr")));
+    let given = RawRequest { text, source: "fr", ..Default::default() };
+    assert!(run(&translator, &given)[0].detail.contains("'fr' (French)"));
+}
