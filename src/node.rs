@@ -1,4 +1,4 @@
-//! The translator node: what it hears, serves and publishes, whatever the middleware.
+//! The translator node: what it hears, serves and publishes, over the types of `ros::dds`.
 //!
 //! Callbacks put work into one bounded queue and return; a few workers take it from there and ask
 //! the translator, which shares one engine and batches what comes together. Translations of what

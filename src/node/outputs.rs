@@ -1,7 +1,7 @@
 //! What the node publishes, in the order in which it was heard.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use hymt_core::language::Language;
 
@@ -13,6 +13,10 @@ use crate::ros::names::NameResolver;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::{StringMsg, Translation};
 
+/// Finished texts that may wait for one heard before them. Beyond it the workers wait, so the queue
+/// fills and new texts are refused, instead of memory growing behind one slow text.
+const READY_MAX: usize = 64;
+
 /// The publishers of the node.
 pub(super) struct Outputs {
     node: Arc<Node>,
@@ -20,6 +24,7 @@ pub(super) struct Outputs {
     translation: Publisher<Translation>,
     texts: RwLock<BTreeMap<&'static str, TextOutput>>,
     sequence: Mutex<Sequence>,
+    advanced: Condvar,
 }
 
 struct TextOutput {
@@ -27,7 +32,7 @@ struct TextOutput {
     publisher: Publisher<StringMsg>,
 }
 
-/// Puts the results of several workers back into order. Holds at most as many as there are workers.
+/// Puts the results of several workers back into order. Holds at most [`READY_MAX`].
 #[derive(Default)]
 struct Sequence {
     next: u64,
@@ -43,6 +48,7 @@ impl Outputs {
             translation,
             texts: RwLock::default(),
             sequence: Mutex::default(),
+            advanced: Condvar::new(),
         })
     }
 
@@ -73,9 +79,17 @@ impl Outputs {
         texts.values().any(|output| output.publisher.gid() == writer)
     }
 
-    /// Publishes the results of the `order`-th text as soon as all before it are out.
+    /// Publishes the results of the `order`-th text as soon as all before it are out. Blocks while
+    /// too many wait already.
+    ///
+    /// Texts are taken in order, so the one that all wait for is always with a worker, and that
+    /// worker does not block here.
     pub(super) fn publish_in_order(&self, order: u64, results: Vec<Translation>) {
-        let mut sequence = self.lock_sequence();
+        let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let must_wait =
+            |sequence: &mut Sequence| order != sequence.next && sequence.ready.len() >= READY_MAX;
+        let mut sequence =
+            self.advanced.wait_while(sequence, must_wait).unwrap_or_else(PoisonError::into_inner);
         sequence.ready.insert(order, results);
         while let Some(results) = {
             let next = sequence.next;
@@ -85,6 +99,8 @@ impl Outputs {
             // Under the lock, so that two workers cannot overtake each other here.
             results.iter().for_each(|result| self.publish(result));
         }
+        drop(sequence);
+        self.advanced.notify_all();
     }
 
     /// Says at once, before those that still wait, that a text was refused and why.
@@ -112,9 +128,5 @@ impl Outputs {
         {
             tracing::error!(%error, topic = output.topic, "a text is lost");
         }
-    }
-
-    fn lock_sequence(&self) -> MutexGuard<'_, Sequence> {
-        self.sequence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -80,6 +80,7 @@ impl Workers {
                     .spawn(move || {
                         for job in &queue {
                             if giving_up.load(Ordering::Acquire) {
+                                worker.skip(job);
                                 continue;
                             }
                             busy.fetch_add(1, Ordering::AcqRel);
@@ -93,9 +94,11 @@ impl Workers {
         Self { threads, queue: queue.clone(), busy, giving_up }
     }
 
-    /// True when nothing waits and nobody works.
+    /// True when all that waited is done; the queue must be closed.
+    ///
+    /// An empty queue and no busy worker would not do: a job that has just been taken is in neither.
     pub(super) fn are_done(&self) -> bool {
-        self.queue.is_empty() && self.busy.load(Ordering::Acquire) == 0
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// Makes the workers skip what waits; returns how many jobs are not finished.
@@ -121,6 +124,13 @@ struct Worker {
 }
 
 impl Worker {
+    /// Gives a job up. A text gives its place free, for a worker may wait for it.
+    fn skip(&self, job: Job) {
+        if let Job::Heard(heard) = job {
+            self.outputs.publish_in_order(heard.order, Vec::new());
+        }
+    }
+
     fn run(&self, job: Job) {
         match job {
             Job::Heard(heard) => {
