@@ -212,6 +212,11 @@ impl LiveConfig {
         })
     }
 
+    /// The deadline in milliseconds; 0 for none.
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline.map_or(0, |deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The translator's configuration for a model.
     pub fn translator(&self, family: PromptFamily, languages: &[Language]) -> TranslatorConfig {
         TranslatorConfig {

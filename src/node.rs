@@ -102,12 +102,20 @@ impl TranslatorNode {
         let (jobs, queue) = bounded(config.queue_limit);
         let cancel = CancelFlag::default();
         let store = Arc::new(store);
-        let workers = Workers::start(WORKERS, &queue, &translator, &outputs, &store, &cancel);
+        let deadline_ms = Arc::new(AtomicU64::new(config.live.deadline_ms()));
+        let workers = Workers::start(WORKERS, &queue, &translator, &outputs, &deadline_ms, &cancel);
         let counters = Arc::new(Counters::default());
         let inputs = Inputs {
             _text: hear(&node, &names, &jobs, &outputs, &counters)?,
             _translate: serve(&node, &names, &jobs, &counters)?,
-            _parameters: ParameterServices::start(&node, &names, &store, &translator, &outputs)?,
+            _parameters: ParameterServices::start(
+                &node,
+                &names,
+                &store,
+                &translator,
+                &outputs,
+                &deadline_ms,
+            )?,
         };
         Ok(Self {
             names,
@@ -169,6 +177,10 @@ impl TranslatorNode {
         let left = workers.give_up();
         self.cancel.cancel();
         workers.join();
+        // What was published last must not leave with us unheard.
+        if !self.outputs.wait_until_heard(deadline) {
+            tracing::debug!("some subscribers have not acknowledged the last translations");
+        }
         self.generator.shutdown(Duration::ZERO);
         logging::set_rosout(None);
         left

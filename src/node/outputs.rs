@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use hymt_core::language::Language;
 
@@ -71,6 +72,14 @@ impl Outputs {
     pub(super) fn text_topics(&self) -> Vec<String> {
         let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
         texts.values().map(|output| output.topic.clone()).collect()
+    }
+
+    /// Waits until subscribers have acknowledged what was published, or until `deadline`.
+    pub(super) fn wait_until_heard(&self, deadline: Instant) -> bool {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        let heard = |output: &TextOutput| output.publisher.wait_for_acknowledgments(left());
+        self.translation.wait_for_acknowledgments(left()) && texts.values().all(heard)
     }
 
     /// True for what we publish ourselves, which must never be translated again.

@@ -1,6 +1,7 @@
 //! The six parameter services, `/parameter_events`, and what a change does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hymt_core::translator::Translator;
 
@@ -31,6 +32,7 @@ struct Applier {
     store: Arc<ParameterStore>,
     translator: Arc<Translator>,
     outputs: Arc<Outputs>,
+    deadline_ms: Arc<AtomicU64>,
     events: Publisher<rcl::ParameterEvent>,
     node_name: String,
 }
@@ -42,12 +44,14 @@ impl ParameterServices {
         store: &Arc<ParameterStore>,
         translator: &Arc<Translator>,
         outputs: &Arc<Outputs>,
+        deadline_ms: &Arc<AtomicU64>,
     ) -> Result<Self, NodeError> {
         let events = node.publisher("/parameter_events", &QosProfile::PARAMETER_EVENTS)?;
         let applier = Arc::new(Applier {
             store: Arc::clone(store),
             translator: Arc::clone(translator),
             outputs: Arc::clone(outputs),
+            deadline_ms: Arc::clone(deadline_ms),
             events,
             node_name: names.fully_qualified_name(),
         });
@@ -102,20 +106,16 @@ impl ParameterServices {
 impl Applier {
     /// Sets each of several for itself, and makes what was taken work at once.
     fn set_each(&self, parameters: Vec<rcl::Parameter>) -> Vec<rcl::SetParametersResult> {
-        let count = parameters.len();
-        if count > REQUEST_PARAMETERS_MAX {
-            let reason = format!(
-                "{count} parameters given, the limit is {REQUEST_PARAMETERS_MAX}; send parts"
-            );
-            let refusal = rcl::SetParametersResult { successful: false, reason };
-            return vec![refusal; count.min(REQUEST_PARAMETERS_MAX)];
-        }
         let mut taken = Vec::new();
-        let one = |parameter: rcl::Parameter| {
+        let one = |(index, parameter): (usize, rcl::Parameter)| {
+            // Each costs a check of all parameters; a client pairs results with its own list.
+            if index >= REQUEST_PARAMETERS_MAX {
+                return result(Err(format!("more than {REQUEST_PARAMETERS_MAX} at once")));
+            }
             let set = self.store.set(&parameter.name, value_from_wire(parameter.value));
             result(set.map(|change| taken.push(change)))
         };
-        let results = parameters.into_iter().map(one).collect();
+        let results = parameters.into_iter().enumerate().map(one).collect();
         if !taken.is_empty() {
             self.apply(&taken);
         }
@@ -132,6 +132,7 @@ impl Applier {
         match LiveConfig::from_parameters(&self.store.snapshot()) {
             Ok(live) => {
                 let before = self.translator.config();
+                self.deadline_ms.store(live.deadline_ms(), Ordering::Relaxed);
                 self.translator.reconfigure(live.translator(before.family, &before.languages));
                 if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
                     tracing::error!(%error, "the text topics could not be changed");
@@ -192,11 +193,6 @@ fn result(set: Result<(), String>) -> rcl::SetParametersResult {
     }
 }
 
-/// The names of a request within its bound; what is beyond it is not answered.
-fn bounded(names: &[String]) -> &[String] {
-    &names[..names.len().min(REQUEST_PARAMETERS_MAX)]
-}
-
 fn describe_all(
     store: &ParameterStore,
     request: &rcl::DescribeParametersRequest,
@@ -206,9 +202,7 @@ fn describe_all(
         // As rclpy: a name that is not declared has no type.
         None => rcl::ParameterDescriptor { name: name.clone(), ..Default::default() },
     };
-    rcl::DescribeParametersResponse {
-        descriptors: bounded(&request.names).iter().map(describe).collect(),
-    }
+    rcl::DescribeParametersResponse { descriptors: request.names.iter().map(describe).collect() }
 }
 
 fn get_all(
@@ -217,7 +211,7 @@ fn get_all(
 ) -> rcl::GetParametersResponse {
     let values = store.snapshot();
     let get = |name: &String| value_to_wire(values.get(name).unwrap_or(&ParamValue::NotSet));
-    rcl::GetParametersResponse { values: bounded(&request.names).iter().map(get).collect() }
+    rcl::GetParametersResponse { values: request.names.iter().map(get).collect() }
 }
 
 fn types_of_all(
@@ -226,7 +220,7 @@ fn types_of_all(
 ) -> rcl::GetParameterTypesResponse {
     let values = store.snapshot();
     let kind = |name: &String| values.get(name).map_or(0, |value| value.kind() as u8);
-    rcl::GetParameterTypesResponse { types: bounded(&request.names).iter().map(kind).collect() }
+    rcl::GetParameterTypesResponse { types: request.names.iter().map(kind).collect() }
 }
 
 fn respond<R: Message>(responder: Responder<R>, response: &R) {

@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use hymt_core::error::{ErrorCode, RequestError};
@@ -13,10 +13,8 @@ use hymt_core::request::{RawRequest, TranslateRequest};
 use hymt_core::translator::Translator;
 
 use super::outputs::Outputs;
-use crate::config::LiveConfig;
 use crate::ros::convert::{Utterance, raw_request};
 use crate::ros::dds::{RespondError, Responder};
-use crate::ros::param_store::ParameterStore;
 use crate::ros::wire::{self, Header, TranslateResponse, Translation};
 
 /// Most texts of one service call, as `srv/Translate.srv` says.
@@ -60,7 +58,7 @@ impl Workers {
         queue: &Receiver<Job>,
         translator: &Arc<Translator>,
         outputs: &Arc<Outputs>,
-        store: &Arc<ParameterStore>,
+        deadline_ms: &Arc<AtomicU64>,
         cancel: &CancelFlag,
     ) -> Self {
         let busy = Arc::new(AtomicUsize::new(0));
@@ -70,7 +68,7 @@ impl Workers {
                 let worker = Worker {
                     translator: Arc::clone(translator),
                     outputs: Arc::clone(outputs),
-                    store: Arc::clone(store),
+                    deadline_ms: Arc::clone(deadline_ms),
                     cancel: cancel.clone(),
                 };
                 let (queue, busy) = (queue.clone(), Arc::clone(&busy));
@@ -119,7 +117,8 @@ impl Workers {
 struct Worker {
     translator: Arc<Translator>,
     outputs: Arc<Outputs>,
-    store: Arc<ParameterStore>,
+    /// How long a heard text may take; 0 for no bound.
+    deadline_ms: Arc<AtomicU64>,
     cancel: CancelFlag,
 }
 
@@ -162,8 +161,10 @@ impl Worker {
             }
             Ok(request) => {
                 let mut options = request.generate_options(received, self.cancel.clone());
-                let live = LiveConfig::from_parameters(&self.store.snapshot());
-                options.deadline = live.ok().and_then(|live| live.deadline).map(|d| received + d);
+                options.deadline = match self.deadline_ms.load(Ordering::Relaxed) {
+                    0 => None,
+                    ms => Some(received + Duration::from_millis(ms)),
+                };
                 let results = self.translator.translate(&request, &options, &mut |_, _| ());
                 tracing::debug!(utterance = utterance.id, total_ms = since(), "translated");
                 results.iter().map(|result| utterance.translation(result, since())).collect()

@@ -89,5 +89,13 @@ pub const CALLS_PENDING_MAX: usize = 64;
 /// How long a reply waits for the reader of its client to be discovered.
 pub const REPLY_MATCH_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// How long after a client's reader was matched the first reply to it is held back.
+///
+/// RustDDS reports a match before it sends its first heartbeat, and that heartbeat counts what was
+/// written meanwhile. Cyclone DDS takes the first heartbeat it sees as the end of what it has missed,
+/// so a reply written in between never reaches the caller: seen 2 times in 60 calls of
+/// `ros2 param get` on a busy machine.
+pub const REPLY_SETTLE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Participants whose nodes the graph remembers.
 pub const GRAPH_PARTICIPANTS_MAX: usize = 1024;

@@ -1,7 +1,7 @@
 //! Untyped writers: what publishers and both ends of services write through.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
 };
@@ -12,7 +12,7 @@ use rustdds::{
 };
 
 use super::{
-    DdsError, OUTBOX_SAMPLES_MAX, SAMPLE_BYTES_MAX,
+    DdsError, OUTBOX_SAMPLES_MAX, REPLY_SETTLE, SAMPLE_BYTES_MAX,
     raw::{Gid, Payload, RawAdapter},
     spin::{Backlog, Spinner},
 };
@@ -37,7 +37,8 @@ pub(super) struct RawWriter {
 
 struct WriterState {
     writer: DataWriter<Payload, RawAdapter>,
-    readers: BTreeSet<Gid>,
+    /// Matched readers, and when we learned of each.
+    readers: BTreeMap<Gid, Instant>,
     outbox: VecDeque<Outgoing>,
     retrying: bool,
     stats: PublisherStats,
@@ -46,7 +47,8 @@ struct WriterState {
 struct Outgoing {
     payload: Payload,
     options: WriteOptions,
-    /// A reply waits until its client's participant is matched, or until this instant.
+    /// A reply waits until a reader of its client's participant is matched and has settled
+    /// ([`REPLY_SETTLE`]), or until this instant.
     awaits: Option<([u8; 12], Instant)>,
 }
 
@@ -59,7 +61,7 @@ impl RawWriter {
         let gid = Gid::from(writer.guid());
         let state = WriterState {
             writer,
-            readers: BTreeSet::new(),
+            readers: BTreeMap::new(),
             outbox: VecDeque::new(),
             retrying: false,
             stats: PublisherStats::default(),
@@ -194,7 +196,7 @@ impl WriterState {
             if let DataWriterStatus::PublicationMatched { current, reader, .. } = status {
                 let reader = Gid::from(reader);
                 if current.count_change() >= 0 {
-                    self.readers.insert(reader);
+                    self.readers.entry(reader).or_insert_with(Instant::now);
                 } else {
                     self.readers.remove(&reader);
                 }
@@ -232,8 +234,10 @@ impl WriterState {
 
     fn must_wait(&self, outgoing: &Outgoing) -> bool {
         outgoing.awaits.is_some_and(|(participant, deadline)| {
-            let matched = self.readers.iter().any(|gid| gid.participant_prefix() == participant);
-            !matched && Instant::now() < deadline
+            let of_client = |gid: &Gid| gid.participant_prefix() == participant;
+            let settled =
+                |(gid, since): (&Gid, &Instant)| of_client(gid) && since.elapsed() >= REPLY_SETTLE;
+            !self.readers.iter().any(settled) && Instant::now() < deadline
         })
     }
 }
