@@ -85,7 +85,7 @@ interface! {
         context: String,
         /// One of the constants.
         formality: u8,
-        /// Higher first; 128 is usual.
+        /// Higher first; topics have 128. Left out it is 0, so such a call comes last.
         priority: u8,
         /// Seconds; 0: no deadline.
         timeout_s: f32,
