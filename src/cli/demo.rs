@@ -30,8 +30,10 @@ use crate::ros::qos::QosProfile;
 use crate::ros::wire::rcl::{self, SetParametersAtomicallyRequest};
 use crate::ros::wire::{StringMsg, Translate, TranslateRequest, Translation};
 
-/// Namespace of the demo's nodes, so that it does not answer a real robot.
-const NAMESPACE: &str = "/hymt_demo";
+/// Namespace of the demo's nodes: its own, so that it answers neither a real robot nor another demo.
+fn namespace() -> String {
+    format!("/hymt_demo_{}", std::process::id())
+}
 
 /// Longest wait for discovery; on a loopback without multicast it takes several seconds.
 const DISCOVERY_PATIENCE: Duration = Duration::from_secs(30);
@@ -107,7 +109,7 @@ fn start_node(
     options: &ContextOptions,
     output: &mut Output,
 ) -> anyhow::Result<(DdsContext, TranslatorNode)> {
-    let names = RosArgs::default().resolver(NODE_NAME, NAMESPACE)?;
+    let names = RosArgs::default().resolver(NODE_NAME, &namespace())?;
     let targets = ParamValue::StringArray(args.to.clone());
     let overrides = [("target_locales".to_owned(), targets)];
     let (store, _) =
@@ -142,12 +144,13 @@ struct Talker {
 impl Talker {
     fn start(options: &ContextOptions) -> anyhow::Result<Self> {
         let context = DdsContext::new(options).context("cannot join the DDS domain")?;
-        let node = context.create_node("talker", NAMESPACE)?;
-        let of_node = |name: &str| format!("{NAMESPACE}/{NODE_NAME}/{name}");
+        let node = context.create_node("talker", &namespace())?;
+        let namespace = namespace();
+        let of_node = |name: &str| format!("{namespace}/{NODE_NAME}/{name}");
         let (subscription, translations) =
             node.subscription_queue(&of_node("translation"), &QosProfile::DEFAULT, 64)?;
         Ok(Self {
-            text: node.publisher(&format!("{NAMESPACE}/text"), &QosProfile::DEFAULT)?,
+            text: node.publisher(&format!("{namespace}/text"), &QosProfile::DEFAULT)?,
             translations,
             translate: node.client(&of_node("translate"))?,
             set_parameters: node.client(&of_node("set_parameters_atomically"))?,
