@@ -71,12 +71,8 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     options.slots = args.batch;
     options.context_tokens = args.prompt_tokens + args.new_tokens;
     let started = Instant::now();
-    let bar = progress::steps_bar("loading the model", 0);
-    let (mut engine, config) = app::load_engine(&options, &mut |step| {
-        bar.set_length(step.total as u64);
-        bar.set_position(step.done as u64);
-    })?;
-    bar.finish_and_clear();
+    let (mut engine, config) =
+        progress::while_loading(|report| app::load_engine(&options, report))?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     anyhow::ensure!(
         engine.spec().context_tokens_max >= options.context_tokens,

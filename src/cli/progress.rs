@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use hymt_llm::engine::cpu::LoadProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar that counts bytes up to `total`.
@@ -19,6 +20,17 @@ pub fn steps_bar(message: &str, total: u64) -> ProgressBar {
     bar.set_style(style("{msg:<28} [{bar:30}] {pos}/{len} {eta}"));
     bar.set_message(message.to_owned());
     bar
+}
+
+/// Runs `load`, which tells how far the model is, under a bar.
+pub fn while_loading<T>(load: impl FnOnce(&mut dyn FnMut(LoadProgress)) -> T) -> T {
+    let bar = steps_bar("loading the model", 0);
+    let loaded = load(&mut |step| {
+        bar.set_length(step.total as u64);
+        bar.set_position(step.done as u64);
+    });
+    bar.finish_and_clear();
+    loaded
 }
 
 /// A spinner for work of unknown length.

@@ -141,13 +141,7 @@ impl Session {
 
 /// Loads a model with a progress bar on a terminal.
 pub(crate) fn load_with_bar(options: &app::EngineOptions) -> anyhow::Result<app::LoadedModel> {
-    let bar = progress::steps_bar("loading the model", 0);
-    let model = app::load(options, &mut |step| {
-        bar.set_length(step.total as u64);
-        bar.set_position(step.done as u64);
-    });
-    bar.finish_and_clear();
-    model
+    progress::while_loading(|report| app::load(options, report))
 }
 
 fn print(result: &Translation, name_target: bool, output: &mut Output) -> anyhow::Result<()> {
