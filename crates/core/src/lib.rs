@@ -13,6 +13,7 @@
 //! | a request from outside, and a checked one | [`request::RawRequest`], [`request::TranslateRequest`] |
 //! | whatever completes prompts | [`generate::Generator`] |
 //! | all of it in order | [`translator::Translator`] |
+//! | sentences of a long text | [`segment::segment`], [`segment::join`] |
 //! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
 //! ```
@@ -64,5 +65,6 @@ pub mod glossary;
 pub mod language;
 pub mod prompt;
 pub mod request;
+pub mod segment;
 pub mod speech;
 pub mod translator;
