@@ -13,6 +13,7 @@
 //! | a request from outside, and a checked one | [`request::RawRequest`], [`request::TranslateRequest`] |
 //! | whatever completes prompts | [`generate::Generator`] |
 //! | all of it in order | [`translator::Translator`] |
+//! | what must not be translated | [`protect::protect`], [`protect::Protected::restore`] |
 //! | sentences of a long text | [`segment::segment`], [`segment::join`] |
 //! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
@@ -64,6 +65,7 @@ pub mod generate;
 pub mod glossary;
 pub mod language;
 pub mod prompt;
+pub mod protect;
 pub mod request;
 pub mod segment;
 pub mod speech;
