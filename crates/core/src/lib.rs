@@ -12,6 +12,7 @@
 //! | what a model is asked, word for word | [`prompt::build`], [`prompt::PromptFamily`] |
 //! | a request from outside, and a checked one | [`request::RawRequest`], [`request::TranslateRequest`] |
 //! | whatever completes prompts | [`generate::Generator`] |
+//! | answers given before | [`cache::Cache`] |
 //! | all of it in order | [`translator::Translator`] |
 //! | what must not be translated | [`protect::protect`], [`protect::Protected::restore`] |
 //! | sentences of a long text | [`segment::segment`], [`segment::join`] |
@@ -59,6 +60,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod detect;
 pub mod error;
 pub mod generate;
