@@ -194,6 +194,8 @@ fn the_real_final_corrects_a_forced_one_or_is_a_duplicate() {
     let mut scene = forced(&["mach die tür"]);
     scene.finish(1, "The door");
     expect(&scene.at(3000).r#final("Mach die Tür auf."), &["START 2 Mach die Tür auf."]);
+    // A settled line does not move again word by word.
+    expect(&scene.progress(2, "The door of"), &["drop held_back"]);
     expect(&scene.finish(2, "Open it."), &["SHOW u1r2 Open it. correction"]);
 
     // It comes while the forced one runs.
