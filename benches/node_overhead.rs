@@ -9,15 +9,15 @@ use hymt_ros::app;
 use hymt_ros::config::NodeConfig;
 use hymt_ros::node::{NODE_NAME, TranslatorNode};
 use hymt_ros::parameters;
-use hymt_ros::ros::dds::{ContextOptions, DdsContext};
 use hymt_ros::ros::names::NameResolver;
 use hymt_ros::ros::param_value::ParamValue;
 use hymt_ros::ros::qos::QosProfile;
 use hymt_ros::ros::wire::StringMsg;
+use hymt_ros::ros::{Context, ContextOptions, Middleware};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn start_node(context: &DdsContext) -> TranslatorNode {
+fn start_node(context: &Context) -> TranslatorNode {
     let text = |text: &str| ParamValue::String(text.to_owned());
     let overrides = [
         ("engine".to_owned(), text("scripted")),
@@ -33,7 +33,9 @@ fn start_node(context: &DdsContext) -> TranslatorNode {
 
 fn overhead(criterion: &mut Criterion) {
     let domain = 110 + (std::process::id() % 90) as u16;
-    let context = || DdsContext::new(&ContextOptions::localhost(domain)).expect("join the domain");
+    let context = || {
+        Context::new(Middleware::Dds, &ContextOptions::localhost(domain)).expect("join the domain")
+    };
     let (here, there) = (context(), context());
     let _translator = start_node(&there);
     let far = there.create_node("echo", "/").expect("make a node");

@@ -6,7 +6,6 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-#[cfg(feature = "dds")]
 pub mod node;
 pub mod parameters;
 pub mod ros;

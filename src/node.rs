@@ -1,4 +1,4 @@
-//! The translator node: what it hears, serves and publishes, over the types of `ros::dds`.
+//! The translator node: what it hears, serves and publishes, over the types of `ros`.
 //!
 //! Callbacks put work into one bounded queue and return; a few workers take it from there and ask
 //! the translator, which shares one engine and batches what comes together. Translations of what
@@ -22,11 +22,11 @@ use self::work::{Heard, Job, Workers};
 use crate::app::logging::{self, LogLine};
 use crate::app::{LlmGenerator, LoadedModel};
 use crate::config::NodeConfig;
-use crate::ros::dds::{DdsContext, DdsError, LogLevel, MessageInfo, Node, Server, Subscription};
 use crate::ros::names::{NameError, NameResolver};
 use crate::ros::param_store::ParameterStore;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::{Header, StringMsg, Time, Translate, TranslateResponse};
+use crate::ros::{Context, LogLevel, MessageInfo, Node, RosError, Server, Subscription};
 
 /// Name of the node unless remapped.
 pub const NODE_NAME: &str = "translator";
@@ -44,7 +44,7 @@ pub enum NodeError {
     Name(#[from] NameError),
     /// The middleware refused.
     #[error(transparent)]
-    Dds(#[from] DdsError),
+    Ros(#[from] RosError),
 }
 
 /// What the node counts.
@@ -86,7 +86,7 @@ impl TranslatorNode {
     /// # Errors
     /// [`NodeError`] when a name is not valid or the middleware refuses.
     pub fn start(
-        context: &DdsContext,
+        context: &Context,
         names: NameResolver,
         store: ParameterStore,
         config: &NodeConfig,
@@ -204,7 +204,7 @@ fn hear(
     let (jobs, outputs, counters) = (jobs.clone(), Arc::clone(outputs), Arc::clone(counters));
     let (mut utterances, mut order) = (0, 0);
     let was_full = AtomicBool::new(false);
-    let hear = move |message: Result<StringMsg, &DdsError>, info: MessageInfo| {
+    let hear = move |message: Result<StringMsg, &RosError>, info: MessageInfo| {
         if outputs.is_own(info.source) {
             counters.own_output.fetch_add(1, Ordering::Relaxed);
             return;

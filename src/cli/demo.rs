@@ -22,13 +22,14 @@ use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
 use crate::ros::args::RosArgs;
 use crate::ros::convert::value_to_wire;
-use crate::ros::dds::{
-    Client, ContextOptions, DdsContext, DiscoveryRange, MessageInfo, Node, Publisher, Subscription,
-};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::rcl::{self, SetParametersAtomicallyRequest};
 use crate::ros::wire::{StringMsg, Translate, TranslateRequest, Translation};
+use crate::ros::{
+    Client, Context, ContextOptions, DiscoveryRange, MessageInfo, Middleware, Node, Publisher,
+    Subscription,
+};
 
 /// Namespace of the demo's nodes: its own, so that it answers neither a real robot nor another demo.
 fn namespace() -> String {
@@ -108,7 +109,7 @@ fn start_node(
     args: &DemoArgs,
     options: &ContextOptions,
     output: &mut Output,
-) -> anyhow::Result<(DdsContext, TranslatorNode)> {
+) -> anyhow::Result<(Context, TranslatorNode)> {
     let names = RosArgs::default().resolver(NODE_NAME, &namespace())?;
     let targets = ParamValue::StringArray(args.to.clone());
     let overrides = [("target_locales".to_owned(), targets)];
@@ -117,7 +118,7 @@ fn start_node(
     let mut config = NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;
     config.engine = args.model.engine_options()?;
     let model = load_with_bar(&config.engine)?;
-    let context = DdsContext::new(options).context("cannot join the DDS domain")?;
+    let context = Context::new(Middleware::Dds, options).context("cannot join the ROS graph")?;
     let node = TranslatorNode::start(&context, names, store, &config, &model)?;
     let about = &model.about;
     output.line(output.styled(Style::Bold, "hymt demo: ROS 2 topics in, translations out"))?;
@@ -138,12 +139,13 @@ struct Talker {
     set_parameters: Client<rcl::SetParametersAtomically>,
     _subscription: Subscription<Translation>,
     _node: Node,
-    _context: DdsContext,
+    _context: Context,
 }
 
 impl Talker {
     fn start(options: &ContextOptions) -> anyhow::Result<Self> {
-        let context = DdsContext::new(options).context("cannot join the DDS domain")?;
+        let context =
+            Context::new(Middleware::Dds, options).context("cannot join the ROS graph")?;
         let node = context.create_node("talker", &namespace())?;
         let namespace = namespace();
         let of_node = |name: &str| format!("{namespace}/{NODE_NAME}/{name}");

@@ -20,7 +20,7 @@ use crate::config::NodeConfig;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
 use crate::ros::args::RosArgs;
-use crate::ros::dds::{ContextOptions, DdsContext};
+use crate::ros::{Context, ContextOptions, Middleware};
 
 /// How long work that was taken may go on after a signal.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -37,7 +37,8 @@ Usage: hymt node [--ros-args [-r FROM:=TO] [-p NAME:=VALUE] [--params-file FILE]
   --params-file config/translator.yaml   read parameters from a file
   --log-level debug                      debug, info, warn, error or fatal
 
-Environment: ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY, ROS_AUTOMATIC_DISCOVERY_RANGE, RUST_LOG.
+Environment: ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY, ROS_AUTOMATIC_DISCOVERY_RANGE,
+HYMT_MIDDLEWARE (dds or r2r, where both are built in), RUST_LOG.
 ";
 
 /// Arguments of `hymt node`.
@@ -97,7 +98,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 /// The node with its context, which must outlive it.
 struct Running {
     node: TranslatorNode,
-    context: DdsContext,
+    context: Context,
     model: LoadedModel,
     targets: Vec<Language>,
 }
@@ -110,10 +111,13 @@ impl Running {
             parameters::declare(&overrides).map_err(|reasons| UsageError(reasons.join("; ")))?;
         remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
         let config = NodeConfig::from_parameters(&store.snapshot()).map_err(UsageError)?;
-        let options = ContextOptions::from_env(&|name| std::env::var(name).ok())
-            .map_err(|error| UsageError(error.to_string()))?;
+        let env = |name: &str| std::env::var(name).ok();
+        let middleware =
+            Middleware::from_env(&env).map_err(|error| UsageError(error.to_string()))?;
+        let options =
+            ContextOptions::from_env(&env).map_err(|error| UsageError(error.to_string()))?;
         let model = load_with_bar(&config.engine)?;
-        let context = DdsContext::new(&options).context("cannot join the DDS domain")?;
+        let context = Context::new(middleware, &options).context("cannot join the ROS graph")?;
         let targets = config.live.defaults.targets.clone();
         let node = TranslatorNode::start(&context, names, store, &config, &model)?;
         Ok(Self { node, context, model, targets })
@@ -127,8 +131,9 @@ impl Running {
         let About { model, engine, reason, load_ms, slots, context_tokens, is_demo } =
             &self.model.about;
         tracing::info!(
-            "hymt_ros {} on DDS domain {}",
+            "hymt_ros {} on {}, domain {}",
             env!("CARGO_PKG_VERSION"),
+            self.context.middleware().name(),
             self.context.domain_id()
         );
         tracing::info!(

@@ -9,10 +9,10 @@ use hymt_core::language::Language;
 use super::NodeError;
 use super::work::Heard;
 use crate::ros::convert::Utterance;
-use crate::ros::dds::{Gid, Node, Publisher};
 use crate::ros::names::NameResolver;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::{StringMsg, Translation};
+use crate::ros::{Gid, Node, Publisher};
 
 /// Finished texts that may wait for one heard before them. Beyond it the workers wait, so the queue
 /// fills and new texts are refused, instead of memory growing behind one slow text.

@@ -9,13 +9,13 @@ use super::NodeError;
 use super::outputs::Outputs;
 use crate::config::LiveConfig;
 use crate::ros::convert::{change_to_wire, descriptor_to_wire, value_from_wire, value_to_wire};
-use crate::ros::dds::{Node, Publisher, Responder, Server};
 use crate::ros::names::NameResolver;
 use crate::ros::param_store::{Change, ParameterStore, REQUEST_PARAMETERS_MAX};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::Time;
 use crate::ros::wire::{Message, rcl};
+use crate::ros::{Node, Publisher, Responder, Server};
 
 /// The services, alive as long as this is.
 pub(super) struct ParameterServices {

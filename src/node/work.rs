@@ -14,8 +14,8 @@ use hymt_core::translator::Translator;
 
 use super::outputs::Outputs;
 use crate::ros::convert::{Utterance, raw_request};
-use crate::ros::dds::{RespondError, Responder};
 use crate::ros::wire::{self, Header, TranslateResponse, Translation};
+use crate::ros::{RespondError, Responder};
 
 /// Most texts of one service call, as `srv/Translate.srv` says.
 pub(super) const TEXTS_MAX: usize = 64;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hymt_ros::ros::dds::{ContextOptions, DdsContext};
+use hymt_ros::ros::{Context, ContextOptions, Middleware};
 
 /// Generous, since the tests share a small machine; nothing waits this long when it works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,8 +22,8 @@ pub(crate) fn domain(test: u16) -> u16 {
 }
 
 /// A context that looks for others on this machine only.
-pub(crate) fn context(domain: u16) -> DdsContext {
-    DdsContext::new(&ContextOptions::localhost(domain)).expect("join the domain")
+pub(crate) fn context(domain: u16) -> Context {
+    Context::new(Middleware::Dds, &ContextOptions::localhost(domain)).expect("join the domain")
 }
 
 /// Waits until `condition` holds.
