@@ -128,10 +128,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, output: &mut Outp
 
 /// The node sets up its own logging, because `--ros-args --log-level` decides about it.
 fn needs_plain_logging(command: &Command) -> bool {
-    match command {
-        Command::Node(_) => false,
-        _ => true,
-    }
+    !matches!(command, Command::Node(_))
 }
 
 fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
