@@ -221,6 +221,7 @@ impl Worker {
                 };
                 let results = self.translator().translate(&request, &options, &mut |_, _| ());
                 tracing::debug!(utterance = utterance.id, total_ms = since(), "translated");
+                self.shared.latency().add(Instant::now(), since());
                 results.iter().map(|result| utterance.translation(result, since())).collect()
             }
         }

@@ -69,6 +69,7 @@ fn every_parameter_reaches_the_configuration() {
             ("model.path", _) => text("/models/hy-mt"),
             ("model.family", _) => text("hy-mt1.5"),
             ("precision", _) => text("f32"),
+            ("glossary.default", _) => text("hotel"),
             ("glossary.terms", _) => list(&["dock=Ladesäule"]),
             (_, ParamValue::StringArray(_)) => list(&["fr", "ja"]),
             (_, ParamValue::Double(_)) => ParamValue::Double(0.25),
