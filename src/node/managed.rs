@@ -146,10 +146,12 @@ impl Manager {
                     respond(responder, &descriptions(&from_here.machine().available()));
                 },
             )?,
-            _get_transition_graph: node
-                .service(&service("get_transition_graph")?, |_, responder| {
-                    respond(responder, &descriptions(&lifecycle::graph()))
-                })?,
+            _get_transition_graph: node.service(
+                &service("get_transition_graph")?,
+                |_, responder| {
+                    respond(responder, &descriptions(&lifecycle::graph()));
+                },
+            )?,
         })
     }
 

@@ -131,6 +131,7 @@ pub(super) fn not_active(state: State) -> String {
     )
 }
 
+#[allow(clippy::result_large_err, reason = "a job is moved back once, when it is refused")]
 impl Shared {
     pub(super) fn new(
         names: NameResolver,

@@ -151,7 +151,7 @@ impl Worker {
                     message: refusal(),
                     ..TranslateTextResult::default()
                 };
-                self.shared.action.end(id, GoalStatus::STATUS_ABORTED, result);
+                self.shared.action.end(id, GoalStatus::STATUS_ABORTED, &result);
             }
         }
     }
@@ -177,7 +177,7 @@ impl Worker {
                         TranslateTextResult { code, message, ..TranslateTextResult::default() };
                     (GoalStatus::STATUS_ABORTED, result)
                 });
-                self.shared.action.end(id, status, result);
+                self.shared.action.end(id, status, &result);
             }
         }
         self.look_for_fault();

@@ -72,7 +72,10 @@ fn every_parameter_reaches_the_configuration() {
             ("glossary.default", _) => text("hotel"),
             ("glossary.terms", _) => list(&["dock=Ladesäule"]),
             (_, ParamValue::StringArray(_)) => list(&["fr", "ja"]),
-            (_, ParamValue::Double(_)) => ParamValue::Double(0.25),
+            (_, ParamValue::Double(_)) => match range {
+                Some(Range::Double { from, to }) => ParamValue::Double(from.midpoint(to)),
+                _ => panic!("{name} needs a range"),
+            },
             (_, ParamValue::Integer(value)) => match range {
                 Some(Range::Integer { to, .. }) if *value < to => ParamValue::Integer(value + 1),
                 _ => panic!("{name} needs an integer range above its default"),
