@@ -40,6 +40,8 @@ pub mod param_value;
 pub mod port;
 mod pubsub;
 pub mod qos;
+#[cfg(feature = "r2r")]
+pub mod r2r;
 mod service;
 pub mod wire;
 
