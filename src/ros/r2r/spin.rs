@@ -88,11 +88,12 @@ impl Spinner {
         self.stopping.store(true, Ordering::Release);
         self.wake();
         self.guard.close();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread.filter(|_| !self.is_current())
-            && thread.join().is_err()
-        {
-            tracing::error!("the spin thread has panicked");
+        // The thread cannot wait for itself; who drops the context later does.
+        if !self.is_current() {
+            let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("the spin thread has panicked");
+            }
         }
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

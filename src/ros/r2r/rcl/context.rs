@@ -3,16 +3,23 @@
 //! Unsafe, because they are C objects with a life of their own.
 #![allow(unsafe_code)]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use r2r_rcl as sys;
 
 use super::{Fixed, RclError, allocator, c_name, check};
 use crate::ros::{ContextOptions, DiscoveryRange};
 
-/// Held while contexts and nodes come and go: `rcl` initialises process-wide state (logging) then,
-/// without a lock of its own.
+/// Held while contexts, nodes, guard conditions and wait sets come and go.
+///
+/// `rcl` and the middleware start with the first of them in the process and stop with the last, and
+/// do not expect both at once: seen as a wait set of `rmw_cyclonedds` that could not be made.
 static LIFECYCLE: Mutex<()> = Mutex::new(());
+
+/// To be held over a start or an end.
+pub(super) fn lock_lifecycle() -> MutexGuard<'static, ()> {
+    LIFECYCLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An initialised context.
 pub(crate) struct Context {
@@ -30,7 +37,7 @@ impl Context {
     /// Initialises ROS for a domain. No command line is handed on: names and parameters are
     /// resolved above.
     pub(crate) fn new(options: &ContextOptions) -> Result<Self, RclError> {
-        let _lifecycle = LIFECYCLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lifecycle = lock_lifecycle();
         // SAFETY: `init` is zero-initialised before it is initialised, used only after that
         // succeeded, and ended by its owner on every way out; `raw` likewise, and `rcl_init` copies
         // the options. With `argc` 0, `argv` may be null.
@@ -51,7 +58,7 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        let _lifecycle = LIFECYCLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lifecycle = lock_lifecycle();
         // SAFETY: initialised in `new`. Everything made from it holds a share of it, so nothing of
         // it is left.
         let ended = unsafe {
@@ -139,11 +146,14 @@ fn set_range(rmw: &mut sys::rmw_init_options_t, range: DiscoveryRange) -> Result
 /// A node in the graph.
 pub(crate) struct Node {
     raw: Fixed<sys::rcl_node_t>,
+    /// Held while an endpoint is made or ended. Both change a table of types in the node (since
+    /// Iron), without a lock of `rcl`; seen as a crash when two threads dropped endpoints at once.
+    endpoints: Mutex<()>,
     _context: Arc<Context>,
 }
 
-// SAFETY: an initialised node is only read, by functions that `rmw` guards with locks of its own;
-// its end belongs to `Drop` alone.
+// SAFETY: what changes an initialised node is serialised by `endpoints`; questions go to `rmw`, which
+// has locks of its own; the end belongs to `Drop` alone.
 unsafe impl Send for Node {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Node {}
@@ -155,7 +165,7 @@ impl Node {
         namespace: &str,
     ) -> Result<Self, RclError> {
         let (name, namespace) = (c_name(name)?, c_name(namespace)?);
-        let _lifecycle = LIFECYCLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lifecycle = lock_lifecycle();
         // SAFETY: the node is zero-initialised, its context is initialised and is kept alive by the
         // node, and both strings end with a zero octet and are copied.
         unsafe {
@@ -171,8 +181,13 @@ impl Node {
                 &raw const options,
             );
             check("rcl_node_init", made)?;
-            Ok(Self { raw, _context: Arc::clone(context) })
+            Ok(Self { raw, endpoints: Mutex::new(()), _context: Arc::clone(context) })
         }
+    }
+
+    /// To be held while an endpoint of this node is made or ended.
+    pub(super) fn lock_endpoints(&self) -> MutexGuard<'_, ()> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn ptr(&self) -> *mut sys::rcl_node_t {
@@ -182,7 +197,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let _lifecycle = LIFECYCLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lifecycle = lock_lifecycle();
         // SAFETY: initialised in `new`; every endpoint of it holds a share, so none is left.
         let ended = unsafe { sys::rcl_node_fini(self.raw.ptr()) };
         report("node", check("rcl_node_fini", ended));
@@ -203,6 +218,7 @@ unsafe impl Sync for Guard {}
 
 impl Guard {
     pub(crate) fn new(context: &Arc<Context>) -> Result<Self, RclError> {
+        let _lifecycle = lock_lifecycle();
         // SAFETY: zero-initialised, and the context is initialised and kept alive.
         unsafe {
             let raw = Fixed::new(sys::rcl_get_zero_initialized_guard_condition());
@@ -227,6 +243,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        let _lifecycle = lock_lifecycle();
         // SAFETY: initialised in `new`; a wait set borrows it while it waits.
         let ended = unsafe { sys::rcl_guard_condition_fini(self.raw.ptr()) };
         report("guard condition", check("rcl_guard_condition_fini", ended));

@@ -34,6 +34,7 @@ impl Publisher {
         depth: usize,
     ) -> Result<Self, RclError> {
         let topic = c_name(topic)?;
+        let _endpoints = node.lock_endpoints();
         // SAFETY: the publisher is zero-initialised, the node is initialised and kept alive, the
         // type support lives for ever, and name and options are copied.
         unsafe {
@@ -97,6 +98,7 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
+        let _endpoints = self.node.lock_endpoints();
         // SAFETY: initialised in `new` with this node, and nobody uses it any more.
         let ended = unsafe { sys::rcl_publisher_fini(self.raw.ptr(), self.node.ptr()) };
         report("publisher", check("rcl_publisher_fini", ended));
@@ -133,6 +135,7 @@ impl Subscription {
         depth: usize,
     ) -> Result<Self, RclError> {
         let topic = c_name(topic)?;
+        let _endpoints = node.lock_endpoints();
         // SAFETY: as for a publisher.
         unsafe {
             let raw = Fixed::new(sys::rcl_get_zero_initialized_subscription());
@@ -193,6 +196,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        let _endpoints = self.node.lock_endpoints();
         // SAFETY: initialised in `new` with this node; a wait set that knows it holds a share.
         let ended = unsafe { sys::rcl_subscription_fini(self.raw.ptr(), self.node.ptr()) };
         report("subscription", check("rcl_subscription_fini", ended));

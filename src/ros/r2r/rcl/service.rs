@@ -51,6 +51,7 @@ unsafe impl Sync for Service {}
 impl Service {
     pub(crate) fn new(node: &Arc<Node>, name: &str, kind: ServiceType) -> Result<Self, RclError> {
         let name = c_name(name)?;
+        let _endpoints = node.lock_endpoints();
         // SAFETY: the service is zero-initialised, the node is initialised and kept alive, the type
         // support lives for ever, and name and options are copied.
         unsafe {
@@ -100,6 +101,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        let _endpoints = self.node.lock_endpoints();
         // SAFETY: initialised in `new` with this node; a wait set that knows it holds a share.
         let ended = unsafe { sys::rcl_service_fini(self.raw.ptr(), self.node.ptr()) };
         report("service", check("rcl_service_fini", ended));
@@ -124,6 +126,7 @@ unsafe impl Sync for Client {}
 impl Client {
     pub(crate) fn new(node: &Arc<Node>, name: &str, kind: ServiceType) -> Result<Self, RclError> {
         let name = c_name(name)?;
+        let _endpoints = node.lock_endpoints();
         // SAFETY: as for a service.
         unsafe {
             let raw = Fixed::new(sys::rcl_get_zero_initialized_client());
@@ -183,6 +186,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        let _endpoints = self.node.lock_endpoints();
         // SAFETY: initialised in `new` with this node; a wait set that knows it holds a share.
         let ended = unsafe { sys::rcl_client_fini(self.raw.ptr(), self.node.ptr()) };
         report("client", check("rcl_client_fini", ended));

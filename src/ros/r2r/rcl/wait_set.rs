@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use r2r_rcl as sys;
 
-use super::context::report;
+use super::context::{lock_lifecycle, report};
 use super::{Client, Context, Fixed, Guard, RclError, Service, Subscription, allocator, check};
 
 /// What can be waited for.
@@ -39,6 +39,7 @@ unsafe impl Send for WaitSet {}
 
 impl WaitSet {
     pub(crate) fn new(context: &Arc<Context>) -> Result<Self, RclError> {
+        let _lifecycle = lock_lifecycle();
         // SAFETY: zero-initialised, and the context is initialised and kept alive.
         unsafe {
             let raw = Fixed::new(sys::rcl_get_zero_initialized_wait_set());
@@ -145,6 +146,7 @@ impl Sizes {
 
 impl Drop for WaitSet {
     fn drop(&mut self) {
+        let _lifecycle = lock_lifecycle();
         // SAFETY: initialised in `new` and not used after this.
         let ended = unsafe { sys::rcl_wait_set_fini(self.raw.ptr()) };
         report("wait set", check("rcl_wait_set_fini", ended));
