@@ -4,8 +4,10 @@
 
 #[path = "loopback/behaviour.rs"]
 mod behaviour;
+#[path = "loopback/support.rs"]
+mod support;
 
-use behaviour::{PATIENCE, context};
+use behaviour::context;
 use hymt_ros::ros::{
     Middleware, RespondError,
     dds::ENHANCED_REPLY_BYTES_MAX,
@@ -14,6 +16,7 @@ use hymt_ros::ros::{
         common::{TriggerRequest, TriggerResponse},
     },
 };
+use support::PATIENCE;
 
 const MIDDLEWARE: Middleware = Middleware::Dds;
 

@@ -4,8 +4,10 @@
 
 #[path = "loopback/behaviour.rs"]
 mod behaviour;
+#[path = "loopback/support.rs"]
+mod support;
 
-use behaviour::{PATIENCE, channel, context, wait_until};
+use behaviour::context;
 use hymt_ros::ros::{
     Middleware, QosProfile, RespondError, RosError,
     cdr::MESSAGE_BYTES_MAX,
@@ -14,6 +16,7 @@ use hymt_ros::ros::{
         common::{TriggerRequest, TriggerResponse},
     },
 };
+use support::{PATIENCE, channel, wait_until};
 
 const MIDDLEWARE: Middleware = Middleware::R2r;
 

@@ -1,14 +1,11 @@
 //! What every middleware must do, between two contexts of our own on loopback.
 //!
-//! Each test crate that mounts this file names its `MIDDLEWARE`.
+//! Each test crate that mounts this file names its `MIDDLEWARE` and mounts `support.rs`.
 
-use std::{
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use hymt_ros::ros::{
-    CallError, Context, ContextOptions, LogLevel, Responder,
+    CallError, Context, LogLevel, Responder,
     qos::QosProfile,
     wire::{
         StringMsg, Translate, TranslateRequest, TranslateResponse, Trigger, common::TriggerRequest,
@@ -16,31 +13,14 @@ use hymt_ros::ros::{
     },
 };
 
-use crate::MIDDLEWARE;
+use crate::{
+    MIDDLEWARE,
+    support::{PATIENCE, channel, context_of, wait_until},
+};
 
-/// Generous, since the tests share a small machine; nothing waits this long when it works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A domain for each test of each process; the low ones are left to people.
-pub(crate) fn domain(test: u16) -> u16 {
-    // Above 101 the ports of a domain lie among the ephemeral ports of Linux.
-    10 + ((std::process::id() % 92) as u16 * 13 + test) % 92
-}
-
+/// A context in the domain of a test.
 pub(crate) fn context(test: u16) -> Context {
-    Context::new(MIDDLEWARE, &ContextOptions::localhost(domain(test))).expect("join the domain")
-}
-
-pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-pub(crate) fn channel<T>() -> (SyncSender<T>, Receiver<T>) {
-    sync_channel(4096)
+    context_of(MIDDLEWARE, test)
 }
 
 #[test]
