@@ -2,11 +2,11 @@
 //! transport: the difference is what the node costs. The scripted engine answers in microseconds.
 #![allow(missing_docs, reason = "the macros of criterion make functions without")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use hymt_ros::app;
-use hymt_ros::config::NodeConfig;
 use hymt_ros::node::{NODE_NAME, TranslatorNode};
 use hymt_ros::parameters;
 use hymt_ros::ros::names::NameResolver;
@@ -25,10 +25,11 @@ fn start_node(context: &Context) -> TranslatorNode {
         ("target_locales".to_owned(), ParamValue::StringArray(vec!["de".to_owned()])),
     ];
     let (store, _) = parameters::declare(&overrides).expect("valid parameters");
-    let config = NodeConfig::from_parameters(&store.snapshot()).expect("valid parameters");
-    let model = app::load(&config.engine, &mut |_| ()).expect("the scripted engine needs no file");
     let names = NameResolver::new(NODE_NAME, "/", &[]).expect("a valid name");
-    TranslatorNode::start(context, names, store, &config, &model).expect("the node starts")
+    let loader = Arc::new(|options: &app::EngineOptions| app::load(options, &mut |_| ()));
+    let node = TranslatorNode::start(context, names, store, loader).expect("the node starts");
+    node.bring_up().expect("the scripted engine needs no file");
+    node
 }
 
 fn overhead(criterion: &mut Criterion) {

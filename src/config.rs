@@ -153,6 +153,10 @@ pub struct LiveConfig {
     pub defaults: RequestDefaults,
     /// Terms.
     pub terms: Glossary,
+    /// Files with named glossaries.
+    pub glossary_files: Vec<String>,
+    /// Name of the glossary of requests that name none; empty for none.
+    pub glossary_default: String,
     /// How languages are detected.
     pub detect: DetectConfig,
     /// Longest text. Characters.
@@ -203,6 +207,8 @@ impl LiveConfig {
                 targets: target_locales(values.strings("target_locales"))?,
             },
             terms: glossary_terms(values.strings("glossary.terms"))?,
+            glossary_files: values.strings("glossary.files").to_vec(),
+            glossary_default: values.string("glossary.default").to_owned(),
             detect: DetectConfig {
                 allowed: allowed_locales(values.strings("detect.allowed"))?,
                 min_confidence: values.double("detect.min_confidence") as f32,
@@ -218,12 +224,17 @@ impl LiveConfig {
     }
 
     /// The translator's configuration for a model.
-    pub fn translator(&self, family: PromptFamily, languages: &[Language]) -> TranslatorConfig {
+    pub fn translator(
+        &self,
+        family: PromptFamily,
+        languages: &[Language],
+        glossaries: GlossarySet,
+    ) -> TranslatorConfig {
         TranslatorConfig {
             family,
             languages: languages.to_vec(),
             defaults: self.defaults.clone(),
-            glossaries: GlossarySet::from_base(self.terms.clone()),
+            glossaries,
             detect: self.detect.clone(),
             source_fallback: None,
             limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },

@@ -9,7 +9,7 @@ use crate::config::{
     EngineChoice, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
     source_locale, target_locales,
 };
-use crate::ros::param_store::{Declaration, ParamSnapshot, ParameterStore, Range};
+use crate::ros::param_store::{Changes, Declaration, ParamSnapshot, ParameterStore, Range};
 use crate::ros::param_value::ParamValue;
 
 pub use self::text::{help, reference_page, yaml};
@@ -31,6 +31,14 @@ pub fn table() -> Vec<Declaration> {
             constraints: "entries `source=target`; `[de] source=target` for one target language",
             check: |value| strings(value, |lines| glossary_terms(lines).map(drop)),
             ..live("glossary.terms", list(&[]), GLOSSARY_TERMS)
+        },
+        Declaration {
+            constraints: "readable .tsv or .csv files, each with another name",
+            ..live("glossary.files", list(&[]), GLOSSARY_FILES)
+        },
+        Declaration {
+            constraints: "empty, or the name of a glossary",
+            ..live("glossary.default", text(""), GLOSSARY_DEFAULT)
         },
         Declaration {
             constraints: "languages; empty allows all",
@@ -98,6 +106,11 @@ pub fn table() -> Vec<Declaration> {
         },
         Declaration {
             constraints: "true or false",
+            changes: Changes::Never,
+            ..fixed("autostart", ParamValue::Bool(true), AUTOSTART)
+        },
+        Declaration {
+            constraints: "true or false",
             ..live("use_sim_time", ParamValue::Bool(false), USE_SIM_TIME)
         },
     ]
@@ -108,6 +121,10 @@ const TARGET_LOCALES: &str = "Languages to translate into. Each has its own topi
 const SOURCE_LOCALE: &str = "Language of what is heard; auto detects it.";
 const GLOSSARY_TERMS: &str = "Terms that must be translated in a given way. Only those that occur \
     in a text are sent to the model.";
+const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glossary `hotel`. Two \
+    columns, source and target; a first row of two languages says for which. \
+    ~/reload_glossaries reads them again.";
+const GLOSSARY_DEFAULT: &str = "Glossary of texts on topics and of requests that name none.";
 const DETECT_ALLOWED: &str = "Languages that detection may answer; naming the few that are spoken \
     around the robot avoids most mistakes.";
 const DETECT_MIN_CONFIDENCE: &str = "Below this, a detected language is not used and the model \
@@ -126,6 +143,8 @@ const CONTEXT_TOKENS: &str = "Longest sequence, prompt and answer together. Memo
 const PRECISION: &str = "Arithmetic of the engine.";
 const CPU_THREADS: &str = "Threads of the CPU engine.";
 const CPU_SLOTS: &str = "Translations computed at the same time.";
+const AUTOSTART: &str = "Configure and activate at the start. With false the node waits for a \
+    lifecycle manager or `ros2 lifecycle set`.";
 const USE_SIM_TIME: &str = "Every ROS node has it. Not followed yet: stamps come from the messages \
     or the system clock.";
 
@@ -148,20 +167,20 @@ fn declaration(
     name: &'static str,
     default: ParamValue,
     description: &'static str,
-    read_only: bool,
+    changes: Changes,
 ) -> Declaration {
     let check = |_: &ParamValue| Ok(());
-    Declaration { name, default, description, constraints: "", read_only, range: None, check }
+    Declaration { name, default, description, constraints: "", changes, range: None, check }
 }
 
 /// A parameter that may change while the node runs.
 fn live(name: &'static str, default: ParamValue, description: &'static str) -> Declaration {
-    declaration(name, default, description, false)
+    declaration(name, default, description, Changes::Live)
 }
 
-/// A parameter that is fixed once the node runs.
+/// A parameter that is fixed while the node is configured.
 fn fixed(name: &'static str, default: ParamValue, description: &'static str) -> Declaration {
-    declaration(name, default, description, true)
+    declaration(name, default, description, Changes::Unconfigured)
 }
 
 fn text(value: &str) -> ParamValue {

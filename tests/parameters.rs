@@ -11,7 +11,7 @@ use hymt_ros::config::NodeConfig;
 use hymt_ros::parameters::{declare, help, reference_page, table, yaml};
 use hymt_ros::ros::param_file::ParamFile;
 use hymt_ros::ros::param_store::{
-    Declaration, Listing, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX,
+    Changes, Declaration, Listing, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX,
 };
 use hymt_ros::ros::param_value::ParamValue;
 use proptest::prelude::*;
@@ -202,7 +202,7 @@ fn ordered_store(names: &[&'static str]) -> ParameterStore {
         default: ParamValue::Integer(0),
         description: "",
         constraints: "",
-        read_only: false,
+        changes: Changes::Live,
         range: None,
         check: |_| Ok(()),
     };

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,11 +14,11 @@ use clap::Args;
 use crossbeam_channel::Receiver;
 use hymt_core::language::Language;
 
+use crate::app::EngineOptions;
 use crate::cli::ModelArgs;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress;
 use crate::cli::translate::load_with_bar;
-use crate::config::NodeConfig;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
 use crate::ros::args::RosArgs;
@@ -115,12 +116,13 @@ fn start_node(
     let overrides = [("target_locales".to_owned(), targets)];
     let (store, _) =
         parameters::declare(&overrides).map_err(|reasons| super::UsageError(reasons.join("; ")))?;
-    let mut config = NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;
-    config.engine = args.model.engine_options()?;
-    let model = load_with_bar(&config.engine)?;
+    let engine = args.model.engine_options()?;
+    // The demo takes its model from its own options, not from parameters.
+    let loader = Arc::new(move |_: &EngineOptions| load_with_bar(&engine));
     let context = Context::new(Middleware::Dds, options).context("cannot join the ROS graph")?;
-    let node = TranslatorNode::start(&context, names, store, &config, &model)?;
-    let about = &model.about;
+    let node = TranslatorNode::start(&context, names, store, loader)?;
+    node.bring_up()?;
+    let about = node.about().context("an active node has a model")?;
     output.line(output.styled(Style::Bold, "hymt demo: ROS 2 topics in, translations out"))?;
     output.line(format!("model      {}, loaded in {:.0} ms", about.model, about.load_ms))?;
     output.line(format!("engine     {} ({})", about.engine, about.reason))?;

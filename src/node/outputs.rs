@@ -1,12 +1,14 @@
 //! What the node publishes, in the order in which it was heard.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use hymt_core::language::Language;
 
 use super::NodeError;
+use super::shared::Counters;
 use super::work::Heard;
 use crate::ros::convert::Utterance;
 use crate::ros::names::NameResolver;
@@ -22,10 +24,9 @@ const READY_MAX: usize = 64;
 pub(super) struct Outputs {
     node: Arc<Node>,
     names: NameResolver,
+    counters: Arc<Counters>,
     translation: Publisher<Translation>,
     texts: RwLock<BTreeMap<&'static str, TextOutput>>,
-    sequence: Mutex<Sequence>,
-    advanced: Condvar,
 }
 
 struct TextOutput {
@@ -34,6 +35,12 @@ struct TextOutput {
 }
 
 /// Puts the results of several workers back into order. Holds at most [`READY_MAX`].
+pub(super) struct Ordered {
+    outputs: Arc<Outputs>,
+    sequence: Mutex<Sequence>,
+    advanced: Condvar,
+}
+
 #[derive(Default)]
 struct Sequence {
     next: u64,
@@ -41,16 +48,14 @@ struct Sequence {
 }
 
 impl Outputs {
-    pub(super) fn new(node: Arc<Node>, names: &NameResolver) -> Result<Self, NodeError> {
+    pub(super) fn new(
+        node: Arc<Node>,
+        names: &NameResolver,
+        counters: Arc<Counters>,
+    ) -> Result<Self, NodeError> {
         let translation = node.publisher(&names.topic("~/translation")?, &QosProfile::DEFAULT)?;
-        Ok(Self {
-            node,
-            names: names.clone(),
-            translation,
-            texts: RwLock::default(),
-            sequence: Mutex::default(),
-            advanced: Condvar::new(),
-        })
+        let names = names.clone();
+        Ok(Self { node, names, counters, translation, texts: RwLock::default() })
     }
 
     /// Makes the text topics those of `targets`; the ones that stay keep their subscribers.
@@ -88,38 +93,25 @@ impl Outputs {
         texts.values().any(|output| output.publisher.gid() == writer)
     }
 
-    /// Publishes the results of the `order`-th text as soon as all before it are out. Blocks while
-    /// too many wait already.
-    ///
-    /// Texts are taken in order, so the one that all wait for is always with a worker, and that
-    /// worker does not block here.
-    pub(super) fn publish_in_order(&self, order: u64, results: Vec<Translation>) {
-        let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        let must_wait =
-            |sequence: &mut Sequence| order != sequence.next && sequence.ready.len() >= READY_MAX;
-        let mut sequence =
-            self.advanced.wait_while(sequence, must_wait).unwrap_or_else(PoisonError::into_inner);
-        sequence.ready.insert(order, results);
-        while let Some(results) = {
-            let next = sequence.next;
-            sequence.ready.remove(&next)
-        } {
-            sequence.next += 1;
-            // Under the lock, so that two workers cannot overtake each other here.
-            results.iter().for_each(|result| self.publish(result));
-        }
-        drop(sequence);
-        self.advanced.notify_all();
-    }
-
     /// Says at once, before those that still wait, that a text was refused and why.
     pub(super) fn refuse(&self, heard: Heard, detail: &str) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
         let total_ms = heard.received.elapsed().as_secs_f32() * 1e3;
         let utterance = Utterance { header: heard.header, id: heard.utterance, text: heard.text };
         self.publish(&utterance.rejection(None, detail, total_ms));
     }
 
     fn publish(&self, translation: &Translation) {
+        let counter = match translation.status {
+            Translation::OK | Translation::PASSTHROUGH | Translation::TRUNCATED => {
+                Some(&self.counters.translated)
+            }
+            Translation::FAILED => Some(&self.counters.failed),
+            _ => None,
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
         if let Err(error) = self.translation.publish(translation) {
             tracing::error!(%error, utterance = translation.utterance_id, "a translation is lost");
         }
@@ -137,5 +129,35 @@ impl Outputs {
         {
             tracing::error!(%error, topic = output.topic, "a text is lost");
         }
+    }
+}
+
+impl Ordered {
+    pub(super) fn new(outputs: Arc<Outputs>) -> Self {
+        Self { outputs, sequence: Mutex::default(), advanced: Condvar::new() }
+    }
+
+    /// Publishes the results of the `order`-th text as soon as all before it are out. Blocks while
+    /// too many wait already.
+    ///
+    /// Texts are taken in order, so the one that all wait for is always with a worker, and that
+    /// worker does not block here.
+    pub(super) fn publish(&self, order: u64, results: Vec<Translation>) {
+        let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let must_wait =
+            |sequence: &mut Sequence| order != sequence.next && sequence.ready.len() >= READY_MAX;
+        let mut sequence =
+            self.advanced.wait_while(sequence, must_wait).unwrap_or_else(PoisonError::into_inner);
+        sequence.ready.insert(order, results);
+        while let Some(results) = {
+            let next = sequence.next;
+            sequence.ready.remove(&next)
+        } {
+            sequence.next += 1;
+            // Under the lock, so that two workers cannot overtake each other here.
+            results.iter().for_each(|result| self.outputs.publish(result));
+        }
+        drop(sequence);
+        self.advanced.notify_all();
     }
 }
