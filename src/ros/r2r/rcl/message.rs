@@ -131,3 +131,6 @@ impl Drop for NativeMessage {
         unsafe { (self.kind.destroy)(self.ptr.as_ptr()) };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,8 @@ impl MessageSupport {
 }
 
 impl MessageType {
-    fn find(ros_type: &str) -> Result<Self, RclError> {
+    /// The type of `package/msg/Name`, or of one half of a service.
+    pub(super) fn find(ros_type: &str) -> Result<Self, RclError> {
         let library = library(ros_type, "rosidl_generator_c")?;
         let name = mangled(ros_type);
         let support = MessageSupport::find(ros_type)?;
