@@ -41,6 +41,8 @@ pub mod port;
 mod pubsub;
 pub mod qos;
 pub mod qos_overrides;
+#[cfg(feature = "r2r")]
+pub mod r2r;
 mod service;
 pub mod wire;
 

@@ -20,6 +20,8 @@ impl Middleware {
     /// Those in this build, the preferred one first: a ROS installation that we were built
     /// against is what the rest of the robot uses.
     pub const AVAILABLE: &'static [Self] = &[
+        #[cfg(feature = "r2r")]
+        Self::R2r,
         #[cfg(feature = "dds")]
         Self::Dds,
     ];
@@ -50,6 +52,8 @@ impl Middleware {
         match self {
             #[cfg(feature = "dds")]
             Self::Dds => Ok(Box::new(super::dds::DdsContext::new(options)?)),
+            #[cfg(feature = "r2r")]
+            Self::R2r => Ok(Box::new(super::r2r::R2rContext::new(options)?)),
             #[allow(unreachable_patterns, reason = "reachable in a build without it")]
             other => {
                 let _ = options;
