@@ -13,7 +13,7 @@ use hymt_ros::ros::names::NameResolver;
 use hymt_ros::ros::param_value::ParamValue;
 use hymt_ros::ros::qos::QosProfile;
 use hymt_ros::ros::wire::StringMsg;
-use hymt_ros::ros::{Context, ContextOptions, Middleware};
+use hymt_ros::ros::{Context, ContextOptions, Middleware, QosOverrides};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,7 +27,8 @@ fn start_node(context: &Context) -> TranslatorNode {
     let (store, _) = parameters::declare(&overrides).expect("valid parameters");
     let names = NameResolver::new(NODE_NAME, "/", &[]).expect("a valid name");
     let loader = Arc::new(|options: &app::EngineOptions| app::load(options, &mut |_| ()));
-    let node = TranslatorNode::start(context, names, store, loader).expect("the node starts");
+    let node = TranslatorNode::start(context, names, store, QosOverrides::default(), loader)
+        .expect("the node starts");
     node.bring_up().expect("the scripted engine needs no file");
     node
 }

@@ -142,6 +142,14 @@ pub struct NodeConfig {
     pub engine: EngineOptions,
     /// Texts and service requests that may wait for a worker.
     pub queue_limit: usize,
+    /// Configure and activate at the start.
+    pub autostart: bool,
+    /// 95th percentile of latencies above which diagnostics warn. Milliseconds.
+    pub latency_warn_ms: f32,
+    /// Time between diagnostics. Seconds.
+    pub diagnostics_period_s: f64,
+    /// Diagnostics name the node with its namespace.
+    pub diagnostics_use_fqn: bool,
     /// What may change while it runs.
     pub live: LiveConfig,
 }
@@ -186,9 +194,14 @@ impl NodeConfig {
                 threads: values.size("cpu.threads"),
                 slots: values.size("cpu.slots"),
                 context_tokens: values.size("model.context_tokens"),
+                scripted_step_ms: values.size("scripted.step_ms") as u64,
                 ..EngineOptions::default()
             },
             queue_limit: values.size("limits.queue"),
+            autostart: values.bool("autostart"),
+            latency_warn_ms: values.double("diagnostics.latency_warn_ms") as f32,
+            diagnostics_period_s: values.double("diagnostic_updater.period"),
+            diagnostics_use_fqn: values.bool("diagnostic_updater.use_fqn"),
             live: LiveConfig::from_parameters(values)?,
         })
     }

@@ -13,6 +13,7 @@
 mod action;
 mod glossaries;
 mod goals;
+mod health;
 mod inputs;
 mod managed;
 mod outputs;
@@ -28,6 +29,7 @@ pub use self::managed::{ModelLoader, TransitionError};
 pub use self::shared::{Counters, WORKERS};
 
 use self::action::{ActionServer, ActionServices};
+use self::health::Health;
 use self::inputs::Inputs;
 use self::managed::{LifecycleServices, Manager};
 use self::outputs::Outputs;
@@ -39,7 +41,7 @@ use crate::app::logging::{self, LogLine};
 use crate::lifecycle::{State, Transition};
 use crate::ros::names::{NameError, NameResolver};
 use crate::ros::param_store::ParameterStore;
-use crate::ros::{Context, LogLevel, Node, RosError};
+use crate::ros::{Context, LogLevel, Node, QosOverrides, RosError};
 
 /// Name of the node unless remapped.
 pub const NODE_NAME: &str = "translator";
@@ -72,6 +74,7 @@ pub struct TranslatorNode {
     // The order matters: endpoints close first, then the life cycle ends.
     endpoints: Option<Endpoints>,
     manager: Manager,
+    health: Health,
     node: Arc<Node>,
 }
 
@@ -92,17 +95,28 @@ impl TranslatorNode {
         context: &Context,
         names: NameResolver,
         store: ParameterStore,
+        qos: QosOverrides,
         loader: ModelLoader,
     ) -> Result<Self, NodeError> {
         let node = Arc::new(context.create_node(names.node(), names.namespace())?);
         let counters = Arc::new(Counters::default());
-        let outputs = Arc::new(Outputs::new(Arc::clone(&node), &names, Arc::clone(&counters))?);
+        let outputs =
+            Arc::new(Outputs::new(Arc::clone(&node), &names, &qos, Arc::clone(&counters))?);
         let action = ActionServer::new(&node, &names)?;
-        let shared = Arc::new(Shared::new(names, store, Arc::clone(&counters), outputs, action));
+        let shared =
+            Arc::new(Shared::new(names, store, Arc::clone(&counters), outputs, action, qos));
         shared
             .apply(false, |_| Ok(()))
             .map_err(|problems| NodeError::Parameters { reason: problems.join("; ") })?;
-        let manager = Manager::start(&node, &shared, loader, || ())?;
+        // One place is enough: whoever finds it taken knows that a look is due.
+        let (kick, kicks) = crossbeam_channel::bounded(1);
+        let changed = {
+            let kick = kick.clone();
+            move || {
+                let _ = kick.try_send(());
+            }
+        };
+        let manager = Manager::start(&node, &shared, loader, changed)?;
         let endpoints = Endpoints {
             _lifecycle: manager.serve(&node, &shared)?,
             _parameters: ParameterServices::start(&node, &shared)?,
@@ -110,7 +124,9 @@ impl TranslatorNode {
             _action: ActionServices::start(&node, &shared)?,
             _inputs: Inputs::start(&node, &shared)?,
         };
-        Ok(Self { shared, counters, endpoints: Some(endpoints), manager, node })
+        let health =
+            Health::start(&node, &shared, context.graph(), (kick, kicks), manager.faults())?;
+        Ok(Self { shared, counters, endpoints: Some(endpoints), manager, health, node })
     }
 
     /// Takes a transition and waits until it is done.
@@ -182,6 +198,7 @@ impl TranslatorNode {
     fn end(&mut self, grace: Duration) -> usize {
         drop(self.endpoints.take());
         let left = self.manager.end(grace);
+        self.health.end();
         logging::set_rosout(None);
         left
     }

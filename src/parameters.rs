@@ -105,9 +105,28 @@ pub fn table() -> Vec<Declaration> {
             ..fixed("cpu.slots", ParamValue::Integer(8), CPU_SLOTS)
         },
         Declaration {
+            constraints: "0 to 10000 ms",
+            range: Some(Range::Integer { from: 0, to: 10_000 }),
+            ..fixed("scripted.step_ms", ParamValue::Integer(0), SCRIPTED_STEP)
+        },
+        Declaration {
             constraints: "true or false",
             changes: Changes::Never,
             ..fixed("autostart", ParamValue::Bool(true), AUTOSTART)
+        },
+        Declaration {
+            constraints: "1.0 to 600000.0 ms",
+            range: Some(Range::Double { from: 1.0, to: 600_000.0 }),
+            ..live("diagnostics.latency_warn_ms", ParamValue::Double(1500.0), LATENCY_WARN)
+        },
+        Declaration {
+            constraints: "0.1 to 60.0 s",
+            range: Some(Range::Double { from: 0.1, to: 60.0 }),
+            ..live("diagnostic_updater.period", ParamValue::Double(1.0), UPDATER_PERIOD)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("diagnostic_updater.use_fqn", ParamValue::Bool(false), UPDATER_USE_FQN)
         },
         Declaration {
             constraints: "true or false",
@@ -143,8 +162,13 @@ const CONTEXT_TOKENS: &str = "Longest sequence, prompt and answer together. Memo
 const PRECISION: &str = "Arithmetic of the engine.";
 const CPU_THREADS: &str = "Threads of the CPU engine.";
 const CPU_SLOTS: &str = "Translations computed at the same time.";
+const SCRIPTED_STEP: &str = "For tests: how long the scripted engine takes for each character.";
 const AUTOSTART: &str = "Configure and activate at the start. With false the node waits for a \
     lifecycle manager or `ros2 lifecycle set`.";
+const LATENCY_WARN: &str = "Diagnostics warn when the 95th percentile of the last minute is above \
+    this, and report an error above three times this.";
+const UPDATER_PERIOD: &str = "Time between two messages on /diagnostics and ~/status.";
+const UPDATER_USE_FQN: &str = "Diagnostics name the node with its namespace.";
 const USE_SIM_TIME: &str = "Every ROS node has it. Not followed yet: stamps come from the messages \
     or the system clock.";
 

@@ -40,6 +40,7 @@ pub mod param_value;
 pub mod port;
 mod pubsub;
 pub mod qos;
+pub mod qos_overrides;
 #[cfg(feature = "r2r")]
 pub mod r2r;
 mod service;
@@ -55,4 +56,5 @@ pub use node::{LogLevel, Node};
 pub use options::{ContextOptions, DOMAIN_ID_MAX, DiscoveryRange, OptionsError};
 pub use pubsub::{MessageInfo, Publisher, PublisherStats, Subscription, SubscriptionStats};
 pub use qos::QosProfile;
+pub use qos_overrides::QosOverrides;
 pub use service::{RespondError, Responder, Server};

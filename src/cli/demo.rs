@@ -29,7 +29,7 @@ use crate::ros::wire::rcl::{self, SetParametersAtomicallyRequest};
 use crate::ros::wire::{StringMsg, Translate, TranslateRequest, Translation};
 use crate::ros::{
     Client, Context, ContextOptions, DiscoveryRange, MessageInfo, Middleware, Node, Publisher,
-    Subscription,
+    QosOverrides, Subscription,
 };
 
 /// Namespace of the demo's nodes: its own, so that it answers neither a real robot nor another demo.
@@ -120,7 +120,7 @@ fn start_node(
     // The demo takes its model from its own options, not from parameters.
     let loader = Arc::new(move |_: &EngineOptions| load_with_bar(&engine));
     let context = Context::new(Middleware::Dds, options).context("cannot join the ROS graph")?;
-    let node = TranslatorNode::start(&context, names, store, loader)?;
+    let node = TranslatorNode::start(&context, names, store, QosOverrides::default(), loader)?;
     node.bring_up()?;
     let about = node.about().context("an active node has a model")?;
     output.line(output.styled(Style::Bold, "hymt demo: ROS 2 topics in, translations out"))?;

@@ -21,7 +21,7 @@ use crate::lifecycle::State;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
 use crate::ros::args::RosArgs;
-use crate::ros::{Context, ContextOptions, Middleware};
+use crate::ros::{Context, ContextOptions, Middleware, QosOverrides};
 
 /// How long work that was taken may go on after a signal.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -105,6 +105,8 @@ impl Running {
     fn start(args: &RosArgs) -> anyhow::Result<Self> {
         let names = args.resolver(NODE_NAME, "/")?;
         let overrides = args.overrides(&names)?;
+        let (qos, overrides) =
+            QosOverrides::split(overrides).map_err(|reasons| UsageError(reasons.join("; ")))?;
         let (store, remarks) =
             parameters::declare(&overrides).map_err(|reasons| UsageError(reasons.join("; ")))?;
         remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
@@ -118,12 +120,12 @@ impl Running {
         let options =
             ContextOptions::from_env(&env).map_err(|error| UsageError(error.to_string()))?;
         let context = Context::new(middleware, &options).context("cannot join the ROS graph")?;
-        let node = TranslatorNode::start(&context, names, store, Arc::new(load_with_bar))?;
+        let node = TranslatorNode::start(&context, names, store, qos, Arc::new(load_with_bar))?;
         if args.rosout.unwrap_or(true) {
             node.forward_logs();
         }
         let running = Self { node, context };
-        if values.bool("autostart") {
+        if config.autostart {
             running.node.bring_up()?;
         }
         running.introduce(&config.live.defaults.targets)?;

@@ -63,10 +63,10 @@ impl ActionServer {
     }
 
     /// A goal has ended.
-    pub(super) fn end(&self, id: Uuid, status: i8, result: TranslateTextResult) {
+    pub(super) fn end(&self, id: Uuid, status: i8, result: &TranslateTextResult) {
         let waiters = {
             let mut book = self.book();
-            let waiters = book.end(id, status, &result, Instant::now());
+            let waiters = book.end(id, status, result, Instant::now());
             self.tell(&book);
             waiters
         };
@@ -152,7 +152,7 @@ fn enqueue(shared: &Shared, request: SendGoalRequest, cancel: CancelFlag) {
     };
     let (code, message) = refused.words();
     let result = TranslateTextResult { code, message, ..TranslateTextResult::default() };
-    shared.action.end(id, GoalStatus::STATUS_ABORTED, result);
+    shared.action.end(id, GoalStatus::STATUS_ABORTED, &result);
 }
 
 fn get_result(action: &ActionServer, id: Uuid, responder: Responder<GetResultResponse>) {

@@ -12,19 +12,23 @@ use crate::ros::{MessageInfo, Node, QosProfile, RosError, Server, Subscription};
 
 /// The endpoints, alive as long as this is.
 pub(super) struct Inputs {
-    _text: Subscription<StringMsg>,
+    _text: Arc<Subscription<StringMsg>>,
     _translate: Server<Translate>,
 }
 
 impl Inputs {
     pub(super) fn start(node: &Node, shared: &Arc<Shared>) -> Result<Self, NodeError> {
         let (ear, desk) = (Arc::clone(shared), Arc::clone(shared));
+        let topic = shared.names.topic("text")?;
+        let qos = shared.qos.subscription(&topic, QosProfile::DEFAULT);
+        let text =
+            Arc::new(node.subscription_with_malformed(&topic, &qos, move |message, info| {
+                hear(&ear, message, info);
+            })?);
+        let weak = Arc::downgrade(&text);
+        shared.ears.add(&topic, weak);
         Ok(Self {
-            _text: node.subscription_with_malformed(
-                &shared.names.topic("text")?,
-                &QosProfile::DEFAULT,
-                move |message, info| hear(&ear, message, info),
-            )?,
+            _text: text,
             _translate: node.service(
                 &shared.names.service("~/translate")?,
                 move |request, responder| {
@@ -46,7 +50,7 @@ fn hear(shared: &Shared, message: Result<StringMsg, &RosError>, info: MessageInf
         counters.own_output.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    counters.heard.fetch_add(1, Ordering::Relaxed);
+    shared.count_heard();
     let mut heard = Heard {
         order: 0,
         utterance: shared.next_utterance(),

@@ -98,6 +98,11 @@ impl Manager {
         Ok(Self { commands, thread: Some(thread) })
     }
 
+    /// Where engines that have ended are reported.
+    pub(super) fn faults(&self) -> Sender<Command> {
+        self.commands.clone()
+    }
+
     /// Takes a transition and waits for it.
     pub(super) fn change(&self, transition: Transition) -> Result<State, TransitionError> {
         let (sender, receiver) = bounded(1);
@@ -141,10 +146,12 @@ impl Manager {
                     respond(responder, &descriptions(&from_here.machine().available()));
                 },
             )?,
-            _get_transition_graph: node
-                .service(&service("get_transition_graph")?, |_, responder| {
-                    respond(responder, &descriptions(&lifecycle::graph()))
-                })?,
+            _get_transition_graph: node.service(
+                &service("get_transition_graph")?,
+                |_, responder| {
+                    respond(responder, &descriptions(&lifecycle::graph()));
+                },
+            )?,
         })
     }
 
@@ -346,11 +353,13 @@ impl Actor {
 
 /// Says what was loaded, and what it cannot do.
 fn introduce(model: &LoadedModel, config: &NodeConfig) {
-    let About { model: name, engine, reason, load_ms, slots, context_tokens, is_demo } =
+    let About { model: name, engine, device, reason, load_ms, slots, context_tokens, is_demo } =
         &model.about;
     let family = model.family.name();
     tracing::info!("model      {name}, {family} prompts, loaded in {load_ms:.0} ms");
-    tracing::info!("engine     {engine} ({reason}), {slots} slots of {context_tokens} tokens");
+    tracing::info!(
+        "engine     {engine} on {device} ({reason}), {slots} slots of {context_tokens} tokens"
+    );
     if *is_demo {
         tracing::warn!(
             "the embedded demo model knows a small phrasebook in en, zh, de, fr, es, ja; set \

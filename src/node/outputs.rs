@@ -1,7 +1,7 @@
 //! What the node publishes, in the order in which it was heard.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::ros::convert::Utterance;
 use crate::ros::names::NameResolver;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::{StringMsg, Translation};
-use crate::ros::{Gid, Node, Publisher};
+use crate::ros::{Gid, Node, Publisher, QosOverrides};
 
 /// Finished texts that may wait for one heard before them. Beyond it the workers wait, so the queue
 /// fills and new texts are refused, instead of memory growing behind one slow text.
@@ -24,6 +24,7 @@ const READY_MAX: usize = 64;
 pub(super) struct Outputs {
     node: Arc<Node>,
     names: NameResolver,
+    qos: QosOverrides,
     counters: Arc<Counters>,
     translation: Publisher<Translation>,
     texts: RwLock<BTreeMap<&'static str, TextOutput>>,
@@ -51,11 +52,13 @@ impl Outputs {
     pub(super) fn new(
         node: Arc<Node>,
         names: &NameResolver,
+        qos: &QosOverrides,
         counters: Arc<Counters>,
     ) -> Result<Self, NodeError> {
-        let translation = node.publisher(&names.topic("~/translation")?, &QosProfile::DEFAULT)?;
-        let names = names.clone();
-        Ok(Self { node, names, counters, translation, texts: RwLock::default() })
+        let topic = names.topic("~/translation")?;
+        let translation = node.publisher(&topic, &qos.publisher(&topic, QosProfile::DEFAULT))?;
+        let (names, qos) = (names.clone(), qos.clone());
+        Ok(Self { node, names, qos, counters, translation, texts: RwLock::default() })
     }
 
     /// Makes the text topics those of `targets`; the ones that stay keep their subscribers.
@@ -67,7 +70,8 @@ impl Outputs {
                 continue;
             }
             let topic = self.names.topic(&format!("~/{}/text", target.topic_name()))?;
-            let publisher = self.node.publisher(&topic, &QosProfile::DEFAULT)?;
+            let qos = self.qos.publisher(&topic, QosProfile::DEFAULT);
+            let publisher = self.node.publisher(&topic, &qos)?;
             texts.insert(target.code(), TextOutput { topic, publisher });
         }
         Ok(())
@@ -112,6 +116,9 @@ impl Outputs {
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+        let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
+        add(&self.counters.terms_applied, translation.glossary_applied.len());
+        add(&self.counters.terms_missed, translation.glossary_missed.len());
         if let Err(error) = self.translation.publish(translation) {
             tracing::error!(%error, utterance = translation.utterance_id, "a translation is lost");
         }

@@ -43,10 +43,12 @@ impl GlossaryServices {
             _list_glossaries: node.service(&service("list_glossaries")?, move |_, responder| {
                 respond(responder, &list_glossaries(&list));
             })?,
-            _reload_glossaries: node
-                .service(&service("reload_glossaries")?, move |_, responder| {
-                    respond(responder, &reload_glossaries(&reload))
-                })?,
+            _reload_glossaries: node.service(
+                &service("reload_glossaries")?,
+                move |_, responder| {
+                    respond(responder, &reload_glossaries(&reload));
+                },
+            )?,
             _clear_cache: node.service(&service("clear_cache")?, |_, responder| {
                 respond(responder, &done("there is no cache in this version"));
             })?,

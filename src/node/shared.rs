@@ -17,11 +17,14 @@ use hymt_core::translator::Translator;
 
 use super::action::ActionServer;
 use super::glossaries::Glossaries;
+use super::health::Ears;
 use super::outputs::{Ordered, Outputs};
 use super::work::{Heard, Job, Workers};
 use crate::app::{LlmGenerator, LoadedModel};
 use crate::config::{LiveConfig, NodeConfig};
+use crate::diagnostics::LatencyWindow;
 use crate::lifecycle::{Machine, State};
+use crate::ros::QosOverrides;
 use crate::ros::names::NameResolver;
 use crate::ros::param_store::{ParamSnapshot, ParameterStore};
 use crate::ros::wire::{Time, TranslateResponse};
@@ -49,6 +52,12 @@ pub struct Counters {
     pub translated: AtomicU64,
     /// Translations that the engine could not give.
     pub failed: AtomicU64,
+    /// Hypotheses of live speech that were passed over.
+    pub partials_dropped: AtomicU64,
+    /// Glossary terms that were sent and used.
+    pub terms_applied: AtomicU64,
+    /// Glossary terms that were sent and not used.
+    pub terms_missed: AtomicU64,
 }
 
 /// Everything that outlives the states of the node.
@@ -58,7 +67,11 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) outputs: Arc<Outputs>,
     pub(super) action: ActionServer,
-    pub(super) machine: Mutex<Machine>,
+    pub(super) qos: QosOverrides,
+    pub(super) ears: Ears,
+    machine: Mutex<Machine>,
+    latency: Mutex<LatencyWindow>,
+    heard_at: Mutex<Option<Instant>>,
     glossaries: Mutex<Glossaries>,
     session: RwLock<Option<Arc<Session>>>,
     active: RwLock<Option<Active>>,
@@ -118,6 +131,7 @@ pub(super) fn not_active(state: State) -> String {
     )
 }
 
+#[allow(clippy::result_large_err, reason = "a job is moved back once, when it is refused")]
 impl Shared {
     pub(super) fn new(
         names: NameResolver,
@@ -125,6 +139,7 @@ impl Shared {
         counters: Arc<Counters>,
         outputs: Arc<Outputs>,
         action: ActionServer,
+        qos: QosOverrides,
     ) -> Self {
         Self {
             names,
@@ -132,7 +147,11 @@ impl Shared {
             counters,
             outputs,
             action,
+            qos,
+            ears: Ears::default(),
             machine: Mutex::default(),
+            latency: Mutex::default(),
+            heard_at: Mutex::default(),
             glossaries: Mutex::default(),
             session: RwLock::default(),
             active: RwLock::default(),
@@ -149,6 +168,23 @@ impl Shared {
 
     pub(super) fn state(&self) -> State {
         self.machine().state()
+    }
+
+    /// Times from hearing to publishing.
+    pub(super) fn latency(&self) -> MutexGuard<'_, LatencyWindow> {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When something was heard last.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something is heard.
+    pub(super) fn count_heard(&self) {
+        self.counters.heard.fetch_add(1, Ordering::Relaxed);
+        let now = Some(Instant::now());
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     /// The time for stamps.

@@ -151,7 +151,7 @@ impl Worker {
                     message: refusal(),
                     ..TranslateTextResult::default()
                 };
-                self.shared.action.end(id, GoalStatus::STATUS_ABORTED, result);
+                self.shared.action.end(id, GoalStatus::STATUS_ABORTED, &result);
             }
         }
     }
@@ -177,7 +177,7 @@ impl Worker {
                         TranslateTextResult { code, message, ..TranslateTextResult::default() };
                     (GoalStatus::STATUS_ABORTED, result)
                 });
-                self.shared.action.end(id, status, result);
+                self.shared.action.end(id, status, &result);
             }
         }
         self.look_for_fault();
@@ -221,6 +221,7 @@ impl Worker {
                 };
                 let results = self.translator().translate(&request, &options, &mut |_, _| ());
                 tracing::debug!(utterance = utterance.id, total_ms = since(), "translated");
+                self.shared.latency().add(Instant::now(), since());
                 results.iter().map(|result| utterance.translation(result, since())).collect()
             }
         }

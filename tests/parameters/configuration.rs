@@ -69,9 +69,13 @@ fn every_parameter_reaches_the_configuration() {
             ("model.path", _) => text("/models/hy-mt"),
             ("model.family", _) => text("hy-mt1.5"),
             ("precision", _) => text("f32"),
+            ("glossary.default", _) => text("hotel"),
             ("glossary.terms", _) => list(&["dock=Ladesäule"]),
             (_, ParamValue::StringArray(_)) => list(&["fr", "ja"]),
-            (_, ParamValue::Double(_)) => ParamValue::Double(0.25),
+            (_, ParamValue::Double(_)) => match range {
+                Some(Range::Double { from, to }) => ParamValue::Double(from.midpoint(to)),
+                _ => panic!("{name} needs a range"),
+            },
             (_, ParamValue::Integer(value)) => match range {
                 Some(Range::Integer { to, .. }) if *value < to => ParamValue::Integer(value + 1),
                 _ => panic!("{name} needs an integer range above its default"),
