@@ -16,8 +16,9 @@
 //! Everything that calls into ROS is in the folder `rcl`; above it there is no unsafe code.
 //!
 //! Differences from the `dds` adapter that come from below:
-//! - All writes of a context share one thread, so a subscriber that stops holds up the others behind
-//!   it; what does not fit the outbox meanwhile is dropped and counted.
+//! - All writes of a context share one thread, so one that the middleware holds up delays those
+//!   behind it; what does not fit the outbox meanwhile is dropped and counted. What a reliable
+//!   publisher overwrites because a subscriber has stopped, no middleware counts.
 //! - How many samples were missed is known only where the middleware numbers them
 //!   (`rmw_fastrtps`).
 //! - A subscription has no identifier that `rmw` would tell.

@@ -1,9 +1,9 @@
 //! The outbox: writes that the middleware may hold up, on a thread of their own.
 //!
-//! `rmw_cyclonedds` holds a writer back while more than its watermark (500 kB) is unacknowledged,
-//! without a time limit: one stopped subscriber would stop whoever publishes. And a response to a
-//! client that is not yet fully discovered waits up to 100 ms. So every write waits here for its
-//! turn, bounded and counted, and no caller waits.
+//! How long a write takes is for the middleware to decide: `rmw_cyclonedds` waits up to 100 ms in
+//! `rcl_send_response` for a client that is not yet fully discovered, and others may wait for room.
+//! That must not stop the spin thread or a worker, so every write waits here for its turn, bounded
+//! and counted, and no caller waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
