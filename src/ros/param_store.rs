@@ -289,11 +289,11 @@ impl ParameterStore {
         let mut changes = Vec::with_capacity(count);
         for (name, value) in parameters {
             let declaration = self.declaration(&name)?;
-            let value = check(declaration, value)?;
             // A dump that is loaded again holds the fixed ones as they are.
             if values.get(declaration.name) != Some(&value) {
                 self.check_time(declaration)?;
             }
+            let value = check(declaration, value)?;
             candidate.0.insert(declaration.name, value.clone());
             changes.push(Change { name: declaration.name, value });
         }
