@@ -1,6 +1,6 @@
-//! The node through its life, as a manager and clients see it over DDS: transitions, the action,
-//! status and diagnostics. The scripted engine stands in for a model.
-#![cfg(feature = "dds")]
+//! The node through its life, as a manager and clients see it over the middleware of this build:
+//! transitions, the action, status and diagnostics. The scripted engine stands in for a model.
+#![cfg(any(feature = "dds", feature = "r2r"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "peers/support.rs"]
@@ -36,7 +36,7 @@ use hymt_ros::ros::wire::{
 use hymt_ros::ros::{
     Client, Context, MessageInfo, Node, Publisher, QosOverrides, QosProfile, Subscription,
 };
-use support::{PATIENCE, context, domain, wait_until};
+use support::{PATIENCE, context_as_node, domain, wait_until};
 
 /// A node and somebody who talks to it, each in a context of its own.
 struct Stage {
@@ -48,7 +48,7 @@ struct Stage {
 
 impl Stage {
     fn new(test: u16, parameters: &[(&str, ParamValue)], loader: ModelLoader) -> Self {
-        let (here, there) = (context(domain(test)), context(domain(test)));
+        let (here, there) = (context_as_node(domain(test)), context_as_node(domain(test)));
         let text = |text: &str| ParamValue::String(text.to_owned());
         let mut given = vec![
             ("engine".to_owned(), text("scripted")),

@@ -7,7 +7,7 @@
 //!
 //! | ROS 2 | here | `rcl` |
 //! |---|---|---|
-//! | context | [`R2rContext`] | `rcl_context_t` and one spin thread with one `rcl_wait_set_t` |
+//! | context | [`R2rContext`] | `rcl_context_t`, one spin thread with one `rcl_wait_set_t`, one writing thread |
 //! | node | `R2rNode` | `rcl_node_t` |
 //! | topic | bytes | `rcl_publish_serialized_message`, `rcl_take_serialized_message` |
 //! | service | bytes | `rcl_take_request`, `rcl_send_response`, with `rmw_serialize` between |
@@ -16,9 +16,9 @@
 //! Everything that calls into ROS is in the folder `rcl`; above it there is no unsafe code.
 //!
 //! Differences from the `dds` adapter that come from below:
-//! - The middleware decides how long a write may take. `rmw_cyclonedds` holds a writer back while
-//!   more than its watermark (500 kB) is unacknowledged, and `rcl_send_response` waits up to 100 ms
-//!   for a client that is not yet fully discovered.
+//! - All writes of a context share one thread, so one that the middleware holds up delays those
+//!   behind it; what does not fit the outbox meanwhile is dropped and counted. What a reliable
+//!   publisher overwrites because a subscriber has stopped, no middleware counts.
 //! - How many samples were missed is known only where the middleware numbers them
 //!   (`rmw_fastrtps`).
 //! - A subscription has no identifier that `rmw` would tell.
@@ -28,6 +28,7 @@ mod context;
 mod endpoint;
 mod graph;
 mod node;
+mod outbox;
 mod rcl;
 mod service;
 mod slot;
@@ -44,6 +45,15 @@ pub const READER_SAMPLES_MAX: usize = 512;
 ///
 /// With less, a burst overwrites what a slow reader has not acknowledged, and nobody counts that.
 pub const WRITER_SAMPLES_MAX: usize = 256;
+
+/// Messages of one publisher, or replies of one server, that wait while the middleware takes no more.
+///
+/// More than in the `dds` adapter, because here every message passes through: a burst waits until
+/// the writing thread gets its turn.
+pub const OUTBOX_SAMPLES_MAX: usize = 256;
+
+/// How long the end of a context waits for what still has to be written.
+pub const OUTBOX_FLUSH_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Calls of one client that wait for their reply.
 pub const CALLS_PENDING_MAX: usize = 64;

@@ -26,6 +26,14 @@ pub(crate) fn context(domain: u16) -> Context {
     Context::new(Middleware::Dds, &ContextOptions::localhost(domain)).expect("join the domain")
 }
 
+/// A context as the node makes it: over the preferred middleware of this build, or the one that
+/// `HYMT_MIDDLEWARE` names.
+pub(crate) fn context_as_node(domain: u16) -> Context {
+    let middleware =
+        Middleware::from_env(&|name| std::env::var(name).ok()).expect("a middleware of this build");
+    Context::new(middleware, &ContextOptions::localhost(domain)).expect("join the domain")
+}
+
 /// Waits until `condition` holds.
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();

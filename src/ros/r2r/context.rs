@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::graph::R2rGraph;
 use super::node::R2rNode;
+use super::outbox::Outbox;
 use super::slot::{Close, Slot};
 use super::{rcl, spin::Spinner};
 use crate::ros::port::{ContextPort, GraphPort, NodePort};
@@ -22,6 +23,7 @@ pub struct R2rContext {
 pub(super) struct Shared {
     context: Slot<rcl::Context>,
     pub(super) spinner: Arc<Spinner>,
+    pub(super) outbox: Arc<Outbox>,
     domain_id: u16,
     /// What `shutdown` closes, whoever still holds it.
     closables: Mutex<Vec<Weak<dyn Close>>>,
@@ -30,7 +32,7 @@ pub(super) struct Shared {
 }
 
 impl R2rContext {
-    /// Initialises ROS and starts the spin thread.
+    /// Initialises ROS and starts the two threads.
     ///
     /// # Errors
     /// [`RosError::Create`] with what ROS says, [`RosError::Io`] when the thread cannot be started.
@@ -42,6 +44,7 @@ impl R2rContext {
         let shared = Shared {
             context: Slot::of(Some(context)),
             spinner,
+            outbox: Outbox::start()?,
             domain_id: options.domain_id,
             closables: Mutex::default(),
             nodes: Mutex::default(),
@@ -107,10 +110,11 @@ impl Shared {
 
     fn shutdown(&self) {
         // First the context's own share, so that nothing is made any more, then the thread with
-        // all handlers, then what was made, the last first. The participant leaves with its last
-        // node.
+        // all handlers, then what they have said, then what was made, the last first. The
+        // participant leaves with its last node.
         self.context.close();
         self.spinner.stop();
+        self.outbox.stop();
         let closables =
             std::mem::take(&mut *self.closables.lock().unwrap_or_else(PoisonError::into_inner));
         for closable in closables.iter().rev().filter_map(Weak::upgrade) {

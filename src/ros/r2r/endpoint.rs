@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::context::Shared;
+use super::outbox::{Line, Outbox};
 use super::rcl::{self, ByteArray, MessageSupport, RclError, Waitable};
 use super::slot::{Close, Slot};
 use super::spin::{Registration, Source, report_take};
@@ -24,10 +25,10 @@ const BUFFER_KEPT_BYTES: usize = 64 << 10;
 /// A publisher, closed when dropped.
 pub(super) struct R2rPublisher {
     publisher: Arc<Slot<rcl::Publisher>>,
+    outbox: Arc<Outbox>,
+    line: Arc<Line>,
     topic: String,
     gid: Gid,
-    sent: AtomicU64,
-    dropped: AtomicU64,
 }
 
 impl R2rPublisher {
@@ -45,10 +46,10 @@ impl R2rPublisher {
         shared.closes(&publisher);
         Ok(Self {
             publisher,
+            outbox: Arc::clone(&shared.outbox),
+            line: Line::new(topic),
             topic: topic.to_owned(),
             gid,
-            sent: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
         })
     }
 }
@@ -60,19 +61,10 @@ impl PublisherPort for R2rPublisher {
             let (topic, limit) = (self.topic.clone(), MESSAGE_BYTES_MAX);
             return Err(RosError::TooLarge { topic, bytes, limit });
         }
-        let Some(publisher) = self.publisher.get() else {
-            return Err(RosError::Closed { what: format!("a message on {}", self.topic) });
-        };
-        match publisher.publish(&message.to_rmw()) {
-            Ok(()) => {
-                self.sent.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                Err(RosError::Write { topic: self.topic.clone(), reason: error.to_string() })
-            }
-        }
+        let closed = || RosError::Closed { what: format!("a message on {}", self.topic) };
+        let publisher = self.publisher.get().ok_or_else(closed)?;
+        let write = Box::new(move || publisher.publish(&message.to_rmw()));
+        if self.outbox.push(&self.line, write) { Ok(()) } else { Err(closed()) }
     }
 
     fn gid(&self) -> Gid {
@@ -84,15 +76,17 @@ impl PublisherPort for R2rPublisher {
     }
 
     fn stats(&self) -> PublisherStats {
-        PublisherStats {
-            sent: self.sent.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-        }
+        self.line.stats()
     }
 
     fn wait_for_acknowledgments(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         let Some(publisher) = self.publisher.get() else { return false };
-        publisher.wait_for_all_acked(timeout).unwrap_or_else(|error| {
+        if !self.outbox.flush(&self.line, timeout) {
+            return false;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        publisher.wait_for_all_acked(left).unwrap_or_else(|error| {
             tracing::debug!(topic = self.topic, %error, "acknowledgments are not known");
             false
         })

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::CALLS_PENDING_MAX;
 use super::context::Shared;
+use super::outbox::{Line, Outbox};
 use super::rcl::{self, RclError, RequestId, ServiceType, Waitable};
 use super::slot::{Close, Slot};
 use super::spin::{Registration, Source, Spinner, report_take};
@@ -30,6 +31,8 @@ impl R2rServer {
         let service = Arc::new(rcl::Service::new(node, name, kind)?);
         let source = ServiceSource {
             service: Arc::clone(&service),
+            outbox: Arc::clone(&shared.outbox),
+            line: Line::new(name),
             name: name.into(),
             failures: 0,
             handler,
@@ -51,6 +54,8 @@ impl Drop for R2rServer {
 
 struct ServiceSource {
     service: Arc<rcl::Service>,
+    outbox: Arc<Outbox>,
+    line: Arc<Line>,
     name: Arc<str>,
     failures: u64,
     handler: RequestHandler,
@@ -69,7 +74,13 @@ impl Source for ServiceSource {
             match self.service.take() {
                 Ok(Some((id, request))) => {
                     let service = Arc::downgrade(&self.service);
-                    let reply = R2rReply { service, name: Arc::clone(&self.name), id };
+                    let reply = R2rReply {
+                        service,
+                        outbox: Arc::clone(&self.outbox),
+                        line: Arc::clone(&self.line),
+                        name: Arc::clone(&self.name),
+                        id,
+                    };
                     (self.handler)(Ok(request), Box::new(reply));
                 }
                 Ok(None) => return,
@@ -83,6 +94,8 @@ impl Source for ServiceSource {
 /// The way to answer one request; it does not keep the server.
 struct R2rReply {
     service: Weak<rcl::Service>,
+    outbox: Arc<Outbox>,
+    line: Arc<Line>,
     name: Arc<str>,
     id: RequestId,
 }
@@ -97,10 +110,10 @@ impl ReplyPort for R2rReply {
     }
 
     fn send(self: Box<Self>, reply: SerializedMessage) -> Result<(), RosError> {
-        let Some(service) = self.service.upgrade() else {
-            return Err(RosError::Closed { what: format!("the reply of {}", self.name) });
-        };
-        service.respond(self.id, &reply).map_err(|error| write_error(&self.name, &error))
+        let closed = || RosError::Closed { what: format!("the reply of {}", self.name) };
+        let (service, id) = (self.service.upgrade().ok_or_else(closed)?, self.id);
+        let write = Box::new(move || service.respond(id, &reply));
+        if self.outbox.push(&self.line, write) { Ok(()) } else { Err(closed()) }
     }
 }
 
