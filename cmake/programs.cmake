@@ -18,8 +18,8 @@ if(NOT HYMT_MIDDLEWARE STREQUAL "dds" AND NOT "$ENV{ROS_DISTRO}" IN_LIST HYMT_R2
   string(REPLACE ";" ", " _known "${HYMT_R2R_DISTROS}")
   message(FATAL_ERROR
     "HYMT_MIDDLEWARE=${HYMT_MIDDLEWARE} does not know ROS 2 '$ENV{ROS_DISTRO}' (ROS_DISTRO); "
-    "it knows ${_known}. Choose the middleware that needs no ROS to be built and talks to "
-    "every graph: colcon build --cmake-args -DHYMT_MIDDLEWARE=dds")
+    "it knows ${_known}. Choose the node that needs no ROS to be built and talks to "
+    "rmw_cyclonedds and rmw_fastrtps: colcon build --cmake-args -DHYMT_MIDDLEWARE=dds")
 endif()
 
 if(HYMT_CARGO_FEATURES)
