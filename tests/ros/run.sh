@@ -28,7 +28,9 @@ touch "$workspace/COLCON_IGNORE"
 more_colcon=()
 read -r -a more <<<"${HYMT_CMAKE_ARGS:-}"
 # Some installations of colcon ask for it, others do not know it.
-colcon build --help | grep -q -- --allow-overriding && more_colcon=(--allow-overriding hymt_ros)
+if [[ $(colcon build --help) == *--allow-overriding* ]]; then
+    more_colcon=(--allow-overriding hymt_ros)
+fi
 step() { printf '\n--- %s\n' "$1"; }
 
 step "colcon build (HYMT_MIDDLEWARE=$middleware)"
