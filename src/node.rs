@@ -11,6 +11,8 @@
 //! was heard leave in the order in which it was heard.
 
 mod action;
+mod clock;
+mod ears;
 mod glossaries;
 mod goals;
 mod health;
@@ -20,6 +22,7 @@ mod outputs;
 mod parameters;
 mod services;
 mod shared;
+mod speech;
 mod work;
 
 use std::sync::Arc;
@@ -29,6 +32,8 @@ pub use self::managed::{ModelLoader, TransitionError};
 pub use self::shared::{Counters, WORKERS};
 
 use self::action::{ActionServer, ActionServices};
+use self::clock::StampClock;
+use self::ears::{SpeechInputs, Voices};
 use self::health::Health;
 use self::inputs::Inputs;
 use self::managed::{LifecycleServices, Manager};
@@ -38,6 +43,7 @@ use self::services::GlossaryServices;
 use self::shared::Shared;
 use crate::app::About;
 use crate::app::logging::{self, LogLine};
+use crate::config::{InputMode, NodeConfig};
 use crate::lifecycle::{State, Transition};
 use crate::ros::names::{NameError, NameResolver};
 use crate::ros::param_store::ParameterStore;
@@ -80,6 +86,7 @@ pub struct TranslatorNode {
 
 struct Endpoints {
     _inputs: Inputs,
+    _speech: SpeechInputs,
     _action: ActionServices,
     _glossaries: GlossaryServices,
     _parameters: ParameterServices,
@@ -98,13 +105,27 @@ impl TranslatorNode {
         qos: QosOverrides,
         loader: ModelLoader,
     ) -> Result<Self, NodeError> {
+        let config = NodeConfig::from_parameters(&store.snapshot())
+            .map_err(|reason| NodeError::Parameters { reason })?;
         let node = Arc::new(context.create_node(names.node(), names.namespace())?);
         let counters = Arc::new(Counters::default());
-        let outputs =
-            Arc::new(Outputs::new(Arc::clone(&node), &names, &qos, Arc::clone(&counters))?);
+        let outputs = Arc::new(Outputs::new(
+            Arc::clone(&node),
+            &names,
+            &qos,
+            config.publish_partials,
+            Arc::clone(&counters),
+        )?);
         let action = ActionServer::new(&node, &names)?;
-        let shared =
-            Arc::new(Shared::new(names, store, Arc::clone(&counters), outputs, action, qos));
+        let shared = Arc::new(Shared::new(
+            names,
+            store,
+            Arc::clone(&counters),
+            outputs,
+            action,
+            qos,
+            StampClock::new(Arc::clone(&node)),
+        ));
         shared
             .apply(false, |_| Ok(()))
             .map_err(|problems| NodeError::Parameters { reason: problems.join("; ") })?;
@@ -123,9 +144,23 @@ impl TranslatorNode {
             _glossaries: GlossaryServices::start(&node, &shared)?,
             _action: ActionServices::start(&node, &shared)?,
             _inputs: Inputs::start(&node, &shared)?,
+            _speech: SpeechInputs::start(
+                &node,
+                &shared,
+                config.input_mode,
+                &config.is_speaking_topic,
+            )?,
         };
-        let health =
-            Health::start(&node, &shared, context.graph(), (kick, kicks), manager.faults())?;
+        let voices = (config.input_mode != InputMode::Topic)
+            .then(|| Voices::new(Arc::clone(&node), context.graph()));
+        let health = Health::start(
+            &node,
+            &shared,
+            context.graph(),
+            (kick, kicks),
+            manager.faults(),
+            voices,
+        )?;
         Ok(Self { shared, counters, endpoints: Some(endpoints), manager, health, node })
     }
 
@@ -180,6 +215,7 @@ impl TranslatorNode {
         let names = &self.shared.names;
         let mut lines = vec![
             format!("hears      {} (std_msgs/String)", names.topic("text")?),
+            format!("hears      {} (hri_msgs/LiveSpeech)", names.topic("speech")?),
             format!("serves     {} (hymt_ros/Translate)", names.service("~/translate")?),
             format!("serves     {} (hymt_ros/TranslateText)", names.service("~/translate_text")?),
             format!("publishes  {} (hymt_ros/Translation)", names.topic("~/translation")?),

@@ -6,7 +6,7 @@
 mod text;
 
 use crate::config::{
-    EngineChoice, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
+    EngineChoice, InputMode, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
     source_locale, target_locales,
 };
 use crate::ros::param_store::{Changes, Declaration, ParamSnapshot, ParameterStore, Range};
@@ -49,6 +49,46 @@ pub fn table() -> Vec<Declaration> {
             constraints: "0.0 to 1.0",
             range: Some(Range::Double { from: 0.0, to: 1.0 }),
             ..live("detect.min_confidence", ParamValue::Double(0.6), DETECT_MIN_CONFIDENCE)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("speech.translate_partials", ParamValue::Bool(true), TRANSLATE_PARTIALS)
+        },
+        Declaration {
+            constraints: "1 (translate each update) to 5",
+            range: Some(Range::Integer { from: 1, to: 5 }),
+            ..live("speech.partial_agreement", ParamValue::Integer(2), PARTIAL_AGREEMENT)
+        },
+        Declaration {
+            constraints: "0 to 5000 ms",
+            range: Some(Range::Integer { from: 0, to: 5000 }),
+            ..live("speech.partial_min_interval_ms", ParamValue::Integer(400), PARTIAL_INTERVAL)
+        },
+        Declaration {
+            constraints: "0 (never) to 30000 ms",
+            range: Some(Range::Integer { from: 0, to: 30_000 }),
+            ..live("speech.final_timeout_ms", ParamValue::Integer(2500), FINAL_TIMEOUT)
+        },
+        Declaration {
+            constraints: "empty, or a std_msgs/Bool topic",
+            changes: Changes::Never,
+            ..fixed("speech.ignore_while_speaking", text(""), IGNORE_WHILE_SPEAKING)
+        },
+        Declaration {
+            constraints: "topic, hri or both",
+            check: |value| word(value, parses::<InputMode>),
+            changes: Changes::Never,
+            ..fixed("input.mode", text("topic"), INPUT_MODE)
+        },
+        Declaration {
+            constraints: "0 (none) to 16",
+            range: Some(Range::Integer { from: 0, to: 16 }),
+            ..live("context.sentences", ParamValue::Integer(0), CONTEXT_SENTENCES)
+        },
+        Declaration {
+            constraints: "true or false",
+            changes: Changes::Never,
+            ..fixed("output.publish_partials", ParamValue::Bool(true), PUBLISH_PARTIALS)
         },
         Declaration {
             constraints: "1 to 100000 characters",
@@ -148,6 +188,19 @@ const DETECT_ALLOWED: &str = "Languages that detection may answer; naming the fe
     around the robot avoids most mistakes.";
 const DETECT_MIN_CONFIDENCE: &str = "Below this, a detected language is not used and the model \
     finds out by itself.";
+const TRANSLATE_PARTIALS: &str = "Translate live speech while it grows; false waits for its end.";
+const PARTIAL_AGREEMENT: &str = "How many updates of live speech must begin alike before that \
+    beginning is translated. More are steadier and later.";
+const PARTIAL_INTERVAL: &str = "Time between two translations of growing speech of one speaker.";
+const FINAL_TIMEOUT: &str = "Silence after which growing speech counts as ended.";
+const IGNORE_WHILE_SPEAKING: &str = "Topic that is true while the robot speaks; what is heard \
+    meanwhile is its own voice and is dropped.";
+const INPUT_MODE: &str = "Where live speech comes from: the topic `speech`, the voices of REP-155 \
+    (/humans/voices/*/speech), or both. The topic `text` is always heard.";
+const CONTEXT_SENTENCES: &str = "Sentences of the same speaker that the model sees before the one \
+    it translates. The demo model was not trained with any.";
+const PUBLISH_PARTIALS: &str = "Growing translations also on ~/<locale>/partial; ~/translation \
+    has them either way.";
 const MAX_INPUT_CHARS: &str = "Longest text. A longer one is refused, never cut.";
 const DEADLINE_MS: &str = "How long the translation of a text heard on a topic may take, waiting \
     included; later it is of no use and is given up.";
@@ -169,8 +222,8 @@ const LATENCY_WARN: &str = "Diagnostics warn when the 95th percentile of the las
     this, and report an error above three times this.";
 const UPDATER_PERIOD: &str = "Time between two messages on /diagnostics and ~/status.";
 const UPDATER_USE_FQN: &str = "Diagnostics name the node with its namespace.";
-const USE_SIM_TIME: &str = "Every ROS node has it. Not followed yet: stamps come from the messages \
-    or the system clock.";
+const USE_SIM_TIME: &str = "Stamps follow /clock, for bags and simulations. Latencies and time-outs \
+    stay on the steady clock.";
 
 /// Declares the table and applies `overrides`; see [`ParameterStore::new`].
 ///

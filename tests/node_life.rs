@@ -282,7 +282,7 @@ fn diagnostics_and_status_tell_how_the_node_is() {
         assert_eq!(array.status.len(), 4);
         array.status.into_iter().find(|status| status.name == name).unwrap()
     };
-    assert_eq!(input("Input").message, "nobody publishes on /text");
+    assert_eq!(input("Input").message, "nobody publishes on /speech, /text");
     let say = stage.say("/text");
     say.publish(&"hello".into()).unwrap();
     wait_until("one publisher", || input("Input").message == "1 publishers");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::NodeError;
+use super::ears::Voices;
 use super::managed::Command;
 use super::shared::{Faults, Shared};
 use crate::app::About;
@@ -74,12 +75,14 @@ impl Health {
         graph: Graph,
         kick: (Sender<()>, Receiver<()>),
         faults: Faults,
+        voices: Option<Voices>,
     ) -> Result<Self, NodeError> {
         let names = &shared.names;
         let doctor = Doctor {
             shared: Arc::clone(shared),
             graph,
             faults,
+            voices,
             diagnostics: node.publisher("/diagnostics", &QosProfile::DEFAULT)?,
             status: node.publisher(&names.topic("~/status")?, &QosProfile::LATCHED)?,
             changes: Changes::default(),
@@ -107,6 +110,7 @@ struct Doctor {
     shared: Arc<Shared>,
     graph: Graph,
     faults: Faults,
+    voices: Option<Voices>,
     diagnostics: Publisher<DiagnosticArray>,
     status: Publisher<Status>,
     changes: Changes,
@@ -130,6 +134,9 @@ impl Doctor {
                 Ok(()) => self.publish_status(),
                 Err(RecvTimeoutError::Timeout) => {
                     self.look_for_fault();
+                    if let Some(voices) = &self.voices {
+                        voices.look(&self.shared);
+                    }
                     self.examine();
                     self.publish_status();
                 }

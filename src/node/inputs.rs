@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::NodeError;
 use super::shared::{NotTaken, Shared};
 use super::work::{self, Heard, Job};
-use crate::ros::wire::{Header, StringMsg, Time, Translate, TranslateResponse};
+use crate::ros::wire::{Header, StringMsg, Translate, TranslateResponse};
 use crate::ros::{MessageInfo, Node, QosProfile, RosError, Server, Subscription};
 
 /// The endpoints, alive as long as this is.
@@ -54,7 +54,7 @@ fn hear(shared: &Shared, message: Result<StringMsg, &RosError>, info: MessageInf
     let mut heard = Heard {
         order: 0,
         utterance: shared.next_utterance(),
-        header: Header { stamp: stamp(&info), frame_id: String::new() },
+        header: Header { stamp: shared.clock.stamp(&info), frame_id: String::new() },
         text: String::new(),
         received: Instant::now(),
     };
@@ -85,15 +85,5 @@ fn turn_away(refused: NotTaken) {
     if let Job::Called { responder, .. } = refused.into_job() {
         let response = TranslateResponse { code, message, ..TranslateResponse::default() };
         work::answer(responder, &response);
-    }
-}
-
-/// When the text was written, by the clock of its writer; its arrival where that is not known.
-pub(super) fn stamp(info: &MessageInfo) -> Time {
-    let time = info.source_time.unwrap_or(info.reception_time);
-    let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Time {
-        sec: i32::try_from(since_epoch.as_secs()).unwrap_or(i32::MAX),
-        nanosec: since_epoch.subsec_nanos(),
     }
 }

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::NodeError;
 use super::shared::{Session, Shared};
 use crate::app::{About, EngineOptions, LoadedModel};
-use crate::config::{EngineChoice, NodeConfig};
+use crate::config::{EngineChoice, LiveConfig, NodeConfig};
 use crate::lifecycle::{self, Edge, NotAvailable, Outcome, State, Transition};
 use crate::ros::wire::Message;
 use crate::ros::wire::lifecycle as wire;
@@ -287,7 +287,9 @@ impl Actor {
     fn activate(&self) -> anyhow::Result<()> {
         let session = self.shared.session();
         let session = session.ok_or_else(|| anyhow::anyhow!("no model is loaded"))?;
-        self.shared.open(&session, &self.commands);
+        let live = LiveConfig::from_parameters(&self.shared.store.snapshot())
+            .map_err(anyhow::Error::msg)?;
+        self.shared.open(&session, &live, &self.commands);
         Ok(())
     }
 

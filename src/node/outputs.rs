@@ -28,11 +28,15 @@ pub(super) struct Outputs {
     counters: Arc<Counters>,
     translation: Publisher<Translation>,
     texts: RwLock<BTreeMap<&'static str, TextOutput>>,
+    has_partials: bool,
 }
 
+/// The plain texts of one target language.
 struct TextOutput {
     topic: String,
-    publisher: Publisher<StringMsg>,
+    finals: Publisher<StringMsg>,
+    /// Growing texts, in place of the one before.
+    partials: Option<Publisher<StringMsg>>,
 }
 
 /// Puts the results of several workers back into order. Holds at most [`READY_MAX`].
@@ -53,12 +57,13 @@ impl Outputs {
         node: Arc<Node>,
         names: &NameResolver,
         qos: &QosOverrides,
+        has_partials: bool,
         counters: Arc<Counters>,
     ) -> Result<Self, NodeError> {
         let topic = names.topic("~/translation")?;
         let translation = node.publisher(&topic, &qos.publisher(&topic, QosProfile::DEFAULT))?;
         let (names, qos) = (names.clone(), qos.clone());
-        Ok(Self { node, names, qos, counters, translation, texts: RwLock::default() })
+        Ok(Self { node, names, qos, counters, translation, texts: RwLock::default(), has_partials })
     }
 
     /// Makes the text topics those of `targets`; the ones that stay keep their subscribers.
@@ -69,12 +74,25 @@ impl Outputs {
             if texts.contains_key(target.code()) {
                 continue;
             }
-            let topic = self.names.topic(&format!("~/{}/text", target.topic_name()))?;
-            let qos = self.qos.publisher(&topic, QosProfile::DEFAULT);
-            let publisher = self.node.publisher(&topic, &qos)?;
-            texts.insert(target.code(), TextOutput { topic, publisher });
+            let (topic, finals) = self.text_publisher(*target, "text")?;
+            let partials = match self.has_partials {
+                true => Some(self.text_publisher(*target, "partial")?.1),
+                false => None,
+            };
+            texts.insert(target.code(), TextOutput { topic, finals, partials });
         }
         Ok(())
+    }
+
+    fn text_publisher(
+        &self,
+        target: Language,
+        name: &str,
+    ) -> Result<(String, Publisher<StringMsg>), NodeError> {
+        let topic = self.names.topic(&format!("~/{}/{name}", target.topic_name()))?;
+        let qos = self.qos.publisher(&topic, QosProfile::DEFAULT);
+        let publisher = self.node.publisher(&topic, &qos)?;
+        Ok((topic, publisher))
     }
 
     /// Names of the text topics.
@@ -87,14 +105,17 @@ impl Outputs {
     pub(super) fn wait_until_heard(&self, deadline: Instant) -> bool {
         let left = || deadline.saturating_duration_since(Instant::now());
         let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
-        let heard = |output: &TextOutput| output.publisher.wait_for_acknowledgments(left());
+        let heard = |output: &TextOutput| output.finals.wait_for_acknowledgments(left());
         self.translation.wait_for_acknowledgments(left()) && texts.values().all(heard)
     }
 
     /// True for what we publish ourselves, which must never be translated again.
     pub(super) fn is_own(&self, writer: Gid) -> bool {
         let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
-        texts.values().any(|output| output.publisher.gid() == writer)
+        let is_partial = |output: &TextOutput| {
+            output.partials.as_ref().is_some_and(|partials| partials.gid() == writer)
+        };
+        texts.values().any(|output| output.finals.gid() == writer || is_partial(output))
     }
 
     /// Says at once, before those that still wait, that a text was refused and why.
@@ -105,7 +126,34 @@ impl Outputs {
         self.publish(&utterance.rejection(None, detail, total_ms));
     }
 
-    fn publish(&self, translation: &Translation) {
+    pub(super) fn publish(&self, translation: &Translation) {
+        self.count(translation);
+        if let Err(error) = self.translation.publish(translation) {
+            tracing::error!(%error, utterance = translation.utterance_id, "a translation is lost");
+        }
+        let has_text = matches!(
+            translation.status,
+            Translation::OK | Translation::PASSTHROUGH | Translation::TRUNCATED
+        );
+        if !has_text {
+            return;
+        }
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(output) = texts.get(translation.target_locale.as_str()) else { return };
+        let publisher = match translation.is_final {
+            true => Some(&output.finals),
+            false => output.partials.as_ref(),
+        };
+        let message = StringMsg { data: translation.text.clone() };
+        if let Some(Err(error)) = publisher.map(|publisher| publisher.publish(&message)) {
+            tracing::error!(%error, topic = output.topic, "a text is lost");
+        }
+    }
+
+    fn count(&self, translation: &Translation) {
+        if !translation.is_final {
+            return;
+        }
         let counter = match translation.status {
             Translation::OK | Translation::PASSTHROUGH | Translation::TRUNCATED => {
                 Some(&self.counters.translated)
@@ -119,23 +167,6 @@ impl Outputs {
         let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
         add(&self.counters.terms_applied, translation.glossary_applied.len());
         add(&self.counters.terms_missed, translation.glossary_missed.len());
-        if let Err(error) = self.translation.publish(translation) {
-            tracing::error!(%error, utterance = translation.utterance_id, "a translation is lost");
-        }
-        let has_text = matches!(
-            translation.status,
-            Translation::OK | Translation::PASSTHROUGH | Translation::TRUNCATED
-        );
-        if !has_text {
-            return;
-        }
-        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(output) = texts.get(translation.target_locale.as_str())
-            && let Err(error) =
-                output.publisher.publish(&StringMsg { data: translation.text.clone() })
-        {
-            tracing::error!(%error, topic = output.topic, "a text is lost");
-        }
     }
 }
 

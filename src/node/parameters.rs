@@ -126,9 +126,6 @@ impl Applier {
             // The value may hold user text (terms), which is never logged at info.
             tracing::info!(name, "parameter changed");
             tracing::debug!(name, %value, "its new value");
-            if *name == "use_sim_time" && *value == ParamValue::Bool(true) {
-                tracing::warn!("use_sim_time is declared but /clock is not followed yet");
-            }
         }
         let changed_parameters = changes.iter().map(change_to_wire).collect();
         self.tell(&rcl::ParameterEvent { changed_parameters, ..self.event() });

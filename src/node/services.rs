@@ -29,7 +29,7 @@ impl GlossaryServices {
     pub(super) fn start(node: &Node, shared: &Arc<Shared>) -> Result<Self, NodeError> {
         let service = |name: &str| shared.names.service(&format!("~/{name}"));
         let (languages, set, list) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
-        let reload = Arc::clone(shared);
+        let (reload, reset) = (Arc::clone(shared), Arc::clone(shared));
         Ok(Self {
             _list_languages: node.service(&service("list_languages")?, move |_, responder| {
                 respond(responder, &list_languages(&languages));
@@ -52,8 +52,12 @@ impl GlossaryServices {
             _clear_cache: node.service(&service("clear_cache")?, |_, responder| {
                 respond(responder, &done("there is no cache in this version"));
             })?,
-            _reset_context: node.service(&service("reset_context")?, |_, responder| {
-                respond(responder, &done("no context is kept in this version"));
+            _reset_context: node.service(&service("reset_context")?, move |_, responder| {
+                let message = match reset.with_speech(|speech| speech.reset_context()) {
+                    Some(()) => "what speakers said before is forgotten",
+                    None => "nothing to forget: the node is not active",
+                };
+                respond(responder, &done(message));
             })?,
         })
     }

@@ -16,9 +16,11 @@ use hymt_core::glossary::GlossarySet;
 use hymt_core::translator::Translator;
 
 use super::action::ActionServer;
+use super::clock::StampClock;
 use super::glossaries::Glossaries;
 use super::health::Ears;
 use super::outputs::{Ordered, Outputs};
+use super::speech::Speech;
 use super::work::{Heard, Job, Workers};
 use crate::app::{LlmGenerator, LoadedModel};
 use crate::config::{LiveConfig, NodeConfig};
@@ -52,8 +54,12 @@ pub struct Counters {
     pub translated: AtomicU64,
     /// Translations that the engine could not give.
     pub failed: AtomicU64,
-    /// Hypotheses of live speech that were passed over.
+    /// Hypotheses of live speech, and results of them, that were passed over.
     pub partials_dropped: AtomicU64,
+    /// Runs of live speech that have ended.
+    pub speech_runs: AtomicU64,
+    /// Rewritten characters of live captions per 1000 characters of their final texts.
+    pub erasure_permille: AtomicU64,
     /// Glossary terms that were sent and used.
     pub terms_applied: AtomicU64,
     /// Glossary terms that were sent and not used.
@@ -69,6 +75,7 @@ pub(super) struct Shared {
     pub(super) action: ActionServer,
     pub(super) qos: QosOverrides,
     pub(super) ears: Ears,
+    pub(super) clock: StampClock,
     machine: Mutex<Machine>,
     latency: Mutex<LatencyWindow>,
     heard_at: Mutex<Option<Instant>>,
@@ -94,6 +101,7 @@ struct Active {
     jobs: Sender<Job>,
     workers: Workers,
     cancel: CancelFlag,
+    speech: Speech,
     /// Place of the next text among those that were queued.
     order_next: Mutex<u64>,
 }
@@ -140,6 +148,7 @@ impl Shared {
         outputs: Arc<Outputs>,
         action: ActionServer,
         qos: QosOverrides,
+        clock: StampClock,
     ) -> Self {
         Self {
             names,
@@ -149,6 +158,7 @@ impl Shared {
             action,
             qos,
             ears: Ears::default(),
+            clock,
             machine: Mutex::default(),
             latency: Mutex::default(),
             heard_at: Mutex::default(),
@@ -189,7 +199,7 @@ impl Shared {
 
     /// The time for stamps.
     pub(super) fn now(&self) -> Time {
-        Time::now()
+        self.clock.now()
     }
 
     /// The model, while the node is configured.
@@ -267,26 +277,38 @@ impl Shared {
         })
     }
 
+    /// Does something with live speech, while the node is active.
+    pub(super) fn with_speech<T>(&self, with: impl FnOnce(&Speech) -> T) -> Option<T> {
+        self.active().as_ref().map(|active| with(&active.speech))
+    }
+
     fn active(&self) -> RwLockReadGuard<'_, Option<Active>> {
         self.active.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the queue and starts the workers.
-    pub(super) fn open(self: &Arc<Self>, session: &Arc<Session>, faults: &Faults) {
+    pub(super) fn open(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        live: &LiveConfig,
+        faults: &Faults,
+    ) {
         let (jobs, queue) = bounded(session.queue_limit);
         let cancel = CancelFlag::default();
         let ordered = Arc::new(Ordered::new(Arc::clone(&self.outputs)));
         let workers = Workers::start(WORKERS, &queue, self, session, &ordered, &cancel, faults);
-        let active = Active { jobs, workers, cancel, order_next: Mutex::new(0) };
+        let speech = Speech::start(self, session, live.speech());
+        let active = Active { jobs, workers, cancel, speech, order_next: Mutex::new(0) };
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = Some(active);
     }
 
     /// Closes the queue, lets taken work end within `grace`, and says how much was given up.
     pub(super) fn close(&self, grace: Duration) -> usize {
         let active = self.active.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Active { jobs, workers, cancel, .. }) = active else { return 0 };
+        let Some(Active { jobs, workers, cancel, speech, .. }) = active else { return 0 };
         drop(jobs);
         let deadline = Instant::now() + grace;
+        speech.end(deadline);
         while !workers.are_done() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -342,6 +364,10 @@ impl Shared {
         if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
             tracing::error!(%error, "the text topics could not be changed");
         }
+        if let Err(error) = self.clock.follow(live.use_sim_time) {
+            tracing::error!(%error, "/clock cannot be followed");
+        }
+        self.with_speech(|speech| speech.reconfigure(live.speech()));
         Ok(edited)
     }
 }

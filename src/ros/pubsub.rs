@@ -209,7 +209,7 @@ impl Inbox {
         source: Gid,
         callback: impl FnOnce(Result<M, &RosError>),
     ) {
-        let message = sample.and_then(|sample| sample.decode::<M>());
+        let message = sample.and_then(|sample| M::read(&sample));
         let reason = match &message {
             Ok(_) => {
                 self.received.fetch_add(1, Ordering::Relaxed);

@@ -25,6 +25,8 @@ pub mod rcl;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::{RosError, SerializedMessage};
+
 pub use common::{Header, StringMsg, Time, Trigger};
 pub use hymt::{Status, Translate, TranslateRequest, TranslateResponse, Translation};
 
@@ -65,6 +67,15 @@ pub trait Message: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
 
     /// The declared constants, in order.
     fn constants() -> Vec<ConstantDecl>;
+
+    /// Reads a message that was heard. A type with several layouts in the field tells them apart
+    /// here.
+    ///
+    /// # Errors
+    /// [`RosError::Malformed`] when it is none.
+    fn read(sample: &SerializedMessage) -> Result<Self, RosError> {
+        sample.decode()
+    }
 
     /// The type name that ROS 2 gives to DDS: `package::msg::dds_::Name_`.
     #[must_use]

@@ -13,6 +13,7 @@
 //! | a request from outside, and a checked one | [`request::RawRequest`], [`request::TranslateRequest`] |
 //! | whatever completes prompts | [`generate::Generator`] |
 //! | all of it in order | [`translator::Translator`] |
+//! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -63,4 +64,5 @@ pub mod glossary;
 pub mod language;
 pub mod prompt;
 pub mod request;
+pub mod speech;
 pub mod translator;
