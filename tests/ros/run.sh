@@ -25,13 +25,18 @@ workspace=${HYMT_COLCON_WS:-$source_dir/target/colcon}
 mkdir -p "$workspace"
 # It lies inside a checkout, which may itself lie in the workspace of somebody else.
 touch "$workspace/COLCON_IGNORE"
+more_colcon=()
 read -r -a more <<<"${HYMT_CMAKE_ARGS:-}"
+# Some installations of colcon ask for it, others do not know it.
+if [[ $(colcon build --help) == *--allow-overriding* ]]; then
+    more_colcon=(--allow-overriding hymt_ros)
+fi
 step() { printf '\n--- %s\n' "$1"; }
 
 step "colcon build (HYMT_MIDDLEWARE=$middleware)"
 cd "$workspace"
 colcon build --base-paths "$source_dir" --packages-select hymt_ros \
-    --event-handlers console_cohesion+ --allow-overriding hymt_ros \
+    --event-handlers console_cohesion+ "${more_colcon[@]}" \
     --cmake-args "-DHYMT_MIDDLEWARE=$middleware" "${more[@]}"
 
 step "colcon test"
