@@ -14,9 +14,9 @@ test:
 bench:
     cargo bench --workspace
 
-# The ros2 command line against the node; needs a sourced ROS 2 installation.
+# colcon build and test, and the ros2 command line; needs a sourced ROS 2 installation.
 ros:
-    tests/ros/cli.sh
+    tests/ros/run.sh
 
 # Refresh what is generated from the parameter table.
 update:

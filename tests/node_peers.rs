@@ -192,7 +192,9 @@ fn parameters_are_listed_described_and_set_by_cyclone() {
         assert!(text(known, "description").len() > 20, "{known}");
         assert!(!text(known, "additional_constraints").is_empty(), "{known}");
     }
-    assert_eq!((&targets["read_only"], &queue["read_only"]), (&json!(false), &json!(true)));
+    // A manager may change it while the node is unconfigured, so it is not read-only to ROS.
+    assert_eq!((&targets["read_only"], &queue["read_only"]), (&json!(false), &json!(false)));
+    assert!(text(queue, "additional_constraints").contains("fixed while configured"), "{queue}");
     assert_eq!(queue["integer_range"][0]["to_value"], 4096, "{queue}");
     assert_eq!(nonsense["type"], 0, "{nonsense}");
     let types = ask("get_parameter_types", "GetParameterTypes", names.clone());
