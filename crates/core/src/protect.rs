@@ -31,6 +31,8 @@ pub use markers::MarkerStyle;
 pub use prompt::{answer_text, format_prompt};
 pub use restore::{Problem, Restored, Verdict};
 
+use std::ops::Range;
+
 use markers::{Role, marker_at};
 
 /// Most parts of one text; a segment with more is format with some words in it.
@@ -129,18 +131,9 @@ pub enum ProtectError {
 /// When there are more than [`PARTS_MAX`] parts.
 pub fn protect(text: &str, options: &ProtectOptions) -> Result<Protected, ProtectError> {
     let style = options.style;
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < text.len() {
-        let lookalike = marker_at(&text[at..], style).map(|(_, len)| (PartKind::Lookalike, len));
-        match lookalike.or_else(|| scan::part_at(text, at, &options.kinds)) {
-            Some((kind, len)) if found.len() < PARTS_MAX => {
-                found.push((kind, at..at + len));
-                at += len;
-            }
-            Some(_) => return Err(ProtectError::TooManyParts { limit: PARTS_MAX }),
-            None => at += text[at..].chars().next().map_or(1, char::len_utf8),
-        }
+    let found: Vec<_> = parts_of(text, options).take(PARTS_MAX + 1).collect();
+    if found.len() > PARTS_MAX {
+        return Err(ProtectError::TooManyParts { limit: PARTS_MAX });
     }
     let roles = pair_tags(&found.iter().map(|(k, r)| (*k, &text[r.clone()])).collect::<Vec<_>>());
     let (mut marked, mut parts) = (String::with_capacity(text.len()), Vec::new());
@@ -153,6 +146,28 @@ pub fn protect(text: &str, options: &ProtectOptions) -> Result<Protected, Protec
     }
     marked.push_str(&text[end..]);
     Ok(Protected { style, marked, parts })
+}
+
+/// What [`protect`] would take out of `text`, and where it stands; without a bound on how much, for
+/// whoever cuts a text and must not cut there.
+pub fn parts_of<'a>(
+    text: &'a str,
+    options: &'a ProtectOptions,
+) -> impl Iterator<Item = (PartKind, Range<usize>)> + 'a {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < text.len() {
+            let lookalike = marker_at(&text[at..], options.style);
+            let lookalike = lookalike.map(|(_, len)| (PartKind::Lookalike, len));
+            if let Some((kind, len)) = lookalike.or_else(|| scan::part_at(text, at, &options.kinds))
+            {
+                at += len;
+                return Some((kind, at - len..at));
+            }
+            at += text[at..].chars().next().map_or(1, char::len_utf8);
+        }
+        None
+    })
 }
 
 impl Protected {

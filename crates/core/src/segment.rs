@@ -84,19 +84,21 @@ pub fn segment(text: &str, language: Option<Language>, chars_max: usize) -> Vec<
 /// Puts one translation per [`Piece::Text`] in the places of the pieces.
 ///
 /// Line breaks and indentation stay. Sentences that follow each other on a line get a space between
-/// them, or lose it, as `target` is written. Missing translations leave the source text.
+/// them, or lose it, as `target` is written; what was cut inside a word stays one. Missing translations
+/// leave the source text.
 pub fn join<S: AsRef<str>>(pieces: &[Piece<'_>], translations: &[S], target: Language) -> String {
     let has_spaces = target.has_word_spaces();
     let mut translations = translations.iter();
     let mut joined = String::new();
     for (index, piece) in pieces.iter().enumerate() {
         let is_between = index > 0 && index + 1 < pieces.len();
-        let follows_text = index > 0 && matches!(pieces[index - 1], Piece::Text(_));
+        let before = if index > 0 { pieces[index - 1].text() } else { None };
         match piece {
             Piece::Space(" ") if is_between && !has_spaces => {}
             Piece::Space(space) => joined.push_str(space),
             Piece::Text(source) => {
-                if follows_text && has_spaces && !joined.ends_with(char::is_whitespace) {
+                let is_apart = before.is_some_and(|before| is_unspaced_boundary(before, source));
+                if is_apart && has_spaces && !joined.ends_with(char::is_whitespace) {
                     joined.push(' ');
                 }
                 joined.push_str(translations.next().map_or(source, AsRef::as_ref));
@@ -104,6 +106,18 @@ pub fn join<S: AsRef<str>>(pieces: &[Piece<'_>], translations: &[S], target: Lan
         }
     }
     joined
+}
+
+/// True where the source has no space between two pieces because its script has none. Where a script
+/// with spaces has none either, in the middle of a very long word, none is wanted.
+fn is_unspaced_boundary(before: &str, after: &str) -> bool {
+    let is_unspaced = |c: char| {
+        matches!(u32::from(c),
+            0x0E00..=0x0FFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3000..=0x312F | 0x31A0..=0x9FFF
+            | 0xF900..=0xFAFF | 0xFF00..=0xFF9F | 0x2_0000..=0x3_FFFF)
+    };
+    before.chars().next_back().is_some_and(is_unspaced)
+        || after.chars().next().is_some_and(is_unspaced)
 }
 
 /// The pieces found so far, as ranges of the text and whether they are text.

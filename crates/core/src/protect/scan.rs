@@ -54,7 +54,8 @@ pub(super) fn tag(markup: &str) -> Option<Tag<'_>> {
     is_open.then(|| Tag::Open(&inner[..name(inner)]))
 }
 
-/// `` `code` `` with any number of backticks, the same on both sides.
+/// `` `code` `` with any number of backticks, the same on both sides. Only a fence of three or more goes
+/// over a blank line, or a backtick that stands for an apostrophe would swallow paragraphs.
 fn code(rest: &str, before: Option<char>) -> Option<usize> {
     if before == Some('`') {
         return None;
@@ -65,6 +66,9 @@ fn code(rest: &str, before: Option<char>) -> Option<usize> {
         let run = leading(&rest[at..], |c| c == '`');
         if run == ticks {
             return Some(at + run);
+        }
+        if ticks < 3 && rest[at..].starts_with("\n\n") {
+            return None;
         }
         at += run.max(rest[at..].chars().next().map_or(1, char::len_utf8));
     }
