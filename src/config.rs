@@ -293,6 +293,7 @@ impl LiveConfig {
             detect: self.detect.clone(),
             source_fallback: None,
             limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },
+            ..TranslatorConfig::default()
         }
     }
 }

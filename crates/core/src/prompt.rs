@@ -98,6 +98,26 @@ pub fn formality_is_asked(family: PromptFamily, request: &PromptRequest<'_>) -> 
         && request.context.is_none()
 }
 
+/// What stands before the task sentence of a form that has no place of its own for context and terms,
+/// such as the one that keeps markers: background first, then terms, the task last, since its sentence
+/// decides what the answer looks like. Empty without context and terms.
+pub(crate) fn lead_in(family: PromptFamily, request: &PromptRequest<'_>) -> String {
+    let is_chinese = family == PromptFamily::HyMt15 || request.is_chinese();
+    let terms = match request.terms {
+        [] => String::new(),
+        terms if is_chinese => terms_block_zh(terms) + "\n",
+        terms => hy_mt2::terms_block_en(terms),
+    };
+    match request.context {
+        None => terms,
+        Some(context) if family == PromptFamily::HyMt15 => {
+            format!("{context}\n{terms}参考上面的信息，")
+        }
+        Some(context) if is_chinese => format!("【背景信息】\n{context}\n\n{terms}"),
+        Some(context) => format!("[Background Information]\n{context}\n\n{terms}"),
+    }
+}
+
 /// `参考下面的翻译：` and one line per term; ends with a line break.
 fn terms_block_zh(terms: &[Term]) -> String {
     let mut block = String::from("参考下面的翻译：\n");

@@ -1,19 +1,33 @@
 //! The translator service: the pipeline from text to translations.
 //!
-//! One call of [`Translator::translate`] reads, in this order: which language is it, which glossary
-//! terms occur, what is the model asked, what does it answer (all targets as one batch), which terms
-//! did it use. A target that fails does not take the others with it.
+//! One call of [`Translator::translate`] reads, in this order: which language is it, into which parts is
+//! it cut, which glossary terms occur, what is the model asked, was it asked that before, what does it
+//! answer (all targets as one batch), did tags and links survive, which terms did it use. A target that
+//! fails does not take the others with it.
+//!
+//! | text | what happens |
+//! |---|---|
+//! | one paragraph of at most [`SEGMENT_CHARS_MAX`](crate::segment::SEGMENT_CHARS_MAX) characters | one prompt per target |
+//! | longer, or with a blank line | cut by [`segment`](crate::segment), one prompt per part and target, joined as it was |
+//! | with tags, code, links, addresses, placeholders | the form that keeps markers, see [`protect`](crate::protect); should the model lose them, once more without, and `detail` says so |
+//! | the same prompt again | the answer given before, see [`cache`](crate::cache) |
 //!
 //! The configuration can be replaced at any time ([`Translator::reconfigure`]); a request that runs
 //! keeps the one it started with.
 
+mod answers;
+mod batch;
+mod cut;
 mod output;
 mod plan;
+mod progress;
+mod question;
 mod result;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use crate::cache::{CacheLimits, CacheStats};
 use crate::detect::{DetectConfig, Detection, Detector};
 use crate::error::RequestError;
 use crate::generate::{GenerateOptions, Generator};
@@ -22,12 +36,14 @@ use crate::language::Language;
 use crate::prompt::PromptFamily;
 pub use crate::request::TranslateRequest;
 use crate::request::{Limits, RawRequest, RequestDefaults, TARGETS_MAX};
+use answers::Answers;
+use batch::Batches;
 pub use plan::{NEW_TOKENS_MIN, NEW_TOKENS_PER_CHAR};
-use plan::{Plan, Source, State};
+use plan::{Plan, Planned, State};
 pub use result::{Status, Translation};
 
-/// Most targets, over several texts, that are generated as one batch. A queue that takes one request
-/// with all its targets takes this.
+/// Most prompts, over several targets, texts and parts of texts, that are generated as one batch. A queue
+/// that takes one request with all its targets takes this.
 pub const BATCH_TARGETS_MAX: usize = TARGETS_MAX;
 
 /// What a translator does when a request does not say otherwise.
@@ -48,6 +64,12 @@ pub struct TranslatorConfig {
     pub source_fallback: Option<Language>,
     /// Bounds of requests.
     pub limits: Limits,
+    /// Which model answers, in which precision: answers of another are not repeated. May stay empty where
+    /// a translator keeps its model for life.
+    pub model: String,
+    /// Bounds of the answers kept; 0 entries keep none. Only for greedy decoding: what was sampled would
+    /// be repeated for ever.
+    pub cache: CacheLimits,
 }
 
 /// Detects what is allowed, or else what the model knows.
@@ -63,6 +85,7 @@ fn detector(config: &TranslatorConfig) -> Detector {
 pub struct Translator {
     generator: Arc<dyn Generator>,
     state: RwLock<Arc<State>>,
+    answers: Answers,
 }
 
 impl std::fmt::Debug for Translator {
@@ -75,8 +98,9 @@ impl Translator {
     /// A translator that asks `generator`.
     pub fn new(generator: Arc<dyn Generator>, config: TranslatorConfig) -> Self {
         let detector = Arc::new(detector(&config));
-        let state = State { config: Arc::new(config), detector };
-        Self { generator, state: RwLock::new(Arc::new(state)) }
+        let answers = Answers::new(config.cache);
+        let state = State::new(config, detector);
+        Self { generator, state: RwLock::new(Arc::new(state)), answers }
     }
 
     /// The configuration in force.
@@ -84,13 +108,26 @@ impl Translator {
         self.state().config.clone()
     }
 
-    /// Replaces the configuration; requests that start from now on use it.
+    /// Replaces the configuration; requests that start from now on use it. Another model or family
+    /// forgets the answers given before.
     pub fn reconfigure(&self, config: TranslatorConfig) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let old = &state.config;
         let same = config.detect == old.detect && config.languages == old.languages;
         let detector = if same { state.detector.clone() } else { Arc::new(detector(&config)) };
-        *state = Arc::new(State { config: Arc::new(config), detector });
+        let is_other = config.model != old.model || config.family != old.family;
+        self.answers.reconfigure(config.cache, is_other);
+        *state = Arc::new(State::new(config, detector));
+    }
+
+    /// Forgets all answers given before, those of requests that run included.
+    pub fn clear_cache(&self) {
+        self.answers.clear();
+    }
+
+    /// How often an answer was at hand, and how many are kept.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.answers.stats()
     }
 
     /// The language of a text, when it can be told well enough.
@@ -111,7 +148,9 @@ impl Translator {
 
     /// Translates one text into all its targets, as one batch; one result per target, in order.
     ///
-    /// `on_partial(i, text)` is told the translation into target `i` so far, whenever it grew.
+    /// `on_partial(i, text)` is told the translation into target `i` so far, whenever it grew. Of a text in
+    /// parts that is what is finished up to the first part that is not, and the beginning of that one;
+    /// a part with tags or links is told whole.
     pub fn translate(
         &self,
         request: &TranslateRequest,
@@ -153,37 +192,28 @@ impl Translator {
         on_partial: &mut dyn FnMut(usize, usize, &str),
     ) -> Vec<Vec<Translation>> {
         let started = Instant::now();
-        let planned: Vec<_> = requests.iter().map(|request| state.plans(request)).collect();
-        let (mut prompts, mut places) = (Vec::new(), Vec::new());
-        for (r, (_, plans)) in planned.iter().enumerate() {
-            for (target, plan) in plans.iter().enumerate() {
-                if let Plan::Ask { prompt, .. } = plan {
-                    prompts.push(prompt.clone());
-                    places.push((r, target));
-                }
-            }
-        }
-        let mut on_prompt = |prompt: usize, partial: &str| {
-            if let Some(&(r, target)) = places.get(prompt) {
-                on_partial(r, target, &output::clean(partial, requests[r].text()));
-            }
-        };
-        let answers = match prompts.as_slice() {
-            [] => Vec::new(),
-            prompts => self.generator.generate(prompts, options, &mut on_prompt),
-        };
-        let mut answers = answers.into_iter();
-        let finish = |(request, (source, plans)): (&TranslateRequest, (Source, Vec<Plan>))| {
-            let targets = request.targets().iter().zip(plans);
+        let planned: Vec<_> = requests.iter().map(|request| state.planned(request)).collect();
+        let mut batches = Batches::new(&planned, &self.answers, &state.model);
+        while batches.next(&*self.generator, options, on_partial) {}
+        let mut progress = batches.into_progress().into_iter();
+        let finish = |planned: &Planned<'_>| {
+            let targets = planned.request.targets().iter().zip(&planned.plans);
             let results = targets.map(|(target, plan)| {
-                let mut result = Translation::empty(*target, &source);
-                result.apply(plan, request.text(), &mut answers);
+                let mut result = Translation::empty(*target, &planned.source);
+                match plan {
+                    Plan::Pass => result.pass(planned.request.text()),
+                    Plan::Reject(code, why) => result.reject(*code, why.clone()),
+                    Plan::Ask(questions) => {
+                        result.note_questions(questions);
+                        result.finish(progress.next().expect("one for each plan that asks"));
+                    }
+                }
                 result.total_ms = started.elapsed().as_secs_f32() * 1e3;
                 result
             });
             results.collect()
         };
-        requests.iter().zip(planned).map(finish).collect()
+        planned.iter().map(finish).collect()
     }
 
     fn state(&self) -> Arc<State> {

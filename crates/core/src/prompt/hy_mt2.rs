@@ -55,7 +55,7 @@ fn build_en(request: &PromptRequest<'_>) -> String {
 }
 
 /// Header, one line per term, blank line.
-fn terms_block_en(terms: &[Term]) -> String {
+pub(super) fn terms_block_en(terms: &[Term]) -> String {
     let mut block = String::from("Reference the following translations:\n");
     for term in terms {
         block += &format!("{} translates to {}\n", term.source(), term.target());

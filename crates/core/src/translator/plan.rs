@@ -1,15 +1,16 @@
-//! What a request becomes before anything is generated: its source language, and one plan per target.
+//! What a request becomes before anything is generated: its source language, the pieces of its text, and
+//! one plan per target.
 
 use std::sync::Arc;
 
-use super::TranslatorConfig;
+use super::question::{Asker, Question};
+use super::{TranslatorConfig, cut, question};
 use crate::detect::Detector;
 use crate::error::ErrorCode;
-use crate::generate::GeneratePrompt;
-use crate::glossary::{self, Glossary, Selection};
+use crate::glossary::Glossary;
 use crate::language::Language;
-use crate::prompt::{self, PromptRequest};
-use crate::request::{Formality, Limits, SourceChoice, TranslateRequest};
+use crate::request::{SourceChoice, TranslateRequest};
+use crate::segment::Piece;
 
 /// Fewest tokens that a translation may take.
 pub const NEW_TOKENS_MIN: usize = 64;
@@ -22,6 +23,18 @@ pub const NEW_TOKENS_PER_CHAR: usize = 4;
 pub(super) struct State {
     pub(super) config: Arc<TranslatorConfig>,
     pub(super) detector: Arc<Detector>,
+    /// Names the model and its family to the cache.
+    pub(super) model: String,
+}
+
+/// A request, ready to be carried out.
+pub(super) struct Planned<'a> {
+    pub(super) request: &'a TranslateRequest,
+    pub(super) source: Source,
+    /// Of its text.
+    pub(super) pieces: Vec<Piece<'a>>,
+    /// One per target.
+    pub(super) plans: Vec<Plan>,
 }
 
 /// The source language, and how it came to be that.
@@ -36,28 +49,35 @@ pub(super) struct Source {
 pub(super) enum Plan {
     Pass,
     Reject(ErrorCode, String),
-    Ask { prompt: GeneratePrompt, selection: Selection, formality_ignored: bool },
+    /// One for each piece that is text; `None` keeps it as it is.
+    Ask(Vec<Option<Question>>),
 }
 
 impl State {
-    /// One plan per target, and the source they share.
-    pub(super) fn plans(&self, request: &TranslateRequest) -> (Source, Vec<Plan>) {
+    pub(super) fn new(config: TranslatorConfig, detector: Arc<Detector>) -> Self {
+        let model = format!("{} {}", config.family.name(), config.model);
+        Self { config: Arc::new(config), detector, model }
+    }
+
+    /// What is to be done for a request.
+    pub(super) fn planned<'a>(&self, request: &'a TranslateRequest) -> Planned<'a> {
         let source = self.source_of(request);
+        let pieces = cut::pieces(request.text(), source.language, self.config.family);
         let targets = request.targets().iter();
         let plans = match self.config.glossaries.layers(request.glossary()) {
             Ok(layers) => {
                 let mut all = vec![request.inline_terms()];
                 all.extend(layers);
-                targets.map(|target| self.plan(request, &source, *target, &all)).collect()
+                targets.map(|target| self.plan(request, &source, &pieces, *target, &all)).collect()
             }
             // The glossary went away between the check and now.
             Err(error) => targets.map(|_| reject(ErrorCode::InvalidRequest, &error)).collect(),
         };
-        (source, plans)
+        Planned { request, source, pieces, plans }
     }
 
     fn source_of(&self, request: &TranslateRequest) -> Source {
-        let has_words = request.text().chars().any(char::is_alphabetic);
+        let has_words = question::has_words(request.text());
         if let SourceChoice::Given(language) = request.source() {
             return Source {
                 language: Some(language),
@@ -111,6 +131,7 @@ impl State {
         &self,
         request: &TranslateRequest,
         source: &Source,
+        pieces: &[Piece<'_>],
         target: Language,
         layers: &[&Glossary],
     ) -> Plan {
@@ -120,30 +141,14 @@ impl State {
         if let Some(unknown) = self.unknown(source.language, target) {
             return reject(ErrorCode::UnsupportedLanguage, &unknown);
         }
-        let selection = glossary::select(layers, request.text(), source.language, target);
-        let asked = PromptRequest {
-            source: source.language,
-            target,
-            text: request.text(),
-            terms: &selection.terms,
-            context: request.context(),
-            formality: request.formality(),
-        };
-        let formality_ignored = request.formality() != Formality::Default
-            && !prompt::formality_is_asked(self.config.family, &asked);
-        let prompt = GeneratePrompt {
-            user: prompt::build(self.config.family, &asked),
-            new_tokens_max: new_tokens_max(request.text(), &self.config.limits),
-        };
-        Plan::Ask { prompt, selection, formality_ignored }
+        let config = &self.config;
+        let asker = Asker { config, request, source: source.language, target, layers };
+        let texts = pieces.iter().filter_map(|piece| piece.text());
+        let questions: Vec<_> = texts.map(|text| asker.question(text)).collect();
+        if questions.iter().all(Option::is_none) { Plan::Pass } else { Plan::Ask(questions) }
     }
 }
 
 fn reject(code: ErrorCode, why: &impl ToString) -> Plan {
     Plan::Reject(code, why.to_string())
-}
-
-fn new_tokens_max(text: &str, limits: &Limits) -> usize {
-    let generous = text.chars().count() * NEW_TOKENS_PER_CHAR;
-    generous.max(NEW_TOKENS_MIN).min(limits.new_tokens_max)
 }

@@ -1,10 +1,10 @@
-//! What comes back for one target, and how an answer becomes that.
+//! What comes back for one target.
 
-use super::output;
-use super::plan::{Plan, Source};
+use super::plan::Source;
+use super::progress::{Failure, Progress};
+use super::question::Question;
 use crate::error::ErrorCode;
-use crate::generate::{GenerateError, Generated};
-use crate::glossary::{self, Selection, TERMS_PER_PROMPT_MAX, Term};
+use crate::glossary::{TERMS_PER_PROMPT_MAX, Term};
 use crate::language::Language;
 
 /// How a translation ended; the numbers are those of `Translation.msg`.
@@ -62,13 +62,16 @@ pub struct Translation {
     pub glossary_applied: Vec<Term>,
     /// Terms sent and not found in `text`.
     pub glossary_missed: Vec<Term>,
-    /// Tokens of the prompt.
+    /// True when every answer it is made of was given before and nothing was generated.
+    pub from_cache: bool,
+    /// Tokens of the prompts: one, or one per part of a long text, and one more for each part that was
+    /// asked for again.
     pub tokens_in: usize,
-    /// Tokens of the answer.
+    /// Tokens of the answers.
     pub tokens_out: usize,
-    /// Waiting time before inference. Milliseconds.
+    /// Waiting time before inference; that of parts which waited together counts once. Milliseconds.
     pub queue_ms: f32,
-    /// Time in the engine. Milliseconds.
+    /// Time in the engine; that of parts which ran together counts once. Milliseconds.
     pub inference_ms: f32,
     /// Time in the translator. Milliseconds.
     pub total_ms: f32,
@@ -86,29 +89,12 @@ impl Translation {
             detail: source.detail.clone(),
             glossary_applied: Vec::new(),
             glossary_missed: Vec::new(),
+            from_cache: false,
             tokens_in: 0,
             tokens_out: 0,
             queue_ms: 0.0,
             inference_ms: 0.0,
             total_ms: 0.0,
-        }
-    }
-
-    /// Carries out a plan; one that asked takes the next of `answers`.
-    pub(super) fn apply(
-        &mut self,
-        plan: Plan,
-        text: &str,
-        answers: &mut impl Iterator<Item = Result<Generated, GenerateError>>,
-    ) {
-        match plan {
-            Plan::Pass => self.pass(text),
-            Plan::Reject(code, why) => self.reject(code, why),
-            Plan::Ask { selection, formality_ignored, .. } => {
-                self.note_selection(&selection, formality_ignored);
-                let answer = answers.next().unwrap_or_else(|| Err(missing_answer()));
-                self.finish(answer, text, &selection.terms);
-            }
         }
     }
 
@@ -119,7 +105,7 @@ impl Translation {
         self.detail.push_str(detail);
     }
 
-    fn pass(&mut self, text: &str) {
+    pub(super) fn pass(&mut self, text: &str) {
         self.status = Status::Passthrough;
         text.clone_into(&mut self.text);
         self.note(match self.source {
@@ -128,44 +114,41 @@ impl Translation {
         });
     }
 
-    fn reject(&mut self, code: ErrorCode, why: String) {
+    pub(super) fn reject(&mut self, code: ErrorCode, why: String) {
         self.status = Status::Rejected;
         self.error = Some(code);
         self.detail = why;
     }
 
-    fn note_selection(&mut self, selection: &Selection, formality_ignored: bool) {
-        if selection.left_out > 0 {
+    pub(super) fn note_questions(&mut self, questions: &[Option<Question>]) {
+        let left_out: usize = questions.iter().flatten().map(|q| q.selection.left_out).sum();
+        if left_out > 0 {
             self.note(&format!(
-                "{} more glossary terms occur, the limit is {TERMS_PER_PROMPT_MAX}",
-                selection.left_out
+                "{left_out} more glossary terms occur, the limit is {TERMS_PER_PROMPT_MAX}"
             ));
         }
-        if formality_ignored {
+        if questions.iter().flatten().any(|question| question.formality_ignored) {
             self.note("this model cannot be asked for a formality here");
         }
     }
 
-    fn finish(&mut self, answer: Result<Generated, GenerateError>, source: &str, terms: &[Term]) {
-        let generated = match answer {
-            Ok(generated) => generated,
-            Err(error) => return self.fail(ErrorCode::from(&error), error.to_string()),
-        };
-        self.tokens_in = generated.tokens_in;
-        self.tokens_out = generated.tokens_out;
-        self.queue_ms = generated.queue_ms;
-        self.inference_ms = generated.inference_ms;
-        self.text = output::clean(&generated.text, source);
-        if self.text.is_empty() {
-            return self.fail(ErrorCode::Failed, "the model gave an empty answer".to_owned());
+    /// Takes over what became of the questions.
+    pub(super) fn finish(&mut self, progress: Progress<'_, '_>) {
+        (self.tokens_in, self.tokens_out) = (progress.tokens_in, progress.tokens_out);
+        (self.queue_ms, self.inference_ms) = progress.times_ms();
+        if let Some(Failure { code, why }) = progress.failure {
+            return self.fail(code, why);
         }
-        let report = glossary::check(terms, &self.text);
-        self.glossary_applied = report.applied;
-        self.glossary_missed = report.missed;
-        if generated.truncated {
+        self.text = progress.text();
+        self.from_cache = progress.is_from_cache();
+        if progress.is_truncated {
             self.status = Status::Truncated;
-            self.note(&format!("ended after {} tokens, the limit", generated.tokens_out));
         }
+        for note in &progress.notes {
+            self.note(note);
+        }
+        self.glossary_applied = progress.terms.applied;
+        self.glossary_missed = progress.terms.missed;
     }
 
     fn fail(&mut self, code: ErrorCode, why: String) {
@@ -175,8 +158,4 @@ impl Translation {
         self.error = Some(code);
         self.detail = why;
     }
-}
-
-fn missing_answer() -> GenerateError {
-    GenerateError::Engine { detail: "it gave fewer answers than prompts".to_owned() }
 }

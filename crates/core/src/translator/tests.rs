@@ -1,3 +1,7 @@
+mod format;
+mod long;
+mod repeats;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -134,7 +138,9 @@ fn a_text_in_the_target_language_passes_without_inference() {
 fn several_texts_share_batches_of_bounded_size() {
     let generator =
         Arc::new(Scripted::answering(&[("Two", "Zwei"), ("One", "Eins"), ("Three", "Drei")]));
-    let translator = Translator::new(generator.clone(), config(&["de", "en"]));
+    let cache = CacheLimits { entries_max: 0, ..CacheLimits::default() };
+    let config = TranslatorConfig { cache, ..config(&["de", "en"]) };
+    let translator = Translator::new(generator.clone(), config);
     let texts = ["Two doors are open.", "12", "One door is open.", "Three doors are open."];
     let requests: Vec<_> = texts
         .iter()
@@ -340,7 +346,7 @@ fn cancelling_and_the_output_bound_reach_the_generator() {
     let deadline = request.generate_options(started, options.cancel).deadline.unwrap();
     assert_eq!(deadline - started, Duration::from_secs(5));
 
-    let long = "The door is open. ".repeat(100);
+    let long = "The door is open and ".repeat(18);
     run(&translator, &RawRequest { text: &long, ..DOOR });
     run(&translator, &RawRequest { text: "Hello", source: "en", ..DOOR });
     let bounds: Vec<_> = generator.batches().iter().map(|b| b[0].new_tokens_max).collect();

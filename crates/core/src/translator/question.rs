@@ -1,0 +1,223 @@
+//! What is asked for one piece of a text, and how the answer to it is read.
+
+use super::TranslatorConfig;
+use super::output;
+use super::plan::{NEW_TOKENS_MIN, NEW_TOKENS_PER_CHAR};
+use crate::generate::GeneratePrompt;
+use crate::glossary::{self, Glossary, Selection};
+use crate::language::Language;
+use crate::prompt::{self, PromptFamily, PromptRequest};
+use crate::protect::{
+    self, MarkerStyle, Part, PartKind, ProtectOptions, Protected, Restored, Verdict,
+};
+use crate::request::{Formality, Limits, TranslateRequest};
+
+/// What all questions of one target have in common.
+pub(super) struct Asker<'a> {
+    pub(super) config: &'a TranslatorConfig,
+    pub(super) request: &'a TranslateRequest,
+    pub(super) source: Option<Language>,
+    pub(super) target: Language,
+    pub(super) layers: &'a [&'a Glossary],
+}
+
+/// One prompt.
+pub(super) struct Question {
+    pub(super) prompt: GeneratePrompt,
+    pub(super) selection: Selection,
+    pub(super) formality_ignored: bool,
+    family: PromptFamily,
+    /// What the model is shown of the text. Special tokens that it holds itself have not leaked.
+    shown: String,
+    format: Format,
+}
+
+enum Format {
+    /// There is none.
+    None,
+    /// Markers stand for it; the question to ask when the model loses them.
+    Marked(Protected, Box<Question>),
+    /// The model sees it as it is, because markers did not help, or because there is too much of it.
+    Plain(Vec<Part>, &'static str),
+}
+
+/// What an answer turned out to be.
+pub(super) enum Reading<'q> {
+    /// A translation, and what must be said beside it.
+    Text(String, Option<String>),
+    /// Useless; this is to be asked instead.
+    Again(&'q Question),
+    Empty,
+}
+
+/// What must survive a translation, for a family. Numbers with units are not in it: the model writes them
+/// as its target language does.
+pub(super) fn format_options(family: PromptFamily) -> ProtectOptions {
+    let kinds = PartKind::ALL.iter().filter(|kind| **kind != PartKind::Quantity);
+    ProtectOptions { style: MarkerStyle::of_family(family), kinds: kinds.copied().collect() }
+}
+
+impl Asker<'_> {
+    /// `None` when `text` has nothing to translate.
+    pub(super) fn question(&self, text: &str) -> Option<Question> {
+        if !has_words(text) {
+            return None;
+        }
+        let options = format_options(self.config.family);
+        let found: Vec<_> = protect::parts_of(text, &options).collect();
+        if !found.iter().any(|(kind, part)| must_survive(*kind, &text[part.clone()])) {
+            return Some(self.plain(text, Format::None));
+        }
+        let n_letters = letters(text);
+        if found.into_iter().map(|(_, part)| letters(&text[part])).sum::<usize>() == n_letters {
+            return None;
+        }
+        Some(match protect::protect(text, &options) {
+            Ok(protected) => self.marked(text, protected),
+            Err(_) => self.plain(text, Format::Plain(Vec::new(), "it has too many parts to mark")),
+        })
+    }
+
+    fn plain(&self, text: &str, format: Format) -> Question {
+        let selection = self.select(text);
+        let asked = self.asked(text, &selection);
+        Question {
+            prompt: GeneratePrompt {
+                user: prompt::build(self.config.family, &asked),
+                new_tokens_max: new_tokens_max(text, &self.config.limits),
+            },
+            formality_ignored: self.request.formality() != Formality::Default
+                && !prompt::formality_is_asked(self.config.family, &asked),
+            selection,
+            family: self.config.family,
+            shown: text.to_owned(),
+            format,
+        }
+    }
+
+    fn marked(&self, text: &str, protected: Protected) -> Question {
+        let family = self.config.family;
+        let lost = Format::Plain(protected.parts().to_vec(), "the model lost its marks");
+        let plain = Box::new(self.plain(text, lost));
+        let shown = protected.marked().to_owned();
+        // A term inside of a tag or a link is none that the model could use.
+        let selection = self.select(&shown);
+        let lead_in = prompt::lead_in(family, &self.asked(&shown, &selection));
+        let task = protect::format_prompt(family, self.source, self.target, &shown);
+        Question {
+            prompt: GeneratePrompt {
+                user: lead_in + &task,
+                new_tokens_max: new_tokens_max(&shown, &self.config.limits),
+            },
+            selection,
+            formality_ignored: self.request.formality() != Formality::Default,
+            family,
+            shown,
+            format: Format::Marked(protected, plain),
+        }
+    }
+
+    fn select(&self, text: &str) -> Selection {
+        glossary::select(self.layers, text, self.source, self.target)
+    }
+
+    fn asked<'t>(&'t self, text: &'t str, selection: &'t Selection) -> PromptRequest<'t> {
+        PromptRequest {
+            source: self.source,
+            target: self.target,
+            text,
+            terms: &selection.terms,
+            context: self.request.context(),
+            formality: self.request.formality(),
+        }
+    }
+}
+
+impl Question {
+    /// What may be shown of an answer that still grows; `None` when that can only be told at its end.
+    pub(super) fn read_partial(&self, partial: &str) -> Option<String> {
+        match self.format {
+            Format::Marked(..) => None,
+            Format::None | Format::Plain(..) => Some(output::clean(partial, &self.shown)),
+        }
+    }
+
+    pub(super) fn read(&self, answer: &str) -> Reading<'_> {
+        let cleaned = output::clean(answer, &self.shown);
+        match &self.format {
+            Format::Marked(protected, plain) => {
+                match restore(protected, protect::answer_text(self.family, &cleaned)) {
+                    Some(restored) => Reading::Text(restored.text, None),
+                    None => Reading::Again(plain),
+                }
+            }
+            _ if cleaned.is_empty() => Reading::Empty,
+            Format::None => Reading::Text(cleaned, None),
+            Format::Plain(parts, why) => {
+                let note = formatting_note(parts, &self.shown, &cleaned, why);
+                Reading::Text(cleaned, Some(note))
+            }
+        }
+    }
+}
+
+/// `None` when a part is lost or multiplied, or nothing but parts came back.
+fn restore(protected: &Protected, answer: &str) -> Option<Restored> {
+    let restored = protected.restore(answer);
+    let n_letters: usize = protected.parts().iter().map(|part| letters(&part.text)).sum();
+    let is_whole = restored.verdict() != Verdict::Broken && letters(&restored.text) > n_letters;
+    is_whole.then_some(restored)
+}
+
+/// Says what became of `parts` in an answer that was given without markers. Names kinds, not contents:
+/// an address does not belong into a log.
+fn formatting_note(parts: &[Part], source: &str, answer: &str, why: &str) -> String {
+    let is_lost =
+        |part: &&Part| answer.matches(&*part.text).count() != source.matches(&*part.text).count();
+    let lost: Vec<&Part> = parts.iter().filter(is_lost).collect();
+    if lost.is_empty() {
+        return format!("formatting could not be kept: {why}, so parts may stand elsewhere");
+    }
+    let mut kinds: Vec<&str> = lost.iter().map(|part| kind_name(part.kind)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let (n_lost, n, kinds) = (lost.len(), parts.len(), kinds.join(", "));
+    format!("formatting could not be kept: {why}; {n_lost} of {n} parts differ ({kinds})")
+}
+
+fn kind_name(kind: PartKind) -> &'static str {
+    match kind {
+        PartKind::Markup => "tag",
+        PartKind::Markdown => "markdown",
+        PartKind::Code => "code",
+        PartKind::Placeholder => "placeholder",
+        PartKind::Url => "link",
+        PartKind::Email => "e-mail address",
+        PartKind::Quantity => "quantity",
+        PartKind::Emoji => "emoji",
+        PartKind::Lookalike => "marker",
+    }
+}
+
+/// Emoji, and the dash or number that a line begins with, are no reason to ask in another form; beside
+/// something that is, they are kept like it.
+fn must_survive(kind: PartKind, part: &str) -> bool {
+    match kind {
+        PartKind::Emoji | PartKind::Quantity => false,
+        PartKind::Markdown => !part.ends_with(' '),
+        _ => true,
+    }
+}
+
+pub(super) fn has_words(text: &str) -> bool {
+    text.chars().any(char::is_alphabetic)
+}
+
+fn letters(text: &str) -> usize {
+    text.chars().filter(|c| c.is_alphabetic()).count()
+}
+
+fn new_tokens_max(text: &str, limits: &Limits) -> usize {
+    let generous = text.chars().count() * NEW_TOKENS_PER_CHAR;
+    generous.max(NEW_TOKENS_MIN).min(limits.new_tokens_max)
+}
