@@ -37,8 +37,8 @@ enum Format {
     None,
     /// Markers stand for it; the question to ask when the model loses them.
     Marked(Protected, Box<Question>),
-    /// The model sees it as it is, because markers did not help, or because there is too much of it.
-    Plain(Vec<Part>, &'static str),
+    /// Markers did not help, or there is too much of it. The text as it was, its parts, and why.
+    Plain(String, Vec<Part>, &'static str),
 }
 
 /// What an answer turned out to be.
@@ -74,7 +74,10 @@ impl Asker<'_> {
         }
         Some(match protect::protect(text, &options) {
             Ok(protected) => self.marked(text, protected),
-            Err(_) => self.plain(text, Format::Plain(Vec::new(), "it has too many parts to mark")),
+            Err(_) => {
+                let why = "it has too many parts to mark";
+                self.plain(text, Format::Plain(text.to_owned(), Vec::new(), why))
+            }
         })
     }
 
@@ -97,8 +100,9 @@ impl Asker<'_> {
 
     fn marked(&self, text: &str, protected: Protected) -> Question {
         let family = self.config.family;
-        let lost = Format::Plain(protected.parts().to_vec(), "the model lost its marks");
-        let plain = Box::new(self.plain(text, lost));
+        let (parts, why) = (protected.parts().to_vec(), "the model lost its marks");
+        let bare = without_tags(text, &format_options(family));
+        let plain = Box::new(self.plain(&bare, Format::Plain(text.to_owned(), parts, why)));
         let shown = protected.marked().to_owned();
         // A term inside of a tag or a link is none that the model could use.
         let selection = self.select(&shown);
@@ -153,12 +157,31 @@ impl Question {
             }
             _ if cleaned.is_empty() => Reading::Empty,
             Format::None => Reading::Text(cleaned, None),
-            Format::Plain(parts, why) => {
-                let note = formatting_note(parts, &self.shown, &cleaned, why);
+            Format::Plain(text, parts, why) => {
+                let note = formatting_note(parts, text, &cleaned, why);
                 Reading::Text(cleaned, Some(note))
             }
         }
     }
+}
+
+/// The text without tags and emphasis: a model that did not keep their marks translates the bare words
+/// better. Links, code and placeholders say something and stay.
+fn without_tags(text: &str, options: &ProtectOptions) -> String {
+    let is_tag = |kind: PartKind, part: &str| match kind {
+        PartKind::Markup => part.starts_with('<'),
+        PartKind::Markdown => part.chars().all(|c| "*_~".contains(c)),
+        _ => false,
+    };
+    let (mut bare, mut end) = (String::with_capacity(text.len()), 0);
+    for (kind, part) in protect::parts_of(text, options) {
+        if is_tag(kind, &text[part.clone()]) {
+            bare.push_str(&text[end..part.start]);
+            end = part.end;
+        }
+    }
+    bare.push_str(&text[end..]);
+    bare.trim().to_owned()
 }
 
 /// `None` when a part is lost or multiplied, or nothing but parts came back.

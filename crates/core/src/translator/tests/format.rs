@@ -72,7 +72,12 @@ fn lossy(marked: &'static str, plain: &'static str) -> (Translation, usize) {
     let generator = Arc::new(Scripted::answering(&rules));
     let translator = Translator::new(generator.clone(), config(&["de"]));
     let mut results = run(&translator, &RawRequest { text: LINK, source: "en", ..DOOR });
-    (results.remove(0), generator.batches().concat().len())
+    let prompts = generator.batches().concat();
+    if let Some(plain) = prompts.get(1) {
+        let bare = "\n\nPress Start or see https://example.org now.";
+        assert!(plain.user.ends_with(bare), "{plain:?}");
+    }
+    (results.remove(0), prompts.len())
 }
 
 #[test]
