@@ -42,6 +42,9 @@ const FINAL_PRIORITY: u8 = 160;
 /// Priority of partials in the engine.
 const PARTIAL_PRIORITY: u8 = 96;
 
+/// Utterances of live speech are numbered from here on, those of the topic `text` from 1.
+const UTTERANCES_FROM: u64 = 1 << 32;
+
 /// What a recogniser says, on its way to the thread.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -228,7 +231,7 @@ impl Actor {
             ..Hypothesis::default()
         };
         let hypothesis = hypothesis.with_live_speech(&said.incremental, &said.r#final);
-        let detected = self.translator.detect(hypothesis.text);
+        let detected = self.translator.guess(hypothesis.text);
         self.conductor.hypothesis(&Hypothesis { detected, ..hypothesis }, now)
     }
 
@@ -294,7 +297,7 @@ fn message(publish: &Publish, result: Option<&Translated>) -> Translation {
     };
     let utterance = Utterance {
         header: Header { stamp, frame_id: String::new() },
-        id: publish.utterance,
+        id: UTTERANCES_FROM + publish.utterance,
         text: publish.source_text.clone(),
     };
     let total_ms = result.map_or(0.0, |result| result.total_ms);

@@ -93,9 +93,9 @@ impl Translator {
         *state = Arc::new(State { config: Arc::new(config), detector });
     }
 
-    /// The language of a text, when it can be told well enough.
-    pub fn detect(&self, text: &str) -> Option<Detection> {
-        self.state().detector.detect(text)
+    /// The likeliest language of a text, however unsure.
+    pub fn guess(&self, text: &str) -> Option<Detection> {
+        self.state().detector.guess(text)
     }
 
     /// Checks a raw request against the configuration in force.
