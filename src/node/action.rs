@@ -156,7 +156,16 @@ fn enqueue(shared: &Shared, request: SendGoalRequest, cancel: CancelFlag) {
 }
 
 fn get_result(action: &ActionServer, id: Uuid, responder: Responder<GetResultResponse>) {
-    let waited = action.book().wait(id, responder, Instant::now());
+    let waited = {
+        let mut book = action.book();
+        let waited = book.wait(id, responder, Instant::now());
+        if matches!(waited, Wait::Kept) {
+            // What was told before the client had the answer to its goal, rclpy could not relate
+            // to it; without a status it does not cancel on Ctrl-C. Now it holds the goal.
+            action.tell(&book);
+        }
+        waited
+    };
     match waited {
         Wait::Kept => {}
         Wait::Ended(waiter, status, result) => {

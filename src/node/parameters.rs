@@ -8,7 +8,6 @@ use crate::ros::convert::{change_to_wire, descriptor_to_wire, value_from_wire, v
 use crate::ros::param_store::{Change, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
-use crate::ros::wire::Time;
 use crate::ros::wire::{Message, rcl};
 use crate::ros::{Node, Publisher, Responder, Server};
 
@@ -146,7 +145,7 @@ impl Applier {
 
     fn event(&self) -> rcl::ParameterEvent {
         rcl::ParameterEvent {
-            stamp: Time::now(),
+            stamp: self.shared.now(),
             node: self.node_name.clone(),
             ..rcl::ParameterEvent::default()
         }

@@ -298,7 +298,7 @@ impl Worker {
             ..TranslateResponse::default()
         };
         for (index, (results, text)) in all.iter().zip(&request.texts).enumerate() {
-            let header = Header { stamp: wire::Time::now(), frame_id: String::new() };
+            let header = Header { stamp: self.shared.now(), frame_id: String::new() };
             let utterance = Utterance { header, id: index as u64, text: text.clone() };
             for result in results {
                 if !result.status.is_success() && response.success {
