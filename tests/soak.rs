@@ -3,7 +3,7 @@
 //!
 //! CI plays it short; `HYMT_SOAK_MESSAGES=20000` (`just soak`) plays it for seven minutes. The last
 //! long run is in `docs/ros2-results.md`.
-#![cfg(all(feature = "dds", target_os = "linux"))]
+#![cfg(all(any(feature = "dds", feature = "r2r"), target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "peers/node_process.rs"]
