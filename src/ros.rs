@@ -9,7 +9,7 @@
 //! | graph | [`Graph`] |
 //!
 //! The types above are written once. Below them, [`port`] says what a middleware has to offer, and
-//! [`dds`] and `r2r` offer it.
+//! `dds` and `r2r` offer it.
 //!
 //! Invariants:
 //! - No call waits for the network, [`Client::call`] and the `wait_for_*` functions excepted.

@@ -100,6 +100,7 @@ fn an_interface_that_is_not_installed_is_named() {
     let context = context(24);
     let node = context.create_node("node", "/").unwrap();
     let error = node.publisher::<nowhere::Unknown>("/x", &QosProfile::DEFAULT).err().unwrap();
+    assert!(matches!(error, RosError::NoInterface { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("nowhere_msgs/msg/Unknown") && text.contains("install"), "{text}");
 }

@@ -46,7 +46,18 @@ pub const ENHANCED_REPLY_BYTES_MAX: usize = 60_000;
 pub const OUTBOX_SAMPLES_MAX: usize = 64;
 
 /// Unacknowledged samples that one writer keeps for repair before its outbox fills.
-pub const WINDOW_SAMPLES_MAX: i32 = 1024;
+///
+/// We count them ourselves and switch the window of RustDDS 0.15.1 off: it takes a reader that has
+/// just been matched for one that has acknowledged nothing since the writer was made. Once a writer
+/// had sent more than its window, every new subscriber stopped it for all the others, for up to a
+/// second, and one that was killed stopped it until its lease ended; a soak lost texts that way.
+pub const WINDOW_SAMPLES_MAX: usize = 8192;
+
+/// The same in bytes.
+pub const WINDOW_BYTES_MAX: usize = 32 << 20;
+
+/// After so many samples a writer looks whether all are acknowledged.
+pub const WINDOW_CHECK_SAMPLES: usize = 64;
 
 /// Samples that DDS holds per topic until the spin thread takes them.
 ///

@@ -12,6 +12,17 @@ pub enum RosError {
         /// What the middleware says.
         reason: String,
     },
+    /// The middleware needs the compiled interface of a type, and it is not installed.
+    #[error(
+        "the interface {ros_type} is not usable: {reason}; install its package, or source the \
+         workspace that has it"
+    )]
+    NoInterface {
+        /// The ROS type.
+        ros_type: String,
+        /// What is missing, or what the loader says.
+        reason: String,
+    },
     /// The context has been shut down.
     #[error("the ROS context is shut down; create {what} before that")]
     Closed {

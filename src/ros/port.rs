@@ -1,8 +1,7 @@
 //! What a middleware has to offer: bytes in, bytes out, and the graph.
 //!
 //! Everything typed, counted and guarded is written once above these traits, in
-//! [`pubsub`](super::pubsub), [`service`](super::service) and [`client`](super::client). An adapter
-//! moves bytes; it knows types by name only.
+//! `pubsub.rs`, `service.rs` and `client.rs`. An adapter moves bytes; it knows types by name only.
 //!
 //! Rules for an adapter:
 //! - Handlers run on one thread per context, one at a time, and never after the endpoint's port is

@@ -11,7 +11,7 @@ use rustdds::{
     policy,
 };
 
-use super::{READER_SAMPLES_MAX, WINDOW_SAMPLES_MAX};
+use super::READER_SAMPLES_MAX;
 use crate::ros::{
     Gid, RosError, SerializedMessage,
     cdr::{Encoding, MESSAGE_BYTES_MAX},
@@ -193,9 +193,10 @@ pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
         .build()
 }
 
-/// [`dds_qos`] with the bound on what a writer keeps for repair.
+/// [`dds_qos`] without a bound on what a writer keeps for repair; see
+/// [`WINDOW_SAMPLES_MAX`](super::WINDOW_SAMPLES_MAX) for ours.
 pub(super) fn dds_writer_qos(profile: &QosProfile) -> rustdds::QosPolicies {
-    with_samples_max(profile, WINDOW_SAMPLES_MAX)
+    with_samples_max(profile, i32::MAX)
 }
 
 /// [`dds_qos`] with the bound on what a reader holds until the spin thread takes it.

@@ -12,7 +12,7 @@ use rustdds::{
 };
 
 use super::{
-    OUTBOX_SAMPLES_MAX, REPLY_SETTLE,
+    OUTBOX_SAMPLES_MAX, REPLY_SETTLE, WINDOW_BYTES_MAX, WINDOW_CHECK_SAMPLES, WINDOW_SAMPLES_MAX,
     raw::{Payload, RawAdapter},
     spin::{Backlog, Spinner},
 };
@@ -32,8 +32,16 @@ struct WriterState {
     /// Matched readers, and when we learned of each.
     readers: BTreeMap<Gid, Instant>,
     outbox: VecDeque<Outgoing>,
+    window: Window,
     retrying: bool,
     stats: PublisherStats,
+}
+
+/// What was sent since all readers had acknowledged everything.
+#[derive(Default, Clone, Copy)]
+struct Window {
+    samples: usize,
+    bytes: usize,
 }
 
 struct Outgoing {
@@ -55,6 +63,7 @@ impl RawWriter {
             writer,
             readers: BTreeMap::new(),
             outbox: VecDeque::new(),
+            window: Window::default(),
             retrying: false,
             stats: PublisherStats::default(),
         };
@@ -212,9 +221,18 @@ impl WriterState {
                 waiting.push_back(outgoing);
                 continue;
             }
+            if self.window_is_full() {
+                waiting.push_back(outgoing);
+                break;
+            }
             let Outgoing { payload, options, awaits } = outgoing;
+            let bytes = payload.len();
             match self.writer.write_with_options(payload, options.clone()) {
-                Ok(_) => self.stats.sent += 1,
+                Ok(_) => {
+                    self.stats.sent += 1;
+                    self.window.samples += 1;
+                    self.window.bytes += bytes;
+                }
                 Err(WriteError::WouldBlock { data }) => {
                     waiting.push_back(Outgoing { payload: data, options, awaits });
                     break;
@@ -229,6 +247,22 @@ impl WriterState {
         waiting.append(&mut self.outbox);
         self.outbox = waiting;
         result
+    }
+
+    /// Whether more is unacknowledged than may be. Looks only now and then, since RustDDS takes a
+    /// lock for it.
+    fn window_is_full(&mut self) -> bool {
+        let Window { samples, bytes } = self.window;
+        let is_full = samples >= WINDOW_SAMPLES_MAX || bytes >= WINDOW_BYTES_MAX;
+        if !is_full && !(samples > 0 && samples.is_multiple_of(WINDOW_CHECK_SAMPLES)) {
+            return false;
+        }
+        let acknowledged = self.writer.wait_for_acknowledgments(std::time::Duration::ZERO);
+        if acknowledged.unwrap_or(false) {
+            self.window = Window::default();
+            return false;
+        }
+        is_full
     }
 
     fn must_wait(&self, outgoing: &Outgoing) -> bool {

@@ -38,7 +38,7 @@ impl R2rContext {
     /// [`RosError::Create`] with what ROS says, [`RosError::Io`] when the thread cannot be started.
     pub fn new(options: &ContextOptions) -> Result<Self, RosError> {
         let what = || format!("a ROS context in domain {}", options.domain_id);
-        let context = rcl::Context::new(options).map_err(|error| create_error(what(), &error))?;
+        let context = rcl::Context::new(options).map_err(|error| create_error(what(), error))?;
         let context = Arc::new(context);
         let spinner = Spinner::start(&context)?;
         let shared = Shared {
@@ -105,7 +105,7 @@ impl Shared {
         let Some(context) = self.context.get() else {
             return Err(RosError::Closed { what: what() });
         };
-        rcl::Node::new(&context, name, namespace).map_err(|error| create_error(what(), &error))
+        rcl::Node::new(&context, name, namespace).map_err(|error| create_error(what(), error))
     }
 
     fn shutdown(&self) {
@@ -136,6 +136,9 @@ pub(super) fn is_graph_node(name: &str) -> bool {
 }
 
 /// ROS refused to make something.
-pub(super) fn create_error(what: String, error: &rcl::RclError) -> RosError {
-    RosError::Create { what, reason: error.to_string() }
+pub(super) fn create_error(what: String, error: rcl::RclError) -> RosError {
+    match error {
+        rcl::RclError::Interface { ros_type, reason } => RosError::NoInterface { ros_type, reason },
+        error => RosError::Create { what, reason: error.to_string() },
+    }
 }

@@ -41,7 +41,7 @@ impl NodePort for R2rNode {
         let what = format!("a publisher of {ros_type} on {topic}");
         let node = self.open(topic, &what)?;
         let publisher = endpoint::R2rPublisher::new(&self.shared, &node, topic, ros_type, qos);
-        Ok(Box::new(publisher.map_err(|error| create_error(what, &error))?))
+        Ok(Box::new(publisher.map_err(|error| create_error(what, error))?))
     }
 
     fn subscription(
@@ -55,7 +55,7 @@ impl NodePort for R2rNode {
         let node = self.open(topic, &what)?;
         let subscription =
             endpoint::R2rSubscription::new(&self.shared, &node, topic, ros_type, qos, handler);
-        Ok(Box::new(subscription.map_err(|error| create_error(what, &error))?))
+        Ok(Box::new(subscription.map_err(|error| create_error(what, error))?))
     }
 
     fn server(
@@ -67,14 +67,14 @@ impl NodePort for R2rNode {
         let what = format!("a server of {ros_type} under {name}");
         let node = self.open(name, &what)?;
         let server = service::R2rServer::new(&self.shared, &node, name, ros_type, handler);
-        Ok(Box::new(server.map_err(|error| create_error(what, &error))?))
+        Ok(Box::new(server.map_err(|error| create_error(what, error))?))
     }
 
     fn client(&self, name: &str, ros_type: &'static str) -> Result<Box<dyn ClientPort>, RosError> {
         let what = format!("a client of {ros_type} for {name}");
         let node = self.open(name, &what)?;
         let client = service::R2rClient::new(&self.shared, &node, name, ros_type);
-        Ok(Box::new(client.map_err(|error| create_error(what, &error))?))
+        Ok(Box::new(client.map_err(|error| create_error(what, error))?))
     }
 }
 

@@ -56,10 +56,7 @@ pub(crate) enum RclError {
         name: String,
     },
     /// The compiled interface of a type is missing.
-    #[error(
-        "the interface {ros_type} is not usable: {reason}; install its package, or source the \
-         workspace that has it"
-    )]
+    #[error("the interface {ros_type} is not usable: {reason}")]
     Interface {
         /// The type as given.
         ros_type: String,

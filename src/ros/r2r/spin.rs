@@ -49,7 +49,7 @@ struct Entry {
 impl Spinner {
     /// Starts the thread.
     pub(super) fn start(context: &Arc<rcl::Context>) -> Result<Arc<Self>, RosError> {
-        let failed = |error: rcl::RclError| create_error("the spin thread".to_owned(), &error);
+        let failed = |error: rcl::RclError| create_error("the spin thread".to_owned(), error);
         let wait_set = rcl::WaitSet::new(context).map_err(failed)?;
         let guard = Arc::new(rcl::Guard::new(context).map_err(failed)?);
         let spinner = Arc::new(Self {
