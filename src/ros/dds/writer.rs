@@ -254,7 +254,8 @@ impl WriterState {
     fn window_is_full(&mut self) -> bool {
         let Window { samples, bytes } = self.window;
         let is_full = samples >= WINDOW_SAMPLES_MAX || bytes >= WINDOW_BYTES_MAX;
-        if !is_full && !(samples > 0 && samples.is_multiple_of(WINDOW_CHECK_SAMPLES)) {
+        let is_due = samples > 0 && samples.is_multiple_of(WINDOW_CHECK_SAMPLES);
+        if !is_full && !is_due {
             return false;
         }
         let acknowledged = self.writer.wait_for_acknowledgments(std::time::Duration::ZERO);
