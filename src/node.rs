@@ -16,6 +16,7 @@ mod ears;
 mod glossaries;
 mod goals;
 mod health;
+mod idle_overrides;
 mod inputs;
 mod managed;
 mod outputs;
@@ -107,6 +108,9 @@ impl TranslatorNode {
     ) -> Result<Self, NodeError> {
         let config = NodeConfig::from_parameters(&store.snapshot())
             .map_err(|reason| NodeError::Parameters { reason })?;
+        for remark in idle_overrides::remarks(&names, &qos, &config.is_speaking_topic)? {
+            tracing::warn!("{remark}");
+        }
         let node = Arc::new(context.create_node(names.node(), names.namespace())?);
         let counters = Arc::new(Counters::default());
         let outputs = Arc::new(Outputs::new(

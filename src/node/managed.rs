@@ -254,6 +254,8 @@ impl Actor {
         self.shared.store.set_configured(true);
         let configured = self.load();
         if configured.is_err() {
+            // It may be the last step that failed, with the model in place already.
+            self.unload();
             self.shared.store.set_configured(false);
         }
         configured

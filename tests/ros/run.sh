@@ -51,4 +51,6 @@ set +u
 source "$workspace/install/local_setup.bash"
 set -u
 cd "$source_dir"
-HYMT_NODE="$workspace/install/hymt_ros/lib/hymt_ros/hymt_node" tests/ros/cli.sh
+export HYMT_NODE="$workspace/install/hymt_ros/lib/hymt_ros/hymt_node"
+tests/ros/cli.sh
+tests/ros/life.sh
