@@ -23,10 +23,12 @@
 //! ```
 
 mod markers;
+mod prompt;
 mod restore;
 mod scan;
 
 pub use markers::MarkerStyle;
+pub use prompt::{answer_text, format_prompt};
 pub use restore::{Problem, Restored, Verdict};
 
 use markers::{Role, marker_at};

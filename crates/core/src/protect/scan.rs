@@ -9,6 +9,8 @@ use super::PartKind;
 
 /// Longest tag, placeholder or link. Bytes.
 const PART_BYTES_MAX: usize = 2048;
+/// Longest run of emoji. Characters.
+const EMOJI_CHARS_MAX: usize = 64;
 /// Longest code span. Bytes.
 const CODE_BYTES_MAX: usize = 8192;
 
@@ -254,16 +256,22 @@ fn quantity(rest: &str, before: Option<char>) -> Option<usize> {
 
 /// A run of emoji.
 fn emoji(rest: &str, _: Option<char>) -> Option<usize> {
-    let run = rest.graphemes(true).take_while(|grapheme| is_emoji(grapheme));
-    Some(run.take(16).map(str::len).sum()).filter(|len| *len > 0)
+    if !begins_emoji(rest) {
+        return None;
+    }
+    // Graphemes have no bound of their own: a megabyte of accents is one.
+    let window = &rest[..leading_max(rest, EMOJI_CHARS_MAX, |_| true)];
+    let run = window.graphemes(true).take_while(|grapheme| begins_emoji(grapheme));
+    Some(run.map(str::len).sum()).filter(|len| *len > 0)
 }
 
-/// The blocks that hold emoji; a keycap; or anything with the emoji variation selector.
-fn is_emoji(grapheme: &str) -> bool {
-    grapheme.chars().next().is_some_and(
-        |c| matches!(u32::from(c), 0x1F000..=0x1FAFF | 0x2600..=0x27BF | 0x2B05..=0x2B55),
-    ) || grapheme.contains('\u{FE0F}')
-        || grapheme.contains('\u{20E3}')
+/// A character of the blocks that hold emoji, or any with the emoji variation selector or a keycap.
+fn begins_emoji(text: &str) -> bool {
+    let mut chars = text.chars();
+    let is_in_block =
+        |c: char| matches!(u32::from(c), 0x1F000..=0x1FAFF | 0x2600..=0x27BF | 0x2B05..=0x2B55);
+    chars.next().is_some_and(is_in_block)
+        || chars.next().is_some_and(|c| matches!(c, '\u{FE0F}' | '\u{20E3}'))
 }
 
 /// Bytes of what `text` begins with; looks no further than a part may be long.

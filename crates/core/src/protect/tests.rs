@@ -63,6 +63,19 @@ fn kinds_can_be_left_out() {
     assert_eq!(protected.marked(), "<b>⟦1⟧</b> ⟦2⟧");
 }
 
+/// Without a bound on how far a grapheme is read, this takes minutes.
+#[test]
+fn a_text_that_is_one_grapheme_is_no_trap() {
+    for unit in ["\u{301}", "\u{111c2}", "👩\u{200d}"] {
+        let text = unit.repeat(100_000 / unit.len());
+        let options = ProtectOptions::default();
+        match protect(&text, &options) {
+            Ok(protected) => assert_eq!(protected.restore(protected.marked()).text, text),
+            Err(error) => assert_eq!(error, ProtectError::TooManyParts { limit: PARTS_MAX }),
+        }
+    }
+}
+
 #[test]
 fn too_many_parts_are_refused() {
     let options = ProtectOptions::default();

@@ -194,6 +194,8 @@ fn the_real_final_corrects_a_forced_one_or_is_a_duplicate() {
     let mut scene = forced(&["mach die tür"]);
     scene.finish(1, "The door");
     expect(&scene.at(3000).r#final("Mach die Tür auf."), &["START 2 Mach die Tür auf."]);
+    // A settled line does not move again word by word.
+    expect(&scene.progress(2, "The door of"), &["drop held_back"]);
     expect(&scene.finish(2, "Open it."), &["SHOW u1r2 Open it. correction"]);
 
     // It comes while the forced one runs.
@@ -204,6 +206,14 @@ fn the_real_final_corrects_a_forced_one_or_is_a_duplicate() {
     let mut scene = forced(&["mach die tür"]);
     expect(&scene.r#final("Mach die Tür."), &["drop duplicate_final"]);
     expect(&scene.finish(1, "Open it."), &["SHOW u1r1 Open it."]);
+
+    // The same words are no duplicate of a failure.
+    let mut scene = forced(&["mach die tür"]);
+    let now = scene.now();
+    let decisions = scene.conductor.run_finished(RunId(1), &[], now);
+    expect(&decisions, &["SHOW u1r1 (failed) forced"]);
+    expect(&scene.r#final("Mach die Tür."), &["START 2 Mach die Tür."]);
+    expect(&scene.finish(2, "The door."), &["SHOW u1r2 The door. correction"]);
 
     // Something else, or too late, is another utterance.
     for (at_ms, text) in [(3000, "Danke sehr."), (9000, "Mach die Tür auf.")] {

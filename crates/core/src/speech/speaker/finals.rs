@@ -44,11 +44,17 @@ pub(super) struct Forced {
     at: Instant,
     /// Once the forced final is published.
     line: Option<Line>,
+    /// True when that told of a failure, so that the same words are worth another run.
+    has_failed: bool,
     /// What the recogniser said of it since, when that is something else.
     pub(super) continued: Option<Source>,
 }
 
 impl Forced {
+    fn new(utterance: u64, words: Vec<String>, at: Instant) -> Self {
+        Self { utterance, words, at, line: None, has_failed: false, continued: None }
+    }
+
     /// True when `words` are the same utterance: at least half of the forced words stand.
     fn is_continued_by<W: AsRef<str>>(&self, words: &[W]) -> bool {
         2 * common(&self.words, words) >= self.words.len()
@@ -114,8 +120,7 @@ impl Speaker {
             let words = keys(&units(&source.text));
             desk.counters.forced += 1;
             if self.end(source, Origin::Silence, desk) {
-                let (line, continued) = (None, None);
-                self.forced = Some(Forced { utterance, words, at: now, line, continued });
+                self.forced = Some(Forced::new(utterance, words, now));
             }
         } else if let Some(forced) = self.forced.take() {
             self.settle_continued(forced, now, desk);
@@ -138,7 +143,7 @@ impl Speaker {
             return Some(said);
         }
         let words = keys(&said.units);
-        let is_same = words == forced.words;
+        let is_same = words == forced.words && !forced.has_failed;
         match (said.is_final, is_same) {
             (false, _) => {
                 desk.drop_partial(&self.name, forced.utterance, DropReason::AfterForcedFinal);
@@ -162,8 +167,7 @@ impl Speaker {
         desk.counters.forced += 1;
         self.correct(forced, source, Origin::Silence, desk);
         if self.owns_final(utterance) {
-            let (line, continued) = (None, None);
-            self.forced = Some(Forced { utterance, words, at: now, line, continued });
+            self.forced = Some(Forced::new(utterance, words, now));
         }
     }
 
@@ -228,6 +232,7 @@ impl Speaker {
         }
         desk.withdraw(Some(run), &self.name, &mut job, &targets);
         job.line.has_final = true;
+        let has_failed = translations.is_empty() && !targets.is_empty();
         if !translations.is_empty() {
             let sentence = ContextSentence {
                 utterance: job.line.id,
@@ -238,7 +243,7 @@ impl Speaker {
             self.context.push(sentence, &desk.config.context);
         }
         if let Some(forced) = self.forced.as_mut().filter(|f| f.utterance == job.line.id) {
-            forced.line = Some(job.line);
+            (forced.line, forced.has_failed) = (Some(job.line), has_failed);
         }
     }
 }
