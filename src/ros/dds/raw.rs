@@ -174,7 +174,7 @@ impl SerializerAdapter<Payload> for RawAdapter {
 }
 
 /// A latched writer that keeps one sample could not write the next before all have the last.
-const LATCHED_SAMPLES_MIN: i32 = 2;
+pub(super) const LATCHED_SAMPLES_MIN: i32 = 2;
 
 /// The policies of DDS for a profile.
 pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
@@ -198,12 +198,12 @@ pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
 
 /// [`dds_qos`] without a bound on what a volatile writer keeps for repair; see
 /// [`WINDOW_SAMPLES_MAX`](super::WINDOW_SAMPLES_MAX) for ours.
-pub(super) fn dds_writer_qos(profile: &QosProfile) -> rustdds::QosPolicies {
+pub(super) fn dds_writer_qos(profile: &QosProfile, latched_min: i32) -> rustdds::QosPolicies {
     let samples_max = match profile.durability {
         Durability::Volatile => i32::MAX,
         // Kept for readers that may come; RustDDS keeps and sends them all of this, the oldest
         // first, so it must not be more than the profile says.
-        Durability::TransientLocal => i32::from(profile.depth_clamped()).max(LATCHED_SAMPLES_MIN),
+        Durability::TransientLocal => i32::from(profile.depth_clamped()).max(latched_min),
     };
     with_samples_max(profile, samples_max)
 }
