@@ -5,6 +5,7 @@
 mod demo_model;
 mod generator;
 pub mod logging;
+pub mod memory;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/llm/src/engine/cpu/kernels/x86.rs",
     "crates/llm/src/engine/cpu/pool.rs",
     "crates/llm/src/weights.rs",
+    "src/app/memory.rs",
     "src/ros/r2r/rcl.rs",
     "src/ros/r2r/rcl/context.rs",
     "src/ros/r2r/rcl/endpoint.rs",

@@ -12,7 +12,7 @@ use super::NodeError;
 use super::ears::Voices;
 use super::managed::Command;
 use super::shared::{Faults, Shared};
-use crate::app::About;
+use crate::app::{About, memory};
 use crate::config::{LiveConfig, NodeConfig};
 use crate::diagnostics::{
     self, Changes, EngineFigures, GlossaryFigures, InputFigures, LatencyFigures, Level,
@@ -21,6 +21,9 @@ use crate::lifecycle::State;
 use crate::ros::wire::diagnostic::{DiagnosticArray, DiagnosticStatus, KeyValue};
 use crate::ros::wire::{Header, Message, Status};
 use crate::ros::{Graph, Node, Publisher, QosProfile, Subscription, SubscriptionStats};
+
+/// How often memory that is free goes back to the system.
+const TRIM_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Something that hears, for diagnostics.
 pub(super) trait Ear: Send + Sync {
@@ -86,6 +89,7 @@ impl Health {
             diagnostics: node.publisher("/diagnostics", &QosProfile::DEFAULT)?,
             status: node.publisher(&names.topic("~/status")?, &QosProfile::LATCHED)?,
             changes: Changes::default(),
+            trimmed_at: Instant::now(),
             before: Before { at: Instant::now(), heard: BTreeMap::new(), overflowed: 0 },
         };
         let (kick, inbox) = kick;
@@ -115,6 +119,7 @@ struct Doctor {
     status: Publisher<Status>,
     changes: Changes,
     before: Before,
+    trimmed_at: Instant,
 }
 
 /// What the last look saw, for rates.
@@ -133,6 +138,10 @@ impl Doctor {
             match kicks.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(()) => self.publish_status(),
                 Err(RecvTimeoutError::Timeout) => {
+                    if self.trimmed_at.elapsed() >= TRIM_INTERVAL {
+                        memory::release_unused();
+                        self.trimmed_at = Instant::now();
+                    }
                     self.look_for_fault();
                     if let Some(voices) = &self.voices {
                         voices.look(&self.shared);

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::NodeError;
 use super::shared::{Session, Shared};
-use crate::app::{About, EngineOptions, LoadedModel};
+use crate::app::{About, EngineOptions, LoadedModel, memory};
 use crate::config::{EngineChoice, LiveConfig, NodeConfig};
 use crate::lifecycle::{self, Edge, NotAvailable, Outcome, State, Transition};
 use crate::ros::wire::Message;
@@ -314,6 +314,8 @@ impl Actor {
     fn unload(&self) {
         if let Some(session) = self.shared.set_session(None) {
             session.generator().shutdown(Duration::ZERO);
+            drop(session);
+            memory::release_unused();
         }
     }
 

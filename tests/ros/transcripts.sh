@@ -60,8 +60,12 @@ hear() {
     local wanted=$1 echo_command=$2 say_command=$3 said
     timeout 60 bash -c "$echo_command" >"$WORK/heard" 2>&1 &
     local pid=$!
-    sleep 4
-    timeout 60 bash -c "$say_command" >"$WORK/said" 2>&1
+    # On a busy machine the listener is not there at once; who speaks into the void speaks again.
+    for _ in 1 2 3 4; do
+        sleep 4
+        kill -0 "$pid" 2>/dev/null || break
+        timeout 60 bash -c "$say_command" >"$WORK/said" 2>&1
+    done
     wait "$pid"
     local status=$?
     said=$(tidy <"$WORK/said")
