@@ -100,10 +100,10 @@ commands() {
     part "Topics"
     hear 'Wo ist die Ladestation?' \
         "ros2 topic echo --once /translator/de/text std_msgs/msg/String" \
-        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: Where is the charging station?}\""
+        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: 'Where is the charging station?'}\""
     hear 'target_locale: de' \
         "ros2 topic echo --once /translator/translation --filter \"m.target_locale == 'de'\"" \
-        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: Where is the charging station?}\""
+        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: 'Where is the charging station?'}\""
     play 'state_label: active' ros2 topic echo --once --qos-durability transient_local /translator/status
     LINES_MAX=60 play 'translator: Latency' ros2 topic echo --once /diagnostics
     part "Services"
@@ -122,7 +122,7 @@ commands() {
     play "['de', 'zh']" ros2 param get /translator target_locales
     play 'Set parameter successful' "ros2 param set /translator glossary.terms \"['[de] charging station=Stromtankstelle']\""
     play "did you mean 'fr'" "ros2 param set /translator target_locales \"['frr']\""
-    LINES_MAX=20 play 'target_locales' "ros2 param dump /translator > /tmp/translator-dump.yaml; head -20 /tmp/translator-dump.yaml"
+    LINES_MAX=20 play 'ros__parameters' "ros2 param dump /translator > /tmp/translator-dump.yaml; head -20 /tmp/translator-dump.yaml"
     play 'target_locales successful' ros2 param load /translator /tmp/translator-dump.yaml
     rm -f /tmp/translator-dump.yaml
     part "The life cycle"
@@ -172,7 +172,7 @@ if [ -f "$(ros2 pkg prefix --share hymt_ros 2>/dev/null)/launch/translator.launc
     play "['zh', 'de']" ros2 param get /robot1/translator target_locales
     hear '充电站在哪里' \
         "ros2 topic echo --once /robot1/translator/zh/text std_msgs/msg/String" \
-        "ros2 topic pub -1 /robot1/text std_msgs/msg/String \"{data: Where is the charging station?}\""
+        "ros2 topic pub -1 /robot1/text std_msgs/msg/String \"{data: 'Where is the charging station?'}\""
     kill -INT -- "-${PIDS[0]}" 2>/dev/null
     PIDS=()
 else
