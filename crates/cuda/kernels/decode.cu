@@ -39,10 +39,10 @@ struct DecodeStep {
 template <int N>
 struct DecodeShared {
   union {
-    i8 x[MAX_OF(X_BYTES(N, K_MAX), THREADS * 4)];
+    __align__(16) i8 x[MAX_OF(X_BYTES(N, K_MAX), THREADS * 4)];
     AttentionShared attention;
   };
-  int cells[1024];
+  __align__(16) int cells[1024];
   float scales[N];
   float sums[PARTS(N, K_MAX)];
   u32 maxima[PARTS(N, K_MAX)];
