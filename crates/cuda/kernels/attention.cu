@@ -111,9 +111,10 @@ __device__ __forceinline__ HalfVec load_halves(const u16* p) {
 // Attention of one token's GROUP queries of one kv head over split `split`, by the whole block.
 // `out` is [Q_SIZE]. Sequences of several splits leave partial results in `partials`,
 // [splits][HEADS][HEAD_DIM + 2], and the block that comes last adds them up; `arrivals` counts.
+// `top_out`, in shared memory, takes the largest magnitude of what is written, unless it is null.
 __device__ void attend(AttentionShared& s, const AttentionToken& token, int layer, int kv_head,
                        int split, const float* q_norm, const float* k_norm, float* out,
-                       float* partials, u32* arrivals) {
+                       float* partials, u32* arrivals, u32* top_out) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int splits = token.position / PAGE + 1;
   const int keys = min(PAGE, token.position + 1 - split * PAGE);
@@ -234,12 +235,20 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
 
   float* heads_out = out + kv_head * GROUP * HEAD_DIM;
   if (splits == 1) {
+    u32 largest = 0;
     if (warp == 0 && writers)
 #pragma unroll
       for (int head = 0; head < GROUP; head++)
 #pragma unroll
-        for (int i = 0; i < VEC; i++)
-          heads_out[head * HEAD_DIM + lane * VEC + i] = __fdiv_rn(acc[head][i], s.sum[head]);
+        for (int i = 0; i < VEC; i++) {
+          const float o = __fdiv_rn(acc[head][i], s.sum[head]);
+          heads_out[head * HEAD_DIM + lane * VEC + i] = o;
+          largest = max(largest, magnitude(o));
+        }
+    if (top_out && warp == 0) {
+      largest = warp_max(largest);
+      if (lane == 0) atomicMax(top_out, largest);
+    }
     __syncthreads();
     return;
   }
@@ -276,7 +285,9 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
         sum = fmaf(weight, fresh(one + HEAD_DIM + 1), sum);
         total = fmaf(weight, fresh(one + i), total);
       }
-      heads_out[at] = __fdiv_rn(total, sum);
+      const float o = __fdiv_rn(total, sum);
+      heads_out[at] = o;
+      if (top_out) atomicMax(top_out, magnitude(o));
     }
   }
   __syncthreads();

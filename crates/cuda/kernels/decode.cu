@@ -20,6 +20,8 @@ struct DecodeStep {
   float* logits;           // [n][VOCAB]
   u64* best;               // [n][blocks][BEST]: packed candidates
   float* dropped;          // [n][blocks]: largest logit that is no candidate
+  u32* tops;               // [4 * LAYERS + 1][8]: largest magnitudes of what a phase reads
+  float* squares;          // [8][SUMS_OF_ROW(HIDDEN)]: sums of squares of x
   u32* barrier;
   u32 barrier_base;
   int pages_max;
@@ -44,10 +46,21 @@ struct DecodeShared {
   };
   __align__(16) int cells[1024];
   float scales[N];
-  float sums[PARTS(N, K_MAX)];
-  u32 maxima[PARTS(N, K_MAX)];
+  u32 tops[8];
+  float factors[N];
+#ifdef PROFILE
+  long long profile[5][3], last;
+  int kind;
+#endif
+  QuantizeShared quantize;
   u64 barriers[WARPS * 8];
 };
+
+#ifdef PROFILE
+#define STAMP(i) if (threadIdx.x == 0) { long long c = clock64(); s.profile[s.kind][i] += c - s.last; s.last = c; if (i == 1) s.kind = (s.kind + 1) % 5; }
+#else
+#define STAMP(i)
+#endif
 
 enum Epilogue { STORE, ADD, GATE };
 
@@ -76,7 +89,7 @@ struct Decoder {
   // One phase's products: every tile of this block, a round of tiles at a time.
   template <int K, Epilogue E>
   __device__ __forceinline__ void products(int phase, int row_base, float* out, int out_stride,
-                                           int rows) {
+                                           int rows, const float* next_norm = nullptr) {
     constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K);
     constexpr int ROUND = (E == GATE ? 1024 : 512) / (16 * N);
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
@@ -95,12 +108,12 @@ struct Decoder {
       const int tile = first + (start + slot) * gridDim.x;
       const int out_row = tile * TILE_OUT + row;
       const bool mine = slot < in_round && token < step.n && row_base + out_row < rows;
-      float scale = 0.f, up_scale = 0.f, old = 0.f;
+      float scale = 0.f, up_scale = 0.f, old = 0.f, norm = 0.f;
       float* to = out + (size_t)token * out_stride + row_base + out_row;
       if (mine) {
         scale = __ldg(w_scales + tile * 16 + row);
         if (E == GATE) up_scale = __ldg(w_scales + tile * 16 + 8 + row);
-        if (E == ADD) old = fresh(to);
+        if (E == ADD) old = fresh(to), norm = __ldg(next_norm + out_row);
       }
       for (int j = 0; j < in_round; j++) {
         int sums[SUMS(N)];
@@ -136,12 +149,23 @@ struct Decoder {
       }
       __syncthreads();
       int* cell = s.cells + (slot * 16 + row) * N + token;
+      float v = 0.f;
       if (mine) {
-        const float v = dequantized(*cell, s.scales[token], scale);
-        if (E == STORE) *to = v;
-        if (E == ADD) *to = old + v;
-        if (E == GATE) *to = silu_times(v, dequantized(cell[8 * N], s.scales[token], up_scale));
+        v = dequantized(*cell, s.scales[token], scale);
+        if (E == ADD) v = old + v;
+        if (E == GATE) v = silu_times(v, dequantized(cell[8 * N], s.scales[token], up_scale));
+        *to = v;
         if (E == STORE && phase >= 4 * LAYERS) remember(v, row_base + out_row);
+      }
+      if (E == ADD) {
+        const float sum = sum16(v * v);
+        if (row == 0 && slot < in_round && token < step.n)
+          step.squares[token * SUMS_OF_ROW(HIDDEN) + tile] = sum;
+      }
+      if (E != STORE) {
+        u32 top = magnitude(E == ADD ? v * norm : v);
+        for (int o = TILE_OUT / 2; o > 0; o >>= 1) top = max(top, __shfl_xor_sync(FULL, top, o));
+        if (row == 0 && top) atomicMax(s.tops + token, top);
       }
       // Each cell was read by one thread alone, which also clears it.
       if (slot < in_round) {
@@ -202,15 +226,31 @@ struct Decoder {
     }
   }
 
-  __device__ __forceinline__ void meet() {
+  // All blocks meet; `next` is the phase that comes, whose maxima this block tells first.
+  __device__ __forceinline__ void meet(int next) {
+    __syncthreads();
+    if (threadIdx.x < 32) {
+      if (threadIdx.x < step.n) {
+        u32* top = step.tops + next * 8 + threadIdx.x;
+        if (s.tops[threadIdx.x]) atomicMax(top, s.tops[threadIdx.x]);
+        s.tops[threadIdx.x] = 0;
+        // What the phase before the one that ends read is of no use any more.
+        if (blockIdx.x == 0 && next >= 2) step.tops[(next - 2) * 8 + threadIdx.x] = 0;
+        __threadfence();
+      }
+      __syncwarp();
+    }
     barrier_target += gridDim.x;
+    STAMP(0);
     grid_barrier(step.barrier, barrier_target);
+    STAMP(1);
   }
 
   template <int K, bool NORM>
-  __device__ __forceinline__ void quantize(const float* rows, const float* weight) {
-    quantize_rows<N, K, NORM>(rows, K, weight, step.n, s.x, PADDED(K) + 32, s.scales, s.sums,
-                              s.maxima);
+  __device__ __forceinline__ void quantize(int phase, const float* rows, const float* weight) {
+    quantize_known<N, K, NORM>(rows, weight, step.n, step.tops + phase * 8, step.squares, s.x,
+                               PADDED(K) + 32, s.scales, s.factors);
+    STAMP(2);
   }
 
   __device__ __forceinline__ void attention(int layer) {
@@ -231,35 +271,47 @@ struct Decoder {
       attend(s.attention, token, layer, kv_head, split, step.head_norms + layer * 2 * HEAD_DIM,
              step.head_norms + (layer * 2 + 1) * HEAD_DIM, step.attended + (size_t)t * Q_SIZE,
              step.partials + (size_t)t * step.pages_max * HEADS * (HEAD_DIM + 2),
-             step.arrivals + t * KV_HEADS + kv_head);
+             step.arrivals + t * KV_HEADS + kv_head, s.tops + t);
     }
   }
 
   __device__ __forceinline__ void run() {
+    if (blockIdx.x == 0 && threadIdx.x < 16) step.tops[(4 * LAYERS - 1) * 8 + threadIdx.x] = 0;
     for (int layer = 0; layer < LAYERS; layer++) {
-      quantize<HIDDEN, true>(step.x, step.norms + (size_t)layer * 2 * HIDDEN);
-      products<HIDDEN, STORE>(layer * 4, 0, step.qkv, QKV_ROWS, QKV_ROWS);
-      meet();
+      const int p = layer * 4;
+      const float* norms = step.norms + (size_t)layer * 2 * HIDDEN;
+      if (layer == 0) {
+        for (int t = 0; t < step.n; t++)
+          quantize_row<HIDDEN, true>(step.x + t * HIDDEN, norms, s.x + t * (PADDED(HIDDEN) + 32),
+                                     s.scales + t, s.quantize);
+      } else {
+        quantize<HIDDEN, true>(p, step.x, norms);
+      }
+      products<HIDDEN, STORE>(p, 0, step.qkv, QKV_ROWS, QKV_ROWS);
+      meet(p + 1);
       attention(layer);
-      meet();
-      quantize<Q_SIZE, false>(step.attended, nullptr);
-      products<Q_SIZE, ADD>(layer * 4 + 1, 0, step.x, HIDDEN, HIDDEN);
-      meet();
-      quantize<HIDDEN, true>(step.x, step.norms + (size_t)(layer * 2 + 1) * HIDDEN);
-      products<HIDDEN, GATE>(layer * 4 + 2, 0, step.gated, FFN, FFN);
-      meet();
-      quantize<FFN, false>(step.gated, nullptr);
-      products<FFN, ADD>(layer * 4 + 3, 0, step.x, HIDDEN, HIDDEN);
-      meet();
+      meet(p + 1);
+      quantize<Q_SIZE, false>(p + 1, step.attended, nullptr);
+      products<Q_SIZE, ADD>(p + 1, 0, step.x, HIDDEN, HIDDEN, norms + HIDDEN);
+      meet(p + 2);
+      quantize<HIDDEN, true>(p + 2, step.x, norms + HIDDEN);
+      products<HIDDEN, GATE>(p + 2, 0, step.gated, FFN, FFN);
+      meet(p + 3);
+      quantize<FFN, false>(p + 3, step.gated, nullptr);
+      products<FFN, ADD>(p + 3, 0, step.x, HIDDEN, HIDDEN, norms + 2 * HIDDEN);
+      meet(p + 4);
     }
     if (!step.wants_logits) return;
-    quantize<HIDDEN, true>(step.x, step.norms + (size_t)2 * LAYERS * HIDDEN);
+    quantize<HIDDEN, true>(4 * LAYERS, step.x, step.norms + (size_t)2 * LAYERS * HIDDEN);
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       products<HIDDEN, STORE>(4 * LAYERS + piece, piece * HEAD_PIECE_TILES * 16, step.logits,
                               VOCAB, VOCAB);
       __syncthreads();
     }
     report();
+#ifdef PROFILE
+    if (threadIdx.x == 0 && blockIdx.x == PROFILE && step.positions[0] == 60) for (int k = 0; k < 5; k++) printf("n %d kind %d: prologue %lld work %lld barrier %lld cycles a layer\n", step.n, k, s.profile[k][2]/LAYERS, s.profile[k][0]/LAYERS, s.profile[k][1]/LAYERS);
+#endif
   }
 };
 
@@ -268,6 +320,11 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
   i8* ring_bytes = dynamic + ROUND_UP((int)sizeof(DecodeShared<N>), 128);
   for (int i = threadIdx.x; i < 1024; i += THREADS) s.cells[i] = 0;
+  if (threadIdx.x < 8) s.tops[threadIdx.x] = 0;
+#ifdef PROFILE
+  if (threadIdx.x < 15) s.profile[threadIdx.x / 3][threadIdx.x % 3] = 0;
+  s.last = clock64(); s.kind = 0;
+#endif
   Decoder<N, STAGES> decoder{step, s};
   decoder.offset = 0;
   decoder.barrier_target = step.barrier_base;

@@ -12,27 +12,25 @@ struct Tokens {
 
 // Row `picked[b]` (or `b`) of `rows` to INT8; one block a row.
 template <int K, bool NORM>
-__device__ __forceinline__ void quantize_row(const float* rows, const int* picked,
-                                             const float* weight, i8* out, float* scales) {
-  __shared__ float sums[PARTS(1, K)];
-  __shared__ u32 maxima[PARTS(1, K)];
+__device__ __forceinline__ void quantize_own_row(const float* rows, const int* picked,
+                                                 const float* weight, i8* out, float* scales) {
+  __shared__ QuantizeShared shared;
   const int from = picked ? picked[blockIdx.x] : blockIdx.x;
-  quantize_rows<1, K, NORM>(rows + (size_t)from * K, K, weight, 1,
-                            out + (size_t)blockIdx.x * PADDED(K), PADDED(K), scales + blockIdx.x,
-                            sums, maxima);
+  quantize_row<K, NORM>(rows + (size_t)from * K, weight, out + (size_t)blockIdx.x * PADDED(K),
+                        scales + blockIdx.x, shared);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
     norm_quantize_hidden(const float* rows, const int* picked, const float* weight, i8* out,
                          float* scales) {
-  quantize_row<HIDDEN, true>(rows, picked, weight, out, scales);
+  quantize_own_row<HIDDEN, true>(rows, picked, weight, out, scales);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
     quantize_attended(const float* rows, i8* out, float* scales) {
-  quantize_row<Q_SIZE, false>(rows, nullptr, nullptr, out, scales);
+  quantize_own_row<Q_SIZE, false>(rows, nullptr, nullptr, out, scales);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
     quantize_gated(const float* rows, i8* out, float* scales) {
-  quantize_row<FFN, false>(rows, nullptr, nullptr, out, scales);
+  quantize_own_row<FFN, false>(rows, nullptr, nullptr, out, scales);
 }
 
 // Tokens of one block of a product. Tensor cores keep 4 sums a lane for 8 tokens, dp4a 16.
@@ -150,5 +148,5 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   attend(shared, token, layer, kv_head, split, head_norms + layer * 2 * HEAD_DIM,
          head_norms + (layer * 2 + 1) * HEAD_DIM, out + (size_t)t * Q_SIZE,
          partials + (size_t)t * gridDim.z * HEADS * (HEAD_DIM + 2),
-         arrivals + t * KV_HEADS + kv_head);
+         arrivals + t * KV_HEADS + kv_head, nullptr);
 }

@@ -97,7 +97,7 @@ impl Shape {
         let group = c.n_heads / c.n_kv_heads;
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
         let attention = 4 * group * (9 * c.head_dim + PAGE_TOKENS) + 4 * c.head_dim + 16 * group;
-        let parts = tokens * widest.div_ceil(128) * 8;
+        let parts = 4 * c.hidden_size.div_ceil(TILE_ROWS) + 4 * WARPS + 32 + 4 * tokens;
         x.max(attention + 64) + 4096 + 4 * tokens + parts + 8 * WARPS * STAGES_MAX + 256
     }
 
@@ -158,6 +158,7 @@ impl Source {
             text.push_str(&format!("#line 1 \"{name}\"\n{content}"));
         }
         let mut options: Vec<_> = ["--fmad=false", "--std=c++17"].map(str::to_owned).into();
+        if let Ok(extra) = std::env::var("HYMT_CUDA_EXTRA") { options.push(extra); }
         options.extend(macros.iter().map(|(name, value)| format!("-D{name}={value}")));
         Self {
             text,

@@ -85,6 +85,10 @@ pub(super) struct Buffers {
     /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits.
     best: DeviceBuffer,
     best_host: HostBuffer,
+    /// `[4 * layers + 1][8]` largest magnitudes, kept at 0 between steps.
+    tops: DeviceBuffer,
+    /// `[8][hidden / 16]` sums of squares.
+    squares: DeviceBuffer,
     barrier: DeviceBuffer,
     barrier_base: u32,
     blocks: usize,
@@ -120,6 +124,8 @@ impl Buffers {
             logits: gpu.alloc(what, 4 * LOGITS_ROWS * c.vocab_size)?,
             best: gpu.alloc(what, best_bytes)?,
             best_host: gpu.alloc_host(best_bytes)?,
+            tops: gpu.alloc(what, 4 * 8 * (4 * c.n_layers + 1))?,
+            squares: gpu.alloc(what, 4 * 8 * c.hidden_size.div_ceil(TILE_ROWS))?,
             barrier: gpu.alloc(what, 4)?,
             barrier_base: 0,
             blocks,
@@ -190,6 +196,8 @@ struct DecodeStep {
     logits: u64,
     best: u64,
     dropped: u64,
+    tops: u64,
+    squares: u64,
     barrier: u64,
     barrier_base: u32,
     pages_max: i32,
@@ -274,6 +282,8 @@ impl CudaEngine {
             logits: b.logits.address(),
             best: b.best.address(),
             dropped: b.best.at(8 * b.blocks * BEST * 8),
+            tops: b.tops.address(),
+            squares: b.squares.address(),
             barrier: b.barrier.address(),
             barrier_base: b.barrier_base,
             pages_max: self.pages.pages_max() as i32,
