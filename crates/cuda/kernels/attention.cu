@@ -133,6 +133,14 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
       values[r] = load_halves(value_rows + (size_t)key * HEAD_DIM + value_lane * VEC);
   }
 
+  // Of the keys only the first round's: registers are few.
+  const int part = threadIdx.x & 7, slot = threadIdx.x >> 3;
+  HalfVec first_keys[CHUNKS];
+#pragma unroll
+  for (int c = 0; c < CHUNKS; c++)
+    if (slot < keys && slot != own)
+      first_keys[c] = load_halves(key_rows + (size_t)slot * HEAD_DIM + (c * 8 + part) * VEC);
+
   for (int head = warp; head < GROUP; head += WARPS)
     rope_norm(token.q + (kv_head * GROUP + head) * HEAD_DIM, token.rotation, q_norm, s.q[head]);
   if (appends && warp == WARPS - 1)
@@ -140,10 +148,9 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
                key_rows + (size_t)own * HEAD_DIM, s.own_key);
   if (appends && warp == WARPS - 2)
     append_value(token.v + kv_head * HEAD_DIM, value_rows + (size_t)own * HEAD_DIM, s.own_value);
-  __syncthreads();
+  block_sync();
 
   // Scores: eight lanes a key.
-  const int part = threadIdx.x & 7, slot = threadIdx.x >> 3;
   const float scale = __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
 #pragma unroll
   for (int r = 0; r < KEY_ROUNDS; r++) {
@@ -157,7 +164,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
 #pragma unroll
       for (int c = 0; c < CHUNKS; c++) {
         const int at = (c * 8 + part) * VEC;
-        const HalfVec k = load_halves(row + at);
+        const HalfVec k = r == 0 && key != own ? first_keys[c] : load_halves(row + at);
 #pragma unroll
         for (int i = 0; i < VEC; i++)
 #pragma unroll
@@ -171,7 +178,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
       if (part == 0 && key < keys) s.scores[head][key] = dots[head] * scale;
     }
   }
-  __syncthreads();
+  block_sync();
 
   for (int head = warp; head < GROUP; head += WARPS) {
     float top = NEGATIVE_INFINITY, sum = 0.f;
@@ -185,7 +192,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
     sum = warp_sum(sum);
     if (lane == 0) s.top[head] = top, s.sum[head] = sum;
   }
-  __syncthreads();
+  block_sync();
 
   float acc[GROUP][VEC];
 #pragma unroll
@@ -212,67 +219,59 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
     for (int i = 0; i < VEC; i++)
       for (int o = 16; o >= VALUE_LANES; o >>= 1)
         acc[head][i] += __shfl_xor_sync(FULL, acc[head][i], o);
-  const int used = min(WARPS, DIV_UP(keys, 32 / VALUE_LANES > 0 ? 32 / VALUE_LANES : 1));
-  const int writers = lane < VALUE_LANES;
-  for (int half = WARPS / 2; half > 0; half >>= 1) {
-    // Warps without keys hold zeros, and adding zeros changes nothing.
-    if (half >= used) continue;
-    if (warp >= half && warp < 2 * half && writers)
-#pragma unroll
-      for (int head = 0; head < GROUP; head++)
-#pragma unroll
-        for (int i = 0; i < VEC; i++)
-          s.out[warp - half][head * HEAD_DIM + lane % VALUE_LANES * VEC + i] = acc[head][i];
-    __syncthreads();
-    if (warp < half && writers)
-#pragma unroll
-      for (int head = 0; head < GROUP; head++)
-#pragma unroll
-        for (int i = 0; i < VEC; i++)
-          acc[head][i] += s.out[warp][head * HEAD_DIM + lane % VALUE_LANES * VEC + i];
-    __syncthreads();
-  }
-
-  float* heads_out = out + kv_head * GROUP * HEAD_DIM;
-  if (splits == 1) {
-    u32 largest = 0;
-    if (warp == 0 && writers)
+  // Then over warps: half of them hand theirs over, and the other half's eight sums are added up.
+  const bool writes = lane < VALUE_LANES;
+  auto place = [&](int w, int head, int i) -> float& {
+    return s.out[w][head * HEAD_DIM + lane % VALUE_LANES * VEC + i];
+  };
+  for (int half = 1; half >= 0; half--) {
+    if (warp / (WARPS / 2) == half && writes)
 #pragma unroll
       for (int head = 0; head < GROUP; head++)
 #pragma unroll
         for (int i = 0; i < VEC; i++) {
-          const float o = __fdiv_rn(acc[head][i], s.sum[head]);
-          heads_out[head * HEAD_DIM + lane * VEC + i] = o;
-          largest = max(largest, magnitude(o));
+          float& to = place(warp % (WARPS / 2), head, i);
+          to = half ? acc[head][i] : acc[head][i] + to;
         }
-    if (top_out && warp == 0) {
-      largest = warp_max(largest);
-      if (lane == 0) atomicMax(top_out, largest);
-    }
-    __syncthreads();
-    return;
+    block_sync();
   }
+
+  float* heads_out = out + kv_head * GROUP * HEAD_DIM;
   constexpr int WIDTH = HEAD_DIM + 2;
   float* mine = partials + ((size_t)split * HEADS + kv_head * GROUP) * WIDTH;
-  if (warp == 0) {
+  u32 largest = 0;
+  for (int at = threadIdx.x; at < GROUP * HEAD_DIM; at += THREADS) {
+    const int head = at / HEAD_DIM;
+    float total = 0.f;
 #pragma unroll
-    for (int head = 0; head < GROUP; head++) {
-      if (writers)
-#pragma unroll
-        for (int i = 0; i < VEC; i++) mine[head * WIDTH + lane * VEC + i] = acc[head][i];
-      if (lane == 0) mine[head * WIDTH + HEAD_DIM] = s.top[head];
-      if (lane == 0) mine[head * WIDTH + HEAD_DIM + 1] = s.sum[head];
-    }
-    __threadfence();
-    __syncwarp();
-    if (lane == 0) {
-      const u32 before = atomicAdd(arrivals, 1u);
-      s.is_last = before == (u32)splits - 1;
-      if (s.is_last) *arrivals = 0;
-      __threadfence();
+    for (int w = 0; w < WARPS / 2; w++) total += s.out[w][at];
+    if (splits > 1) {
+      mine[head * WIDTH + at % HEAD_DIM] = total;
+    } else {
+      const float o = total * __fdiv_rn(1.0f, s.sum[head]);
+      heads_out[at] = o;
+      largest = max(largest, magnitude(o));
     }
   }
-  __syncthreads();
+  if (splits == 1) {
+    largest = warp_max(largest);
+    if (top_out && lane == 0) atomicMax(top_out, largest);
+    block_sync();
+    return;
+  }
+  if (threadIdx.x < GROUP) {
+    mine[threadIdx.x * WIDTH + HEAD_DIM] = s.top[threadIdx.x];
+    mine[threadIdx.x * WIDTH + HEAD_DIM + 1] = s.sum[threadIdx.x];
+  }
+  __threadfence();
+  block_sync();
+  if (threadIdx.x == 0) {
+    const u32 before = atomicAdd(arrivals, 1u);
+    s.is_last = before == (u32)splits - 1;
+    if (s.is_last) *arrivals = 0;
+    __threadfence();
+  }
+  block_sync();
   if (s.is_last) {
     for (int at = threadIdx.x; at < GROUP * HEAD_DIM; at += THREADS) {
       const int head = kv_head * GROUP + at / HEAD_DIM, i = at % HEAD_DIM;
@@ -290,5 +289,5 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
       if (top_out) atomicMax(top_out, magnitude(o));
     }
   }
-  __syncthreads();
+  block_sync();
 }

@@ -35,16 +35,23 @@ struct DecodeStep {
 #define BEST 4
 
 #define X_BYTES(n, k) ((n) * (PADDED(k) + 32))
+#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 #define K_MAX MAX_OF(HIDDEN, MAX_OF(Q_SIZE, FFN))
+
+// Tiles of a round times WARPS * 16 * N sums.
+#define CELLS(n) ((n) >= 8 ? 4 * WARPS * 16 * 8 : 4096)
 
 template <int N>
 struct DecodeShared {
   union {
-    __align__(16) i8 x[MAX_OF(X_BYTES(N, K_MAX), THREADS * 4)];
+    struct {
+      __align__(16) i8 x[MAX_OF(X_BYTES(N, K_MAX), THREADS * 4)];
+      // Each warp's sums of each tile of a round; the candidates of `report`.
+      __align__(16) int cells[CELLS(N)];
+    };
     AttentionShared attention;
   };
-  __align__(16) int cells[1024];
   float scales[N];
   u32 tops[8];
   float factors[N];
@@ -53,7 +60,7 @@ struct DecodeShared {
   int kind;
 #endif
   QuantizeShared quantize;
-  u64 barriers[WARPS * 8];
+  u64 barriers[2 * WARPS * 8];
 };
 
 #ifdef PROFILE
@@ -91,7 +98,8 @@ struct Decoder {
   __device__ __forceinline__ void products(int phase, int row_base, float* out, int out_stride,
                                            int rows, const float* next_norm = nullptr) {
     constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K);
-    constexpr int ROUND = (E == GATE ? 1024 : 512) / (16 * N);
+    constexpr int TILE_OUT = E == GATE ? 8 : 16, TILE_CELLS = 16 * N;
+    constexpr int ROUND = MIN_OF(CELLS(N) / (WARPS * TILE_CELLS), THREADS / (TILE_OUT * N));
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     int tiles, units;
     phase_shape(phase, tiles, units);
@@ -99,7 +107,6 @@ struct Decoder {
     const int first = UnitStream::first_tile(offset);
     const int count = first < tiles ? (tiles - 1 - first) / gridDim.x + 1 : 0;
     offset = (offset + tiles) % gridDim.x;
-    constexpr int TILE_OUT = E == GATE ? 8 : 16;
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
       // This thread's one output; what it needs is fetched before the products.
@@ -129,9 +136,13 @@ struct Decoder {
 #pragma unroll
           for (int i = 0; i < UNIT_BYTES / 512; i++)
             multiply<N>(sums, a[i * 32], x + i * 32, STRIDE, step.n);
+#if __CUDA_ARCH__ >= 900 && defined(PRODUCER_WARP)
+          ring.give_back();
+#else
           __syncwarp();
           ring.request(ring.stage, ahead.next());
           ring.advance();
+#endif
           (void)at_tile;
 #else
           const i8* base = reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) +
@@ -145,34 +156,36 @@ struct Decoder {
             multiply<N>(sums, a[i], x + i * 32, STRIDE, step.n);
 #endif
         }
-        if (warp < KU) add_to_cells<N>(sums, s.cells + j * 16 * N, N, step.n);
+        if (warp < KU)
+          put_cells<N>(sums, s.cells + (j * WARPS + warp) * TILE_CELLS, N, step.n);
       }
-      __syncthreads();
-      int* cell = s.cells + (slot * 16 + row) * N + token;
+      block_sync();
+      auto sum = [&](int of_row) {
+        const int* cell = s.cells + slot * WARPS * TILE_CELLS + of_row * N + token;
+        int all = 0;
+#pragma unroll
+        for (int w = 0; w < MIN_OF(WARPS, KU); w++) all += cell[w * TILE_CELLS];
+        return all;
+      };
       float v = 0.f;
       if (mine) {
-        v = dequantized(*cell, s.scales[token], scale);
+        v = dequantized(sum(row), s.scales[token], scale);
         if (E == ADD) v = old + v;
-        if (E == GATE) v = silu_times(v, dequantized(cell[8 * N], s.scales[token], up_scale));
+        if (E == GATE) v = silu_times(v, dequantized(sum(row + 8), s.scales[token], up_scale));
         *to = v;
         if (E == STORE && phase >= 4 * LAYERS) remember(v, row_base + out_row);
       }
       if (E == ADD) {
-        const float sum = sum16(v * v);
+        const float square = sum16(v * v);
         if (row == 0 && slot < in_round && token < step.n)
-          step.squares[token * SUMS_OF_ROW(HIDDEN) + tile] = sum;
+          step.squares[token * SUMS_OF_ROW(HIDDEN) + tile] = square;
       }
       if (E != STORE) {
         u32 top = magnitude(E == ADD ? v * norm : v);
         for (int o = TILE_OUT / 2; o > 0; o >>= 1) top = max(top, __shfl_xor_sync(FULL, top, o));
         if (row == 0 && top) atomicMax(s.tops + token, top);
       }
-      // Each cell was read by one thread alone, which also clears it.
-      if (slot < in_round) {
-        *cell = 0;
-        if (E == GATE) cell[8 * N] = 0;
-      }
-      if (start + ROUND < count) __syncthreads();
+      if (start + ROUND < count) block_sync();
     }
   }
 
@@ -186,13 +199,13 @@ struct Decoder {
 
   // Reports the block's BEST candidates of each token and what the rest is bounded by.
   __device__ __forceinline__ void report() {
-    __syncthreads();
+    block_sync();
     u64* all = reinterpret_cast<u64*>(s.cells);  // [THREADS]
     static_assert(sizeof(s.cells) >= THREADS * sizeof(u64), "a candidate a thread");
     float* all_dropped = reinterpret_cast<float*>(s.x);
     all[threadIdx.x] = best;
     all_dropped[threadIdx.x] = dropped;
-    __syncthreads();
+    block_sync();
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     if (warp < step.n) {
       constexpr int OF_TOKEN = THREADS / N, EACH = DIV_UP(OF_TOKEN, 32);
@@ -228,7 +241,7 @@ struct Decoder {
 
   // All blocks meet; `next` is the phase that comes, whose maxima this block tells first.
   __device__ __forceinline__ void meet(int next) {
-    __syncthreads();
+    block_sync();
     if (threadIdx.x < 32) {
       if (threadIdx.x < step.n) {
         u32* top = step.tops + next * 8 + threadIdx.x;
@@ -306,7 +319,7 @@ struct Decoder {
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       products<HIDDEN, STORE>(4 * LAYERS + piece, piece * HEAD_PIECE_TILES * 16, step.logits,
                               VOCAB, VOCAB);
-      __syncthreads();
+      block_sync();
     }
     report();
 #ifdef PROFILE
@@ -319,7 +332,6 @@ template <int N, int STAGES>
 __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
   i8* ring_bytes = dynamic + ROUND_UP((int)sizeof(DecodeShared<N>), 128);
-  for (int i = threadIdx.x; i < 1024; i += THREADS) s.cells[i] = 0;
   if (threadIdx.x < 8) s.tops[threadIdx.x] = 0;
 #ifdef PROFILE
   if (threadIdx.x < 15) s.profile[threadIdx.x / 3][threadIdx.x % 3] = 0;
@@ -331,27 +343,60 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   decoder.best = 0;
   decoder.dropped = NEGATIVE_INFINITY;
 #if __CUDA_ARCH__ >= 800
-  decoder.ring.init(ring_bytes, s.barriers);
+  const int warp = threadIdx.x >> 5;
   UnitStream& ahead = decoder.ahead;
   ahead.phases = step.phases;
+  ahead.warp = warp;
   ahead.phase = 0;
   ahead.offset = 0;
   ahead.end = 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0);
+  decoder.ring.init(ring_bytes, s.barriers, warp < WARPS ? warp : threadIdx.x & 15);
+#endif
+#if __CUDA_ARCH__ >= 900
+  if ((threadIdx.x & 31) == 0 && warp < WARPS) decoder.ring.init_barriers();
+  __syncthreads();
+#endif
+#if __CUDA_ARCH__ >= 900 && defined(PRODUCER_WARP)
+  if (warp == WARPS) {
+    // Lane `w` asks for the units of warp `w`.
+    ahead.warp = threadIdx.x & 31;
+    if (ahead.warp >= WARPS) return;
+    ahead.seek();
+    u64 policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    const i8* source = ahead.next();
+    Ring<STAGES>& ring = decoder.ring;
+    // A stage that nobody has used yet is empty: its barrier's phase before the first has passed.
+    ring.parity = 1;
+    while (source) {
+      if (ring.has_passed(ring.empty + ring.stage, ring.parity)) {
+        ring.request(source, policy);
+        ring.advance();
+        source = ahead.next();
+      }
+    }
+    return;
+  }
+#else
+#if __CUDA_ARCH__ >= 800
   ahead.seek();
   for (int stage = 0; stage < STAGES; stage++) decoder.ring.request(stage, ahead.next());
 #endif
   __syncthreads();
+#endif
   decoder.run();
 }
 
 #define DECODE_KERNEL(N, STAGES)                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS, 1)                             \
+  extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 1)                      \
       decode_##N(const __grid_constant__ DecodeStep step) {                            \
     extern __shared__ __align__(128) i8 dynamic[];                                     \
     decode<N, STAGES>(step, dynamic);                                                  \
   }                                                                                    \
   extern "C" __device__ const int decode_shared_##N =                                  \
       ROUND_UP((int)sizeof(DecodeShared<N>), 128) + WARPS * STAGES * UNIT_BYTES;
+
+extern "C" __device__ const int decode_threads = DECODE_THREADS;
 
 #ifdef STAGES_1
 DECODE_KERNEL(1, STAGES_1)

@@ -40,16 +40,15 @@ __device__ __forceinline__ void multiply(int* sums, uint4 a, const i8* x, int st
 #endif
 }
 
-// Adds a warp's sums to `cells`, `[16, width]` in shared memory. Integer sums are exact, so the
-// order in which warps come does not matter.
+// Puts a warp's sums into `cells`, `[16, width]` in shared memory.
 template <int N>
-__device__ __forceinline__ void add_to_cells(const int* sums, int* cells, int width, int n) {
+__device__ __forceinline__ void put_cells(const int* sums, int* cells, int width, int n) {
   const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #if __CUDA_ARCH__ >= 800
 #pragma unroll
   for (int i = 0; i < SUMS(N); i++) {
     const int token = i / 4 * 8 + t * 2 + (i & 1), row = g + (i & 2) * 4;
-    if (token < n) atomicAdd(cells + row * width + token, sums[i]);
+    if (token < n) cells[row * width + token] = sums[i];
   }
 #else
 #pragma unroll
@@ -57,53 +56,111 @@ __device__ __forceinline__ void add_to_cells(const int* sums, int* cells, int wi
     if (i / 2 >= n) break;
     int sum = sums[i] + __shfl_xor_sync(FULL, sums[i], 1);
     sum += __shfl_xor_sync(FULL, sum, 2);
-    if (t == 0) atomicAdd(cells + (g + (i & 1) * 8) * width + i / 2, sum);
+    if (t == 0) cells[(g + (i & 1) * 8) * width + i / 2] = sum;
   }
 #endif
 }
 
-// One warp's ring of STAGES units in shared memory. Whoever has read a unit asks at once for the
+// One warp's ring of STAGES units in shared memory. A unit that has been read makes room for the
 // one that comes STAGES later, so loads go on while the block waits for others.
+//
+// From sm_90 on a warp of its own asks for the units: the copy engine's queue is short, and a
+// warp that waits for a place in it would not multiply meanwhile. Before, each warp copies its
+// own, and each lane exactly the bytes that it will read.
 template <int STAGES>
 struct Ring {
-  i8* bytes;      // [STAGES, UNIT_BYTES] of this warp
-  u64* barriers;  // [STAGES] of this warp, sm_90 and later
+  i8* bytes;     // [STAGES, UNIT_BYTES] of this warp
+  u64* full;     // [STAGES] of this warp, sm_90 and later
+  u64* empty;
   int stage;
   u32 parity;
 
-  __device__ __forceinline__ void init(i8* all_bytes, u64* all_barriers) {
-    const int warp = threadIdx.x >> 5;
+  __device__ __forceinline__ void init(i8* all_bytes, u64* barriers, int warp) {
     bytes = all_bytes + warp * STAGES * UNIT_BYTES;
-    barriers = all_barriers + warp * STAGES;
+    full = barriers + warp * STAGES;
+    empty = barriers + (WARPS + warp) * STAGES;
     stage = 0;
     parity = 0;
-#if __CUDA_ARCH__ >= 900
-    if ((threadIdx.x & 31) == 0) {
-      for (int s = 0; s < STAGES; s++) {
-        const u32 barrier = (u32)__cvta_generic_to_shared(barriers + s);
-        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
-      }
-      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-    }
-    __syncwarp();
-#endif
   }
 
-  // Asks for a unit to be brought to stage `s`; `source` may be null when there are no more.
-  __device__ __forceinline__ void request(int s, const i8* source) {
+  __device__ __forceinline__ void advance() {
+    if (++stage == STAGES) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+
 #if __CUDA_ARCH__ >= 900
+  static __device__ __forceinline__ u32 shared(const void* p) {
+    return (u32)__cvta_generic_to_shared(p);
+  }
+  static __device__ __forceinline__ bool has_passed(const u64* barrier, u32 parity) {
+    u32 passed;
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(passed)
+        : "r"(shared(barrier)), "r"(parity)
+        : "memory");
+    return passed != 0;
+  }
+
+  // By one thread, before anyone uses the ring.
+  __device__ __forceinline__ void init_barriers() {
+    for (int s = 0; s < STAGES; s++) {
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared(full + s)) : "memory");
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared(empty + s)) : "memory");
+    }
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  }
+
+#ifndef PRODUCER_WARP
+  __device__ __forceinline__ void request(int s, const i8* source) {
     if ((threadIdx.x & 31) == 0 && source) {
-      const u32 barrier = (u32)__cvta_generic_to_shared(barriers + s);
-      const u32 to = (u32)__cvta_generic_to_shared(bytes + s * UNIT_BYTES);
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
+      u64 policy;
+      asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                       shared(full + s)),
                    "r"(UNIT_BYTES)
                    : "memory");
       asm volatile(
-          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-          ::"r"(to), "l"(source), "r"(UNIT_BYTES), "r"(barrier)
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+          "[%0], [%1], %2, [%3], %4;" ::"r"(shared(bytes + s * UNIT_BYTES)),
+          "l"(source), "r"(UNIT_BYTES), "r"(shared(full + s)), "l"(policy)
           : "memory");
     }
+  }
+#endif
+  // By one thread: brings a unit to this stage. Weights pass through the L2 cache once, so they
+  // must not push out what is used again.
+  __device__ __forceinline__ void request(const i8* source, u64 policy) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                     shared(full + stage)),
+                 "r"(UNIT_BYTES)
+                 : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+        "[%0], [%1], %2, [%3], %4;" ::"r"(shared(bytes + stage * UNIT_BYTES)),
+        "l"(source), "r"(UNIT_BYTES), "r"(shared(full + stage)), "l"(policy)
+        : "memory");
+  }
+
+  // The oldest unit is there, or has been read: by the warp that computes.
+  __device__ __forceinline__ void wait() {
+    while (!has_passed(full + stage, parity)) {
+    }
+  }
+  __device__ __forceinline__ void give_back() {
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) {
+      asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared(empty + stage))
+                   : "memory");
+    }
+    advance();
+  }
 #elif __CUDA_ARCH__ >= 800
+  __device__ __forceinline__ void request(int s, const i8* source) {
     if (source) {
       const int at = (threadIdx.x & 31) * 16;
       const u32 to = (u32)__cvta_generic_to_shared(bytes + s * UNIT_BYTES + at);
@@ -115,29 +172,11 @@ struct Ring {
       }
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
   }
-
-  // Waits until the oldest unit is there.
   __device__ __forceinline__ void wait() {
-#if __CUDA_ARCH__ >= 900
-    const u32 barrier = (u32)__cvta_generic_to_shared(barriers + stage);
-    asm volatile(
-        "{\n.reg .pred p;\nAGAIN:\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-        "@!p bra AGAIN;\n}" ::"r"(barrier), "r"(parity)
-        : "memory");
-#elif __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
+  }
 #endif
-  }
-
-  __device__ __forceinline__ void advance() {
-    if (++stage == STAGES) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
 };
 
 // Number of tiles and of units per tile of phase `p` of the weight stream: 4 a layer, then the
@@ -165,11 +204,11 @@ __device__ __forceinline__ void phase_shape(int p, int& tiles, int& units) {
 // phase starting where the one before ended, so that every SM streams about the same.
 struct UnitStream {
   const u64* phases;  // address of each phase's weights
+  int warp;           // whose units
   int phase, end, offset, tile, tiles, unit, units;
   const i8* base;
 
   __device__ __forceinline__ void seek() {
-    const int warp = threadIdx.x >> 5;
     for (; phase < end; phase++) {
       phase_shape(phase, tiles, units);
       tile = first_tile(offset);
@@ -191,7 +230,7 @@ struct UnitStream {
     const i8* address = base + ((size_t)tile * units + unit) * UNIT_BYTES;
     unit += WARPS;
     if (unit >= units) {
-      unit = threadIdx.x >> 5;
+      unit = warp;
       tile += gridDim.x;
       if (tile >= tiles) {
         offset = (offset + tiles) % gridDim.x;

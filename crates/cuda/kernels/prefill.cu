@@ -47,32 +47,39 @@ template <int K, int TILES, Epilogue E>
 __device__ __forceinline__ void product(const i8* weights, const float* w_scales, const i8* x,
                                         const float* x_scales, int n, float* out, int out_stride,
                                         int row_base, int rows, int tiles) {
-  __shared__ int cells[TILES][16 * PRODUCT_TOKENS];
-  constexpr int BLOCKS = PADDED(K) / 32;
+  // Groups of warps share the columns of each tile; their sums are halved in number until one is
+  // left, which becomes the cells.
+  constexpr int GROUPS = WARPS / TILES, BLOCKS = PADDED(K) / 32, COUNT = SUMS(PRODUCT_TOKENS);
+  __shared__ int halves[GROUPS / 2][TILES][32 * COUNT];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  const int mine = warp % TILES, group = warp / TILES;
   const int tile = blockIdx.x * TILES, first = blockIdx.y * PRODUCT_TOKENS;
   const int here = min(PRODUCT_TOKENS, n - first);
-  for (int i = threadIdx.x; i < TILES * 16 * PRODUCT_TOKENS; i += THREADS) cells[0][i] = 0;
-  __syncthreads();
-  int sums[TILES][SUMS(PRODUCT_TOKENS)];
+  int sums[COUNT];
 #pragma unroll
-  for (int j = 0; j < TILES; j++)
-#pragma unroll
-    for (int i = 0; i < SUMS(PRODUCT_TOKENS); i++) sums[j][i] = 0;
+  for (int i = 0; i < COUNT; i++) sums[i] = 0;
   const i8* x_rows = x + (size_t)first * PADDED(K);
-#pragma unroll 2
-  for (int block = warp; block < BLOCKS; block += WARPS) {
-#pragma unroll
-    for (int j = 0; j < TILES; j++) {
-      if (tile + j >= tiles) break;
-      const uint4* a = reinterpret_cast<const uint4*>(
-          weights + ((size_t)(tile + j) * BLOCKS + block) * 512);
-      multiply<PRODUCT_TOKENS>(sums[j], __ldg(a + lane), x_rows + block * 32, PADDED(K), here);
-    }
+  if (tile + mine < tiles) {
+    const uint4* a =
+        reinterpret_cast<const uint4*>(weights + (size_t)(tile + mine) * BLOCKS * 512) + lane;
+#pragma unroll 4
+    for (int block = group; block < BLOCKS; block += GROUPS)
+      multiply<PRODUCT_TOKENS>(sums, __ldg(a + block * 32), x_rows + block * 32, PADDED(K), here);
   }
 #pragma unroll
-  for (int j = 0; j < TILES; j++)
-    add_to_cells<PRODUCT_TOKENS>(sums[j], cells[j], PRODUCT_TOKENS, here);
+  for (int half = GROUPS / 2; half > 0; half /= 2) {
+    if (group >= half && group < 2 * half)
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) halves[group - half][mine][i * 32 + lane] = sums[i];
+    __syncthreads();
+    if (group < half)
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) sums[i] += halves[group][mine][i * 32 + lane];
+    __syncthreads();
+  }
+  static_assert(32 * COUNT >= 16 * PRODUCT_TOKENS, "cells fit where halves were");
+  int (*cells)[32 * COUNT] = halves[0];
+  if (group == 0) put_cells<PRODUCT_TOKENS>(sums, cells[mine], PRODUCT_TOKENS, here);
   __syncthreads();
   constexpr int TILE_OUT = E == GATE ? 8 : 16;
   for (int at = threadIdx.x; at < TILES * TILE_OUT * here; at += THREADS) {

@@ -97,8 +97,9 @@ impl Shape {
         let group = c.n_heads / c.n_kv_heads;
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
         let attention = 4 * group * (9 * c.head_dim + PAGE_TOKENS) + 4 * c.head_dim + 16 * group;
+        let cells = if tokens >= 8 { 4 * 4 * WARPS * TILE_ROWS * 8 } else { 4 * 4096 };
         let parts = 4 * c.hidden_size.div_ceil(TILE_ROWS) + 4 * WARPS + 32 + 4 * tokens;
-        x.max(attention + 64) + 4096 + 4 * tokens + parts + 8 * WARPS * STAGES_MAX + 256
+        (x + cells).max(attention + 64) + 4 * tokens + parts + 16 * WARPS * STAGES_MAX + 256
     }
 
     /// Stages of the rings of each decode kernel that fits `shared` bytes of a block.
