@@ -148,7 +148,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
                key_rows + (size_t)own * HEAD_DIM, s.own_key);
   if (appends && warp == WARPS - 2)
     append_value(token.v + kv_head * HEAD_DIM, value_rows + (size_t)own * HEAD_DIM, s.own_value);
-  block_sync();
+  __syncthreads();
 
   // Scores: eight lanes a key.
   const float scale = __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
@@ -178,7 +178,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
       if (part == 0 && key < keys) s.scores[head][key] = dots[head] * scale;
     }
   }
-  block_sync();
+  __syncthreads();
 
   for (int head = warp; head < GROUP; head += WARPS) {
     float top = NEGATIVE_INFINITY, sum = 0.f;
@@ -192,7 +192,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
     sum = warp_sum(sum);
     if (lane == 0) s.top[head] = top, s.sum[head] = sum;
   }
-  block_sync();
+  __syncthreads();
 
   float acc[GROUP][VEC];
 #pragma unroll
@@ -233,7 +233,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
           float& to = place(warp % (WARPS / 2), head, i);
           to = half ? acc[head][i] : acc[head][i] + to;
         }
-    block_sync();
+    __syncthreads();
   }
 
   float* heads_out = out + kv_head * GROUP * HEAD_DIM;
@@ -256,7 +256,7 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
   if (splits == 1) {
     largest = warp_max(largest);
     if (top_out && lane == 0) atomicMax(top_out, largest);
-    block_sync();
+    __syncthreads();
     return;
   }
   if (threadIdx.x < GROUP) {
@@ -264,14 +264,14 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
     mine[threadIdx.x * WIDTH + HEAD_DIM + 1] = s.sum[threadIdx.x];
   }
   __threadfence();
-  block_sync();
+  __syncthreads();
   if (threadIdx.x == 0) {
     const u32 before = atomicAdd(arrivals, 1u);
     s.is_last = before == (u32)splits - 1;
     if (s.is_last) *arrivals = 0;
     __threadfence();
   }
-  block_sync();
+  __syncthreads();
   if (s.is_last) {
     for (int at = threadIdx.x; at < GROUP * HEAD_DIM; at += THREADS) {
       const int head = kv_head * GROUP + at / HEAD_DIM, i = at % HEAD_DIM;
@@ -289,5 +289,5 @@ __device__ void attend(AttentionShared& s, const AttentionToken& token, int laye
       if (top_out) atomicMax(top_out, magnitude(o));
     }
   }
-  block_sync();
+  __syncthreads();
 }

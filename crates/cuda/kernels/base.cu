@@ -15,16 +15,6 @@ typedef unsigned long long u64;
 #define THREADS (WARPS * 32)
 #define FULL 0xffffffffu
 
-// From sm_90 on, one warp more of the decode kernel does nothing but ask for weights.
-#if __CUDA_ARCH__ >= 900 && defined(PRODUCER_WARP)
-#define DECODE_THREADS (THREADS + 32)
-#else
-#define DECODE_THREADS THREADS
-#endif
-// The warps that compute meet here; a warp that asks for weights never does.
-__device__ __forceinline__ void block_sync() {
-  asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory");
-}
 #define NEGATIVE_INFINITY __int_as_float(0xff800000)
 
 // A weight tile is 16 rows; a unit is 16 rows by 128 columns, 2048 bytes in a row in memory.
@@ -90,7 +80,7 @@ __device__ __forceinline__ float silu_times(float gate, float up) {
 // All blocks of a cooperative launch meet here. `target` is the count at which all have arrived;
 // the counter is never reset, and differences of it are right across its overflow.
 __device__ __forceinline__ void grid_barrier(u32* counter, u32 target) {
-  block_sync();
+  __syncthreads();
   if (threadIdx.x == 0) {
     u32 seen;
     __threadfence();
@@ -99,5 +89,5 @@ __device__ __forceinline__ void grid_barrier(u32* counter, u32 target) {
       asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
     } while ((int)(seen - target) < 0);
   }
-  block_sync();
+  __syncthreads();
 }

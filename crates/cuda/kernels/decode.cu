@@ -55,12 +55,13 @@ struct DecodeShared {
   float scales[N];
   u32 tops[8];
   float factors[N];
+  int firsts[5];
 #ifdef PROFILE
   long long profile[5][3], last;
   int kind;
 #endif
   QuantizeShared quantize;
-  u64 barriers[2 * WARPS * 8];
+  u64 barriers[WARPS * 8];
 };
 
 #ifdef PROFILE
@@ -88,7 +89,6 @@ struct Decoder {
   DecodeShared<N>& s;
   Ring<STAGES> ring;
   UnitStream ahead;
-  int offset;
   u32 barrier_target;
   u64 best;       // of the logits this thread has seen, its best
   float dropped;  // and the largest of the others
@@ -101,12 +101,10 @@ struct Decoder {
     constexpr int TILE_OUT = E == GATE ? 8 : 16, TILE_CELLS = 16 * N;
     constexpr int ROUND = MIN_OF(CELLS(N) / (WARPS * TILE_CELLS), THREADS / (TILE_OUT * N));
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    int tiles, units;
-    phase_shape(phase, tiles, units);
+    const int tiles = phase_tiles(phase);
     const float* w_scales = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1));
-    const int first = UnitStream::first_tile(offset);
+    const int first = s.firsts[phase_kind(phase)];
     const int count = first < tiles ? (tiles - 1 - first) / gridDim.x + 1 : 0;
-    offset = (offset + tiles) % gridDim.x;
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
       // This thread's one output; what it needs is fetched before the products.
@@ -136,13 +134,8 @@ struct Decoder {
 #pragma unroll
           for (int i = 0; i < UNIT_BYTES / 512; i++)
             multiply<N>(sums, a[i * 32], x + i * 32, STRIDE, step.n);
-#if __CUDA_ARCH__ >= 900 && defined(PRODUCER_WARP)
-          ring.give_back();
-#else
           __syncwarp();
-          ring.request(ring.stage, ahead.next());
-          ring.advance();
-#endif
+          ring.request(ahead.next());
           (void)at_tile;
 #else
           const i8* base = reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) +
@@ -159,7 +152,7 @@ struct Decoder {
         if (warp < KU)
           put_cells<N>(sums, s.cells + (j * WARPS + warp) * TILE_CELLS, N, step.n);
       }
-      block_sync();
+      __syncthreads();
       auto sum = [&](int of_row) {
         const int* cell = s.cells + slot * WARPS * TILE_CELLS + of_row * N + token;
         int all = 0;
@@ -185,7 +178,7 @@ struct Decoder {
         for (int o = TILE_OUT / 2; o > 0; o >>= 1) top = max(top, __shfl_xor_sync(FULL, top, o));
         if (row == 0 && top) atomicMax(s.tops + token, top);
       }
-      if (start + ROUND < count) block_sync();
+      if (start + ROUND < count) __syncthreads();
     }
   }
 
@@ -199,13 +192,13 @@ struct Decoder {
 
   // Reports the block's BEST candidates of each token and what the rest is bounded by.
   __device__ __forceinline__ void report() {
-    block_sync();
+    __syncthreads();
     u64* all = reinterpret_cast<u64*>(s.cells);  // [THREADS]
     static_assert(sizeof(s.cells) >= THREADS * sizeof(u64), "a candidate a thread");
     float* all_dropped = reinterpret_cast<float*>(s.x);
     all[threadIdx.x] = best;
     all_dropped[threadIdx.x] = dropped;
-    block_sync();
+    __syncthreads();
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     if (warp < step.n) {
       constexpr int OF_TOKEN = THREADS / N, EACH = DIV_UP(OF_TOKEN, 32);
@@ -241,7 +234,7 @@ struct Decoder {
 
   // All blocks meet; `next` is the phase that comes, whose maxima this block tells first.
   __device__ __forceinline__ void meet(int next) {
-    block_sync();
+    __syncthreads();
     if (threadIdx.x < 32) {
       if (threadIdx.x < step.n) {
         u32* top = step.tops + next * 8 + threadIdx.x;
@@ -319,7 +312,7 @@ struct Decoder {
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       products<HIDDEN, STORE>(4 * LAYERS + piece, piece * HEAD_PIECE_TILES * 16, step.logits,
                               VOCAB, VOCAB);
-      block_sync();
+      __syncthreads();
     }
     report();
 #ifdef PROFILE
@@ -338,65 +331,34 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   s.last = clock64(); s.kind = 0;
 #endif
   Decoder<N, STAGES> decoder{step, s};
-  decoder.offset = 0;
   decoder.barrier_target = step.barrier_base;
   decoder.best = 0;
   decoder.dropped = NEGATIVE_INFINITY;
+  if (threadIdx.x < 5) s.firsts[threadIdx.x] = first_tile(threadIdx.x);
+  __syncthreads();
 #if __CUDA_ARCH__ >= 800
-  const int warp = threadIdx.x >> 5;
+  decoder.ring.init(ring_bytes, s.barriers);
   UnitStream& ahead = decoder.ahead;
   ahead.phases = step.phases;
-  ahead.warp = warp;
+  ahead.firsts = s.firsts;
   ahead.phase = 0;
-  ahead.offset = 0;
   ahead.end = 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0);
-  decoder.ring.init(ring_bytes, s.barriers, warp < WARPS ? warp : threadIdx.x & 15);
-#endif
-#if __CUDA_ARCH__ >= 900
-  if ((threadIdx.x & 31) == 0 && warp < WARPS) decoder.ring.init_barriers();
-  __syncthreads();
-#endif
-#if __CUDA_ARCH__ >= 900 && defined(PRODUCER_WARP)
-  if (warp == WARPS) {
-    // Lane `w` asks for the units of warp `w`.
-    ahead.warp = threadIdx.x & 31;
-    if (ahead.warp >= WARPS) return;
-    ahead.seek();
-    u64 policy;
-    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-    const i8* source = ahead.next();
-    Ring<STAGES>& ring = decoder.ring;
-    // A stage that nobody has used yet is empty: its barrier's phase before the first has passed.
-    ring.parity = 1;
-    while (source) {
-      if (ring.has_passed(ring.empty + ring.stage, ring.parity)) {
-        ring.request(source, policy);
-        ring.advance();
-        source = ahead.next();
-      }
-    }
-    return;
-  }
-#else
-#if __CUDA_ARCH__ >= 800
   ahead.seek();
-  for (int stage = 0; stage < STAGES; stage++) decoder.ring.request(stage, ahead.next());
-#endif
-  __syncthreads();
+#pragma unroll 1
+  for (int stage = 0; stage < STAGES; stage++) decoder.ring.request(ahead.next());
+  decoder.ring.parity = 0;
 #endif
   decoder.run();
 }
 
 #define DECODE_KERNEL(N, STAGES)                                                       \
-  extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 1)                      \
+  extern "C" __global__ void __launch_bounds__(THREADS, 1)                      \
       decode_##N(const __grid_constant__ DecodeStep step) {                            \
     extern __shared__ __align__(128) i8 dynamic[];                                     \
     decode<N, STAGES>(step, dynamic);                                                  \
   }                                                                                    \
   extern "C" __device__ const int decode_shared_##N =                                  \
       ROUND_UP((int)sizeof(DecodeShared<N>), 128) + WARPS * STAGES * UNIT_BYTES;
-
-extern "C" __device__ const int decode_threads = DECODE_THREADS;
 
 #ifdef STAGES_1
 DECODE_KERNEL(1, STAGES_1)

@@ -61,122 +61,84 @@ __device__ __forceinline__ void put_cells(const int* sums, int* cells, int width
 #endif
 }
 
-// One warp's ring of STAGES units in shared memory. A unit that has been read makes room for the
-// one that comes STAGES later, so loads go on while the block waits for others.
-//
-// From sm_90 on a warp of its own asks for the units: the copy engine's queue is short, and a
-// warp that waits for a place in it would not multiply meanwhile. Before, each warp copies its
-// own, and each lane exactly the bytes that it will read.
+// One warp's ring of STAGES units in shared memory. Whoever has read a unit asks at once for the
+// one that comes STAGES later, so loads go on while the block waits for others. From sm_90 on the
+// copy engine brings units; before, each lane copies exactly the bytes that it will read.
 template <int STAGES>
 struct Ring {
-  i8* bytes;     // [STAGES, UNIT_BYTES] of this warp
-  u64* full;     // [STAGES] of this warp, sm_90 and later
-  u64* empty;
+  i8* bytes;  // [STAGES, UNIT_BYTES] of this warp
+  u64* full;  // [STAGES] barriers of this warp, sm_90 and later
+  u64 policy;
   int stage;
   u32 parity;
 
-  __device__ __forceinline__ void init(i8* all_bytes, u64* barriers, int warp) {
-    bytes = all_bytes + warp * STAGES * UNIT_BYTES;
-    full = barriers + warp * STAGES;
-    empty = barriers + (WARPS + warp) * STAGES;
-    stage = 0;
-    parity = 0;
+  static __device__ __forceinline__ u32 shared(const void* p) {
+    return (u32)__cvta_generic_to_shared(p);
   }
 
-  __device__ __forceinline__ void advance() {
+  __device__ __forceinline__ void init(i8* all_bytes, u64* all_barriers) {
+    const int warp = threadIdx.x >> 5;
+    bytes = all_bytes + warp * STAGES * UNIT_BYTES;
+    full = all_barriers + warp * STAGES;
+    stage = 0;
+    parity = 0;
+#if __CUDA_ARCH__ >= 900
+    // Weights pass through the L2 cache once, so they must not push out what is used again.
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    if ((threadIdx.x & 31) == 0) {
+      for (int s = 0; s < STAGES; s++)
+        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared(full + s)) : "memory");
+      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    }
+    __syncwarp();
+#endif
+  }
+
+  // Asks for a unit to be brought to the current stage; null when there are no more.
+  __device__ __forceinline__ void request(const i8* source) {
+    const u32 to = shared(bytes + stage * UNIT_BYTES);
+#if __CUDA_ARCH__ >= 900
+    if ((threadIdx.x & 31) == 0 && source) {
+      const u32 barrier = shared(full + stage);
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
+                   "r"(UNIT_BYTES)
+                   : "memory");
+      asm volatile(
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+          "[%0], [%1], %2, [%3], %4;" ::"r"(to), "l"(source), "r"(UNIT_BYTES), "r"(barrier),
+          "l"(policy)
+          : "memory");
+    }
+#elif __CUDA_ARCH__ >= 800
+    if (source) {
+      const int at = (threadIdx.x & 31) * 16;
+#pragma unroll
+      for (int i = 0; i < UNIT_BYTES / 512; i++)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + at + i * 512),
+                     "l"(source + at + i * 512)
+                     : "memory");
+    }
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
     if (++stage == STAGES) {
       stage = 0;
       parity ^= 1;
     }
   }
 
+  // Waits until the unit of the current stage, the oldest, is there.
+  __device__ __forceinline__ void wait() {
 #if __CUDA_ARCH__ >= 900
-  static __device__ __forceinline__ u32 shared(const void* p) {
-    return (u32)__cvta_generic_to_shared(p);
-  }
-  static __device__ __forceinline__ bool has_passed(const u64* barrier, u32 parity) {
-    u32 passed;
     asm volatile(
-        "{\n.reg .pred p;\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-        "selp.u32 %0, 1, 0, p;\n}"
-        : "=r"(passed)
-        : "r"(shared(barrier)), "r"(parity)
+        "{\n.reg .pred p;\nAGAIN:\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+        "@!p bra AGAIN;\n}" ::"r"(shared(full + stage)),
+        "r"(parity)
         : "memory");
-    return passed != 0;
-  }
-
-  // By one thread, before anyone uses the ring.
-  __device__ __forceinline__ void init_barriers() {
-    for (int s = 0; s < STAGES; s++) {
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared(full + s)) : "memory");
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared(empty + s)) : "memory");
-    }
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-  }
-
-#ifndef PRODUCER_WARP
-  __device__ __forceinline__ void request(int s, const i8* source) {
-    if ((threadIdx.x & 31) == 0 && source) {
-      u64 policy;
-      asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                       shared(full + s)),
-                   "r"(UNIT_BYTES)
-                   : "memory");
-      asm volatile(
-          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
-          "[%0], [%1], %2, [%3], %4;" ::"r"(shared(bytes + s * UNIT_BYTES)),
-          "l"(source), "r"(UNIT_BYTES), "r"(shared(full + s)), "l"(policy)
-          : "memory");
-    }
-  }
-#endif
-  // By one thread: brings a unit to this stage. Weights pass through the L2 cache once, so they
-  // must not push out what is used again.
-  __device__ __forceinline__ void request(const i8* source, u64 policy) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                     shared(full + stage)),
-                 "r"(UNIT_BYTES)
-                 : "memory");
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
-        "[%0], [%1], %2, [%3], %4;" ::"r"(shared(bytes + stage * UNIT_BYTES)),
-        "l"(source), "r"(UNIT_BYTES), "r"(shared(full + stage)), "l"(policy)
-        : "memory");
-  }
-
-  // The oldest unit is there, or has been read: by the warp that computes.
-  __device__ __forceinline__ void wait() {
-    while (!has_passed(full + stage, parity)) {
-    }
-  }
-  __device__ __forceinline__ void give_back() {
-    __syncwarp();
-    if ((threadIdx.x & 31) == 0) {
-      asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared(empty + stage))
-                   : "memory");
-    }
-    advance();
-  }
 #elif __CUDA_ARCH__ >= 800
-  __device__ __forceinline__ void request(int s, const i8* source) {
-    if (source) {
-      const int at = (threadIdx.x & 31) * 16;
-      const u32 to = (u32)__cvta_generic_to_shared(bytes + s * UNIT_BYTES + at);
-#pragma unroll
-      for (int i = 0; i < UNIT_BYTES / 512; i++) {
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + i * 512),
-                     "l"(source + at + i * 512)
-                     : "memory");
-      }
-    }
-    asm volatile("cp.async.commit_group;" ::: "memory");
-  }
-  __device__ __forceinline__ void wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
-  }
 #endif
+  }
 };
 
 // Number of tiles and of units per tile of phase `p` of the weight stream: 4 a layer, then the
@@ -189,51 +151,58 @@ struct Ring {
 #define HEAD_PIECES DIV_UP(HEAD_TILES, HEAD_PIECE_TILES)
 #define UNITS(k) (PADDED(k) / UNIT_COLS)
 
-__device__ __forceinline__ void phase_shape(int p, int& tiles, int& units) {
-  if (p >= 4 * LAYERS) {
-    tiles = min(HEAD_PIECE_TILES, HEAD_TILES - (p - 4 * LAYERS) * HEAD_PIECE_TILES);
-    units = UNITS(HIDDEN);
-    return;
-  }
+__device__ __forceinline__ int phase_kind(int p) { return p < 4 * LAYERS ? p & 3 : 4; }
+__device__ __forceinline__ int phase_tiles(int p) {
+  if (p >= 4 * LAYERS)
+    return min(HEAD_PIECE_TILES, HEAD_TILES - (p - 4 * LAYERS) * HEAD_PIECE_TILES);
   const int kind = p & 3;
-  tiles = kind == 0 ? QKV_TILES : kind == 2 ? FFN_TILES : HIDDEN_TILES;
-  units = kind == 1 ? UNITS(Q_SIZE) : kind == 3 ? UNITS(FFN) : UNITS(HIDDEN);
+  return kind == 0 ? QKV_TILES : kind == 2 ? FFN_TILES : HIDDEN_TILES;
+}
+__device__ __forceinline__ int phase_units(int p) {
+  const int kind = phase_kind(p);
+  return kind == 1 ? UNITS(Q_SIZE) : kind == 3 ? UNITS(FFN) : UNITS(HIDDEN);
 }
 
-// The units that one warp reads in one forward pass, in order. Tiles go round the blocks, each
-// phase starting where the one before ended, so that every SM streams about the same.
+// A block's first tile of a phase of this kind. Tiles go round the blocks, each phase of a layer
+// starting where the one before ended, so that every SM streams about the same.
+__device__ __forceinline__ int first_tile(int kind) {
+  int before = 0;
+  if (kind == 1) before = QKV_TILES;
+  if (kind == 2) before = QKV_TILES + HIDDEN_TILES;
+  if (kind == 3) before = QKV_TILES + HIDDEN_TILES + FFN_TILES;
+  const int tile = (int)blockIdx.x - before % (int)gridDim.x;
+  return tile < 0 ? tile + gridDim.x : tile;
+}
+
+// The units that one warp reads in one forward pass, in order.
 struct UnitStream {
   const u64* phases;  // address of each phase's weights
-  int warp;           // whose units
-  int phase, end, offset, tile, tiles, unit, units;
+  const int* firsts;  // first tile of each kind, in shared memory
+  int phase, end, tile, tiles, unit, units;
   const i8* base;
 
+  // Goes to the first unit of phase `phase` or of a later one.
   __device__ __forceinline__ void seek() {
+    unit = threadIdx.x >> 5;
     for (; phase < end; phase++) {
-      phase_shape(phase, tiles, units);
-      tile = first_tile(offset);
-      if (tile < tiles && warp < units) {
+      tiles = phase_tiles(phase);
+      units = phase_units(phase);
+      tile = firsts[phase_kind(phase)];
+      if (tile < tiles && unit < units) {
         base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
-        unit = warp;
         return;
       }
-      offset = (offset + tiles) % gridDim.x;
     }
-  }
-  static __device__ __forceinline__ int first_tile(int offset) {
-    const int tile = (int)blockIdx.x - offset;
-    return tile < 0 ? tile + gridDim.x : tile;
   }
   // Address of the next unit, or null.
   __device__ __forceinline__ const i8* next() {
     if (phase >= end) return nullptr;
-    const i8* address = base + ((size_t)tile * units + unit) * UNIT_BYTES;
+    const i8* address = base + (u32)(tile * units + unit) * (size_t)UNIT_BYTES;
     unit += WARPS;
     if (unit >= units) {
-      unit = warp;
+      unit = threadIdx.x >> 5;
       tile += gridDim.x;
       if (tile >= tiles) {
-        offset = (offset + tiles) % gridDim.x;
         phase++;
         seek();
       }

@@ -61,7 +61,7 @@ __device__ void quantize_row(const float* row, const float* weight, i8* out, flo
   }
   top = warp_max(top);
   if (lane == 0) s.tops[warp] = top;
-  block_sync();
+  __syncthreads();
   top = warp_max(s.tops[lane % WARPS]);
   const float factor = levels_per_unit(top);
   if (warp == 0) {
@@ -79,7 +79,7 @@ __device__ void quantize_row(const float* row, const float* weight, i8* out, flo
     const float x = i < K ? fresh(row + i) : 0.f;
     out[i] = (i8)level(NORM && i < K ? x * __ldg(weight + i) : x, factor);
   }
-  block_sync();
+  __syncthreads();
 }
 
 // `n` rows by the whole block, when their maxima (and, with NORM, the sums of their squares) are
@@ -111,7 +111,7 @@ __device__ __forceinline__ void quantize_known(const float* rows, const float* w
         if (NORM) unit *= inverse_rms<K>(sums + warp * SUMS_OF_ROW(K));
         if ((threadIdx.x & 31) == 0) scales[warp] = unit, factors[warp] = levels_per_unit(top);
       }
-      block_sync();
+      __syncthreads();
     }
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
@@ -125,5 +125,5 @@ __device__ __forceinline__ void quantize_known(const float* rows, const float* w
           level(v.x, f) | level(v.y, f) << 8 | level(v.z, f) << 16 | level(v.w, f) << 24;
     }
   }
-  block_sync();
+  __syncthreads();
 }

@@ -182,7 +182,7 @@ impl Gpu {
         arguments: &mut [*mut c_void],
     ) -> Result<(), CudaError> {
         let grid = (grid[0] as c_uint, grid[1] as c_uint, grid[2] as c_uint);
-        let block = (kernel.threads, 1, 1);
+        let block = (crate::program::THREADS as c_uint, 1, 1);
         let (function, shared) = (kernel.function, kernel.shared_bytes);
         // SAFETY: the caller vouches for the arguments; function and stream are valid.
         let launched = unsafe {
@@ -325,7 +325,6 @@ impl Drop for HostBuffer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernel {
     function: sys::CUfunction,
-    threads: c_uint,
     shared_bytes: c_uint,
     is_cooperative: bool,
 }
@@ -356,8 +355,7 @@ impl Module {
         // SAFETY: the module is loaded.
         let function = unsafe { result::module::get_function(self.module, name) }
             .map_err(failed("cuModuleGetFunction"))?;
-        let threads = crate::program::THREADS as c_uint;
-        Ok(Kernel { function, threads, shared_bytes: 0, is_cooperative: false })
+        Ok(Kernel { function, shared_bytes: 0, is_cooperative: false })
     }
 
     /// A cooperative kernel with as much dynamic shared memory as the module's constant
@@ -369,9 +367,8 @@ impl Module {
         // SAFETY: the function is valid.
         unsafe { result::function::set_function_attribute(kernel.function, which, shared_bytes) }
             .map_err(failed("cuFuncSetAttribute"))?;
-        let threads = self.constant("decode_threads")? as c_uint;
         let shared_bytes = shared_bytes as c_uint;
-        Ok(Kernel { threads, shared_bytes, is_cooperative: true, ..kernel })
+        Ok(Kernel { shared_bytes, is_cooperative: true, ..kernel })
     }
 
     /// An `int` constant of the module.

@@ -159,7 +159,9 @@ impl Source {
             text.push_str(&format!("#line 1 \"{name}\"\n{content}"));
         }
         let mut options: Vec<_> = ["--fmad=false", "--std=c++17"].map(str::to_owned).into();
-        if let Ok(extra) = std::env::var("HYMT_CUDA_EXTRA") { options.push(extra); }
+        if let Ok(extra) = std::env::var("HYMT_CUDA_EXTRA") {
+            options.push(extra);
+        }
         options.extend(macros.iter().map(|(name, value)| format!("-D{name}={value}")));
         Self {
             text,
