@@ -14,9 +14,13 @@ test:
 bench:
     cargo bench --workspace
 
-# The ros2 command line against the node; needs a sourced ROS 2 installation.
+# colcon build and test, and the ros2 command line; needs a sourced ROS 2 installation.
 ros:
-    tests/ros/cli.sh
+    tests/ros/run.sh
+
+# Peers that come, go and die at 50 Hz, for seven minutes; needs Cyclone DDS for Python.
+soak:
+    HYMT_SOAK_MESSAGES=20000 cargo test --release --test soak -- --nocapture
 
 # Refresh what is generated from the parameter table.
 update:

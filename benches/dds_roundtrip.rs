@@ -6,17 +6,15 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use hymt_ros::ros::{
-    dds::{ContextOptions, DdsContext},
-    qos::QosProfile,
-    wire::StringMsg,
-};
+use hymt_ros::ros::{Context, ContextOptions, Middleware, qos::QosProfile, wire::StringMsg};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn round_trip(criterion: &mut Criterion) {
     let domain = 10 + (std::process::id() % 90) as u16;
-    let context = || DdsContext::new(&ContextOptions::localhost(domain)).expect("join the domain");
+    let context = || {
+        Context::new(Middleware::Dds, &ContextOptions::localhost(domain)).expect("join the domain")
+    };
     let (here, there) = (context(), context());
     let (near, far) = (
         here.create_node("near", "/").expect("make a node"),

@@ -2,22 +2,22 @@
 //! transport: the difference is what the node costs. The scripted engine answers in microseconds.
 #![allow(missing_docs, reason = "the macros of criterion make functions without")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use hymt_ros::app;
-use hymt_ros::config::NodeConfig;
 use hymt_ros::node::{NODE_NAME, TranslatorNode};
 use hymt_ros::parameters;
-use hymt_ros::ros::dds::{ContextOptions, DdsContext};
 use hymt_ros::ros::names::NameResolver;
 use hymt_ros::ros::param_value::ParamValue;
 use hymt_ros::ros::qos::QosProfile;
 use hymt_ros::ros::wire::StringMsg;
+use hymt_ros::ros::{Context, ContextOptions, Middleware, QosOverrides};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn start_node(context: &DdsContext) -> TranslatorNode {
+fn start_node(context: &Context) -> TranslatorNode {
     let text = |text: &str| ParamValue::String(text.to_owned());
     let overrides = [
         ("engine".to_owned(), text("scripted")),
@@ -25,15 +25,19 @@ fn start_node(context: &DdsContext) -> TranslatorNode {
         ("target_locales".to_owned(), ParamValue::StringArray(vec!["de".to_owned()])),
     ];
     let (store, _) = parameters::declare(&overrides).expect("valid parameters");
-    let config = NodeConfig::from_parameters(&store.snapshot()).expect("valid parameters");
-    let model = app::load(&config.engine, &mut |_| ()).expect("the scripted engine needs no file");
     let names = NameResolver::new(NODE_NAME, "/", &[]).expect("a valid name");
-    TranslatorNode::start(context, names, store, &config, &model).expect("the node starts")
+    let loader = Arc::new(|options: &app::EngineOptions| app::load(options, &mut |_| ()));
+    let node = TranslatorNode::start(context, names, store, QosOverrides::default(), loader)
+        .expect("the node starts");
+    node.bring_up().expect("the scripted engine needs no file");
+    node
 }
 
 fn overhead(criterion: &mut Criterion) {
     let domain = 110 + (std::process::id() % 90) as u16;
-    let context = || DdsContext::new(&ContextOptions::localhost(domain)).expect("join the domain");
+    let context = || {
+        Context::new(Middleware::Dds, &ContextOptions::localhost(domain)).expect("join the domain")
+    };
     let (here, there) = (context(), context());
     let _translator = start_node(&there);
     let far = there.create_node("echo", "/").expect("make a node");

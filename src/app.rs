@@ -4,11 +4,12 @@
 
 mod demo_model;
 mod generator;
+pub(crate) mod gpu;
 pub mod logging;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hymt_core::language::Language;
@@ -59,6 +60,8 @@ pub struct EngineOptions {
     pub context_tokens: usize,
     /// Requests that may wait.
     pub queue_limit: usize,
+    /// How long each step of the scripted engine takes. Milliseconds.
+    pub scripted_step_ms: u64,
 }
 
 impl Default for EngineOptions {
@@ -73,6 +76,7 @@ impl Default for EngineOptions {
             slots: cpu.slots,
             context_tokens: cpu.context_tokens_max,
             queue_limit: ThreadConfig::default().queue_limit,
+            scripted_step_ms: 0,
         }
     }
 }
@@ -91,7 +95,7 @@ pub struct LoadedModel {
 }
 
 /// What was loaded and why, for the log, `hymt doctor` and the node's banner.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct About {
     /// Name of the model.
     pub model: String,
@@ -99,6 +103,8 @@ pub struct About {
     pub is_demo: bool,
     /// Engine and arithmetic, for example `cpu-int8`.
     pub engine: String,
+    /// What the engine runs on.
+    pub device: String,
     /// Why this engine.
     pub reason: String,
     /// Longest sequence. Tokens.
@@ -145,21 +151,58 @@ impl EngineOptions {
 /// Loads the engine alone, without tokenizer, for `inspect` and `bench`.
 ///
 /// # Errors
-/// When the engine is not in this build or the model cannot be loaded.
+/// When the engine is not in this build, this machine lacks what it needs, or the model cannot be
+/// loaded.
 pub fn load_engine(
     options: &EngineOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> anyhow::Result<(Box<dyn Engine>, ModelConfig)> {
+    choose_engine(options, progress).map(|chosen| (chosen.engine, chosen.config))
+}
+
+/// An engine that was taken, and why.
+struct Chosen {
+    engine: Box<dyn Engine>,
+    config: ModelConfig,
+    /// Name of the GPU, where it is one.
+    gpu: Option<String>,
+    reason: String,
+}
+
+/// The engine asked for, or the best one that runs here.
+fn choose_engine(
+    options: &EngineOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> anyhow::Result<Chosen> {
     options.engine.available().map_err(anyhow::Error::msg)?;
     anyhow::ensure!(
         options.engine != EngineChoice::Scripted,
         "engine 'scripted' has no weights; choose auto or cpu"
     );
     check_folder(&options.model)?;
-    let engine = CpuEngine::load(&options.source(), &options.cpu(), progress)
-        .with_context(|| format!("cannot load the model '{}'", options.model_name()))?;
+    let name = options.model_name();
+    let cannot_load = || format!("cannot load the model '{name}'");
+    let mut reason = "asked for".to_owned();
+    if options.engine == EngineChoice::Cuda {
+        let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
+        return Ok(Chosen { engine, config, gpu: gpu::device().ok(), reason });
+    }
+    if options.engine == EngineChoice::Auto {
+        reason = match gpu::usable(options) {
+            Err(why) => format!("auto: {why}"),
+            Ok(device) => match gpu::load(options, progress) {
+                Ok((engine, config)) => {
+                    let reason = format!("auto: {device} is usable");
+                    return Ok(Chosen { engine, config, gpu: Some(device), reason });
+                }
+                Err(error) => format!("auto: {device} is there, but: {error:#}"),
+            },
+        };
+    }
+    let engine =
+        CpuEngine::load(&options.source(), &options.cpu(), progress).with_context(cannot_load)?;
     let config = engine.config().clone();
-    Ok((Box::new(engine), config))
+    Ok(Chosen { engine: Box::new(engine), config, gpu: None, reason })
 }
 
 /// Loads a model and starts its inference thread.
@@ -170,27 +213,63 @@ pub fn load(
     options: &EngineOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> anyhow::Result<LoadedModel> {
+    if options.engine == EngineChoice::Scripted {
+        return load_scripted(options, |engine| engine);
+    }
     let started = Instant::now();
-    let (engine, tokenizer, reason): (Box<dyn Engine>, Tokenizer, String) = match options.engine {
-        EngineChoice::Scripted => {
-            let tokenizer = Tokenizer::bytes();
-            let chat = ChatFormat::detect(&tokenizer, Opener::default())?;
-            let stop = chat.stop().first().copied().context("a chat format has a stop token")?;
-            let engine = ScriptedEngine::echo(&tokenizer, stop);
-            (Box::new(engine), tokenizer, "asked for; it echoes and translates nothing".to_owned())
-        }
-        choice => {
-            // The quick one first, so that a folder without tokenizer is refused at once.
-            check_folder(&options.model)?;
-            let tokenizer = load_tokenizer(&options.model)?;
-            let (engine, _) = load_engine(options, progress)?;
-            let reason = match choice {
-                EngineChoice::Auto => "auto: this build has no GPU engine".to_owned(),
-                _ => "asked for".to_owned(),
-            };
-            (engine, tokenizer, reason)
-        }
+    // The quick one first, so that a folder without tokenizer is refused at once.
+    check_folder(&options.model)?;
+    let tokenizer = load_tokenizer(&options.model)?;
+    let Chosen { engine, gpu, reason, .. } = choose_engine(options, progress)?;
+    let about = About {
+        model: options.model_name(),
+        is_demo: options.model == ModelChoice::Demo,
+        engine: engine.spec().name.clone(),
+        device: gpu.unwrap_or_else(|| device(options)),
+        reason,
+        context_tokens: engine.spec().context_tokens_max,
+        slots: engine.spec().slots,
+        load_ms: 0.0,
     };
+    start(options, engine, tokenizer, about, started)
+}
+
+/// An echo in place of a model, as `change` makes it: slow or faulty, for tests of everything
+/// around it.
+///
+/// # Errors
+/// Never in practice.
+pub fn load_scripted(
+    options: &EngineOptions,
+    change: impl FnOnce(ScriptedEngine) -> ScriptedEngine,
+) -> anyhow::Result<LoadedModel> {
+    let started = Instant::now();
+    let tokenizer = Tokenizer::bytes();
+    let chat = ChatFormat::detect(&tokenizer, Opener::default())?;
+    let stop = chat.stop().first().copied().context("a chat format has a stop token")?;
+    let delay = Duration::from_millis(options.scripted_step_ms);
+    let engine = change(ScriptedEngine::echo(&tokenizer, stop).with_delay(delay));
+    let about = About {
+        model: "none (scripted echo)".to_owned(),
+        is_demo: false,
+        engine: engine.spec().name.clone(),
+        device: "nothing".to_owned(),
+        reason: "asked for; it echoes and translates nothing".to_owned(),
+        context_tokens: engine.spec().context_tokens_max,
+        slots: engine.spec().slots,
+        load_ms: 0.0,
+    };
+    start(options, Box::new(engine), tokenizer, about, started)
+}
+
+/// Starts the inference thread on an engine.
+fn start(
+    options: &EngineOptions,
+    engine: Box<dyn Engine>,
+    tokenizer: Tokenizer,
+    about: About,
+    started: Instant,
+) -> anyhow::Result<LoadedModel> {
     let spec = engine.spec().clone();
     anyhow::ensure!(
         tokenizer.vocab_size() <= spec.vocab_size,
@@ -202,25 +281,19 @@ pub fn load(
     let tokenizer = Arc::new(tokenizer);
     let config = ThreadConfig { queue_limit: options.queue_limit, ..ThreadConfig::default() };
     let handle: InferenceHandle = InferenceThread::spawn(engine, Arc::clone(&tokenizer), config);
-    let name = match options.engine {
-        EngineChoice::Scripted => "none (scripted echo)".to_owned(),
-        _ => options.model_name(),
-    };
-    let about = About {
-        is_demo: options.model == ModelChoice::Demo && options.engine != EngineChoice::Scripted,
-        engine: spec.name.clone(),
-        reason,
-        context_tokens: spec.context_tokens_max,
-        slots: spec.slots,
-        load_ms: started.elapsed().as_secs_f64() * 1e3,
-        model: name,
-    };
     Ok(LoadedModel {
         generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
         family: family(options),
         languages: if about.is_demo { demo_model::LANGUAGES.to_vec() } else { Vec::new() },
-        about,
+        about: About { load_ms: started.elapsed().as_secs_f64() * 1e3, ..about },
     })
+}
+
+/// What the engine runs on, in words.
+fn device(options: &EngineOptions) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if options.threads == 0 { cores } else { options.threads };
+    format!("CPU, {threads} threads")
 }
 
 /// The prompt family asked for, or the one that the model's name suggests.

@@ -9,7 +9,6 @@ pub mod demo;
 pub mod doctor;
 pub mod inspect;
 pub mod languages;
-#[cfg(feature = "dds")]
 pub mod node;
 pub mod output;
 pub mod progress;
@@ -43,7 +42,6 @@ enum Command {
     #[cfg(feature = "dds")]
     Demo(demo::DemoArgs),
     /// Run the ROS 2 node; takes everything after it as ROS arguments (`--ros-args ...`).
-    #[cfg(feature = "dds")]
     #[command(disable_help_flag = true)]
     Node(node::NodeArgs),
     /// Translate a text, or the lines of standard input, without ROS.
@@ -130,18 +128,13 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, output: &mut Outp
 
 /// The node sets up its own logging, because `--ros-args --log-level` decides about it.
 fn needs_plain_logging(command: &Command) -> bool {
-    match command {
-        #[cfg(feature = "dds")]
-        Command::Node(_) => false,
-        _ => true,
-    }
+    !matches!(command, Command::Node(_))
 }
 
 fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
     match command {
         #[cfg(feature = "dds")]
         Command::Demo(args) => demo::run(&args, output),
-        #[cfg(feature = "dds")]
         Command::Node(args) => node::run(&args.arguments),
         Command::Translate(args) => translate::run(&args, output),
         Command::Languages(args) => languages::run(&args, output),

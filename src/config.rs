@@ -11,6 +11,7 @@ use hymt_core::glossary::{Glossary, GlossarySet};
 use hymt_core::language::Language;
 use hymt_core::prompt::PromptFamily;
 use hymt_core::request::{Limits, RequestDefaults, SourceChoice, parse_targets};
+use hymt_core::speech::{ContextConfig, LanguageConfig, SpeechConfig, TargetMode};
 use hymt_core::translator::TranslatorConfig;
 
 use crate::app::{EngineOptions, ModelChoice};
@@ -75,7 +76,7 @@ words! {
         Auto = "auto",
         /// The CPU.
         Cpu = "cpu",
-        /// CUDA kernels; not part of this build.
+        /// Own CUDA kernels on an NVIDIA GPU.
         Cuda = "cuda",
         /// A TensorRT plan; not part of this build.
         TensorRt = "tensorrt",
@@ -92,10 +93,25 @@ impl EngineChoice {
     pub fn available(self) -> Result<(), String> {
         match self {
             Self::Auto | Self::Cpu | Self::Scripted => Ok(()),
+            Self::Cuda if cfg!(feature = "cuda") => Ok(()),
             Self::Cuda | Self::TensorRt => Err(format!(
-                "engine '{self}' is not part of this build; available: auto, cpu, scripted"
+                "engine '{self}' is not part of this build; available: auto, cpu,{} scripted",
+                if cfg!(feature = "cuda") { " cuda," } else { "" }
             )),
         }
+    }
+}
+
+words! {
+    /// Where live speech comes from.
+    InputMode, "input mode", {
+        /// The topic `speech`.
+        #[default]
+        Topic = "topic",
+        /// The voices of REP-155, `/humans/voices/*/speech`.
+        Hri = "hri",
+        /// Both.
+        Both = "both",
     }
 }
 
@@ -142,6 +158,20 @@ pub struct NodeConfig {
     pub engine: EngineOptions,
     /// Texts and service requests that may wait for a worker.
     pub queue_limit: usize,
+    /// Configure and activate at the start.
+    pub autostart: bool,
+    /// 95th percentile of latencies above which diagnostics warn. Milliseconds.
+    pub latency_warn_ms: f32,
+    /// Time between diagnostics. Seconds.
+    pub diagnostics_period_s: f64,
+    /// Diagnostics name the node with its namespace.
+    pub diagnostics_use_fqn: bool,
+    /// Where live speech comes from.
+    pub input_mode: InputMode,
+    /// Topic that tells whether the robot speaks; empty for none.
+    pub is_speaking_topic: String,
+    /// Partial texts have topics of their own.
+    pub publish_partials: bool,
     /// What may change while it runs.
     pub live: LiveConfig,
 }
@@ -153,12 +183,20 @@ pub struct LiveConfig {
     pub defaults: RequestDefaults,
     /// Terms.
     pub terms: Glossary,
+    /// Files with named glossaries.
+    pub glossary_files: Vec<String>,
+    /// Name of the glossary of requests that name none; empty for none.
+    pub glossary_default: String,
     /// How languages are detected.
     pub detect: DetectConfig,
     /// Longest text. Characters.
     pub input_chars_max: usize,
     /// How long a text heard on a topic may take.
     pub deadline: Option<Duration>,
+    /// How live speech is conducted, its languages not counted.
+    pub speech: SpeechConfig,
+    /// Stamps follow `/clock`.
+    pub use_sim_time: bool,
 }
 
 impl NodeConfig {
@@ -182,9 +220,17 @@ impl NodeConfig {
                 threads: values.size("cpu.threads"),
                 slots: values.size("cpu.slots"),
                 context_tokens: values.size("model.context_tokens"),
+                scripted_step_ms: values.size("scripted.step_ms") as u64,
                 ..EngineOptions::default()
             },
             queue_limit: values.size("limits.queue"),
+            autostart: values.bool("autostart"),
+            latency_warn_ms: values.double("diagnostics.latency_warn_ms") as f32,
+            diagnostics_period_s: values.double("diagnostic_updater.period"),
+            diagnostics_use_fqn: values.bool("diagnostic_updater.use_fqn"),
+            input_mode: values.parse("input.mode")?,
+            is_speaking_topic: values.string("speech.ignore_while_speaking").to_owned(),
+            publish_partials: values.bool("output.publish_partials"),
             live: LiveConfig::from_parameters(values)?,
         })
     }
@@ -203,12 +249,16 @@ impl LiveConfig {
                 targets: target_locales(values.strings("target_locales"))?,
             },
             terms: glossary_terms(values.strings("glossary.terms"))?,
+            glossary_files: values.strings("glossary.files").to_vec(),
+            glossary_default: values.string("glossary.default").to_owned(),
             detect: DetectConfig {
                 allowed: allowed_locales(values.strings("detect.allowed"))?,
                 min_confidence: values.double("detect.min_confidence") as f32,
             },
             input_chars_max: values.size("limits.max_input_chars"),
             deadline: (deadline_ms > 0).then(|| Duration::from_millis(deadline_ms as u64)),
+            speech: speech(values),
+            use_sim_time: values.bool("use_sim_time"),
         })
     }
 
@@ -217,17 +267,48 @@ impl LiveConfig {
         self.deadline.map_or(0, |deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// How live speech is conducted.
+    pub fn speech(&self) -> SpeechConfig {
+        SpeechConfig {
+            text_chars_max: self.input_chars_max,
+            language: LanguageConfig {
+                source: self.defaults.source,
+                min_confidence: self.detect.min_confidence,
+                targets: TargetMode::Fixed(self.defaults.targets.clone()),
+            },
+            ..self.speech.clone()
+        }
+    }
+
     /// The translator's configuration for a model.
-    pub fn translator(&self, family: PromptFamily, languages: &[Language]) -> TranslatorConfig {
+    pub fn translator(
+        &self,
+        family: PromptFamily,
+        languages: &[Language],
+        glossaries: GlossarySet,
+    ) -> TranslatorConfig {
         TranslatorConfig {
             family,
             languages: languages.to_vec(),
             defaults: self.defaults.clone(),
-            glossaries: GlossarySet::from_base(self.terms.clone()),
+            glossaries,
             detect: self.detect.clone(),
             source_fallback: None,
             limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },
         }
+    }
+}
+
+fn speech(values: &ParamSnapshot) -> SpeechConfig {
+    let ms = |name: &str| Duration::from_millis(values.size(name) as u64);
+    let default = SpeechConfig::default();
+    SpeechConfig {
+        translate_partials: values.bool("speech.translate_partials"),
+        partial_agreement: values.size("speech.partial_agreement"),
+        partial_min_interval: ms("speech.partial_min_interval_ms"),
+        final_timeout: Some(ms("speech.final_timeout_ms")).filter(|time| !time.is_zero()),
+        context: ContextConfig { sentences: values.size("context.sentences"), ..default.context },
+        ..default
     }
 }
 

@@ -6,7 +6,8 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-#[cfg(feature = "dds")]
+pub mod diagnostics;
+pub mod lifecycle;
 pub mod node;
 pub mod parameters;
 pub mod ros;

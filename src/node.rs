@@ -1,39 +1,57 @@
-//! The translator node: what it hears, serves and publishes, over the types of `ros::dds`.
+//! The translator node: what it hears, serves and publishes, over the types of [`crate::ros`].
+//!
+//! ```text
+//! inputs ─► queue ─► workers ─► translator ─► outputs
+//!    ▲                                           (in the order in which texts were heard)
+//!    └ exist from the start; answer NOT_ACTIVE until the life cycle opens the queue
+//! ```
 //!
 //! Callbacks put work into one bounded queue and return; a few workers take it from there and ask
 //! the translator, which shares one engine and batches what comes together. Translations of what
 //! was heard leave in the order in which it was heard.
 
+mod action;
+mod clock;
+mod ears;
+mod glossaries;
+mod goals;
+mod health;
+mod idle_overrides;
+mod inputs;
+mod managed;
 mod outputs;
 mod parameters;
+mod services;
+mod shared;
+mod speech;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
-use hymt_core::generate::{CancelFlag, Generator};
-use hymt_core::translator::Translator;
+pub use self::managed::{ModelLoader, TransitionError};
+pub use self::shared::{Counters, WORKERS};
 
+use self::action::{ActionServer, ActionServices};
+use self::clock::StampClock;
+use self::ears::{SpeechInputs, Voices};
+use self::health::Health;
+use self::inputs::Inputs;
+use self::managed::{LifecycleServices, Manager};
 use self::outputs::Outputs;
 use self::parameters::ParameterServices;
-use self::work::{Heard, Job, Workers};
+use self::services::GlossaryServices;
+use self::shared::Shared;
+use crate::app::About;
 use crate::app::logging::{self, LogLine};
-use crate::app::{LlmGenerator, LoadedModel};
-use crate::config::NodeConfig;
-use crate::ros::dds::{DdsContext, DdsError, LogLevel, MessageInfo, Node, Server, Subscription};
+use crate::config::{InputMode, NodeConfig};
+use crate::lifecycle::{State, Transition};
 use crate::ros::names::{NameError, NameResolver};
 use crate::ros::param_store::ParameterStore;
-use crate::ros::qos::QosProfile;
-use crate::ros::wire::{Header, StringMsg, Time, Translate, TranslateResponse};
+use crate::ros::{Context, LogLevel, Node, QosOverrides, RosError};
 
 /// Name of the node unless remapped.
 pub const NODE_NAME: &str = "translator";
-
-/// Jobs worked on at the same time. Each is one utterance or one service call; more of them fill
-/// the engine's batches, fewer keep the order cheap.
-pub const WORKERS: usize = 4;
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,90 +62,138 @@ pub enum NodeError {
     Name(#[from] NameError),
     /// The middleware refused.
     #[error(transparent)]
-    Dds(#[from] DdsError),
-}
-
-/// What the node counts.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Texts taken.
-    pub heard: AtomicU64,
-    /// Texts refused because the queue was full.
-    pub overflowed: AtomicU64,
-    /// Texts dropped because they were our own output.
-    pub own_output: AtomicU64,
-    /// Service calls taken.
-    pub called: AtomicU64,
+    Ros(#[from] RosError),
+    /// The parameters do not fit together.
+    #[error("{reason}")]
+    Parameters {
+        /// Which and why.
+        reason: String,
+    },
+    /// The node could not be brought up.
+    #[error(transparent)]
+    Transition(#[from] TransitionError),
 }
 
 /// A node that runs until it is dropped or [shut down](Self::shutdown).
 pub struct TranslatorNode {
-    names: NameResolver,
-    outputs: Arc<Outputs>,
+    shared: Arc<Shared>,
     counters: Arc<Counters>,
-    generator: Arc<LlmGenerator>,
-    cancel: CancelFlag,
-    // The order matters: inputs close first, then the queue, then the workers end.
-    inputs: Option<Inputs>,
-    jobs: Option<Sender<Job>>,
-    workers: Option<Workers>,
+    // The order matters: endpoints close first, then the life cycle ends.
+    endpoints: Option<Endpoints>,
+    manager: Manager,
+    health: Health,
     node: Arc<Node>,
 }
 
-struct Inputs {
-    _text: Subscription<StringMsg>,
-    _translate: Server<Translate>,
+struct Endpoints {
+    _inputs: Inputs,
+    _speech: SpeechInputs,
+    _action: ActionServices,
+    _glossaries: GlossaryServices,
     _parameters: ParameterServices,
+    _lifecycle: LifecycleServices,
 }
 
 impl TranslatorNode {
-    /// Starts the node in `context`.
+    /// Starts the node in `context`, unconfigured: everything is in the graph, no model is loaded.
     ///
     /// # Errors
     /// [`NodeError`] when a name is not valid or the middleware refuses.
     pub fn start(
-        context: &DdsContext,
+        context: &Context,
         names: NameResolver,
         store: ParameterStore,
-        config: &NodeConfig,
-        model: &LoadedModel,
+        qos: QosOverrides,
+        loader: ModelLoader,
     ) -> Result<Self, NodeError> {
+        let config = NodeConfig::from_parameters(&store.snapshot())
+            .map_err(|reason| NodeError::Parameters { reason })?;
+        for remark in idle_overrides::remarks(&names, &qos, &config.is_speaking_topic)? {
+            tracing::warn!("{remark}");
+        }
         let node = Arc::new(context.create_node(names.node(), names.namespace())?);
-        let translator = Arc::new(Translator::new(
-            Arc::clone(&model.generator) as Arc<dyn Generator>,
-            config.live.translator(model.family, &model.languages),
-        ));
-        let outputs = Arc::new(Outputs::new(Arc::clone(&node), &names)?);
-        outputs.set_targets(&config.live.defaults.targets)?;
-        let (jobs, queue) = bounded(config.queue_limit);
-        let cancel = CancelFlag::default();
-        let store = Arc::new(store);
-        let deadline_ms = Arc::new(AtomicU64::new(config.live.deadline_ms()));
-        let workers = Workers::start(WORKERS, &queue, &translator, &outputs, &deadline_ms, &cancel);
         let counters = Arc::new(Counters::default());
-        let inputs = Inputs {
-            _text: hear(&node, &names, &jobs, &outputs, &counters)?,
-            _translate: serve(&node, &names, &jobs, &counters)?,
-            _parameters: ParameterServices::start(
+        let outputs = Arc::new(Outputs::new(
+            Arc::clone(&node),
+            &names,
+            &qos,
+            config.publish_partials,
+            Arc::clone(&counters),
+        )?);
+        let action = ActionServer::new(&node, &names)?;
+        let shared = Arc::new(Shared::new(
+            names,
+            store,
+            Arc::clone(&counters),
+            outputs,
+            action,
+            qos,
+            StampClock::new(Arc::clone(&node)),
+        ));
+        shared
+            .apply(false, |_| Ok(()))
+            .map_err(|problems| NodeError::Parameters { reason: problems.join("; ") })?;
+        // One place is enough: whoever finds it taken knows that a look is due.
+        let (kick, kicks) = crossbeam_channel::bounded(1);
+        let changed = {
+            let kick = kick.clone();
+            move || {
+                let _ = kick.try_send(());
+            }
+        };
+        let manager = Manager::start(&node, &shared, loader, changed)?;
+        let endpoints = Endpoints {
+            _lifecycle: manager.serve(&node, &shared)?,
+            _parameters: ParameterServices::start(&node, &shared)?,
+            _glossaries: GlossaryServices::start(&node, &shared)?,
+            _action: ActionServices::start(&node, &shared)?,
+            _inputs: Inputs::start(&node, &shared)?,
+            _speech: SpeechInputs::start(
                 &node,
-                &names,
-                &store,
-                &translator,
-                &outputs,
-                &deadline_ms,
+                &shared,
+                config.input_mode,
+                &config.is_speaking_topic,
             )?,
         };
-        Ok(Self {
-            names,
-            outputs,
-            counters,
-            generator: Arc::clone(&model.generator),
-            cancel,
-            inputs: Some(inputs),
-            jobs: Some(jobs),
-            workers: Some(workers),
-            node,
-        })
+        let voices = (config.input_mode != InputMode::Topic)
+            .then(|| Voices::new(Arc::clone(&node), context.graph()));
+        let health = Health::start(
+            &node,
+            &shared,
+            context.graph(),
+            (kick, kicks),
+            manager.faults(),
+            voices,
+        )?;
+        Ok(Self { shared, counters, endpoints: Some(endpoints), manager, health, node })
+    }
+
+    /// Takes a transition and waits until it is done.
+    ///
+    /// # Errors
+    /// [`TransitionError`] when it is not possible or fails.
+    pub fn change(&self, transition: Transition) -> Result<State, TransitionError> {
+        self.manager.change(transition)
+    }
+
+    /// Configures and activates the node.
+    ///
+    /// # Errors
+    /// [`TransitionError`] with the reason; the node is where it got to.
+    pub fn bring_up(&self) -> Result<(), TransitionError> {
+        self.change(Transition::Configure)?;
+        self.change(Transition::Activate)?;
+        Ok(())
+    }
+
+    /// Where the node is in its life.
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// What is loaded, while the node is configured.
+    pub fn about(&self) -> Option<About> {
+        self.shared.session().map(|session| session.model.about.clone())
     }
 
     /// Sends what is logged to `/rosout` until the node ends.
@@ -150,12 +216,15 @@ impl TranslatorNode {
     /// # Errors
     /// Never in practice: the names were resolved at the start.
     pub fn interface(&self) -> Result<Vec<String>, NameError> {
+        let names = &self.shared.names;
         let mut lines = vec![
-            format!("hears      {} (std_msgs/String)", self.names.topic("text")?),
-            format!("serves     {} (hymt_ros/Translate)", self.names.service("~/translate")?),
-            format!("publishes  {} (hymt_ros/Translation)", self.names.topic("~/translation")?),
+            format!("hears      {} (std_msgs/String)", names.topic("text")?),
+            format!("hears      {} (hri_msgs/LiveSpeech)", names.topic("speech")?),
+            format!("serves     {} (hymt_ros/Translate)", names.service("~/translate")?),
+            format!("serves     {} (hymt_ros/TranslateText)", names.service("~/translate_text")?),
+            format!("publishes  {} (hymt_ros/Translation)", names.topic("~/translation")?),
         ];
-        for topic in self.outputs.text_topics() {
+        for topic in self.shared.outputs.text_topics() {
             lines.push(format!("publishes  {topic} (std_msgs/String)"));
         }
         Ok(lines)
@@ -167,21 +236,9 @@ impl TranslatorNode {
     }
 
     fn end(&mut self, grace: Duration) -> usize {
-        drop(self.inputs.take());
-        drop(self.jobs.take());
-        let Some(workers) = self.workers.take() else { return 0 };
-        let deadline = Instant::now() + grace;
-        while !workers.are_done() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let left = workers.give_up();
-        self.cancel.cancel();
-        workers.join();
-        // What was published last must not leave with us unheard.
-        if !self.outputs.wait_until_heard(deadline) {
-            tracing::debug!("some subscribers have not acknowledged the last translations");
-        }
-        self.generator.shutdown(Duration::ZERO);
+        drop(self.endpoints.take());
+        let left = self.manager.end(grace);
+        self.health.end();
         logging::set_rosout(None);
         left
     }
@@ -190,96 +247,6 @@ impl TranslatorNode {
 impl Drop for TranslatorNode {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
-    }
-}
-
-/// Subscribes to `text`.
-fn hear(
-    node: &Node,
-    names: &NameResolver,
-    jobs: &Sender<Job>,
-    outputs: &Arc<Outputs>,
-    counters: &Arc<Counters>,
-) -> Result<Subscription<StringMsg>, NodeError> {
-    let (jobs, outputs, counters) = (jobs.clone(), Arc::clone(outputs), Arc::clone(counters));
-    let (mut utterances, mut order) = (0, 0);
-    let was_full = AtomicBool::new(false);
-    let hear = move |message: Result<StringMsg, &DdsError>, info: MessageInfo| {
-        if outputs.is_own(info.source) {
-            counters.own_output.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        counters.heard.fetch_add(1, Ordering::Relaxed);
-        utterances += 1;
-        let mut heard = Heard {
-            order,
-            utterance: utterances,
-            header: Header { stamp: stamp(&info), frame_id: String::new() },
-            text: String::new(),
-            received: Instant::now(),
-        };
-        match message {
-            Ok(message) => heard.text = message.data,
-            // Whoever sent it must learn why nothing comes; what was sent cannot be shown.
-            Err(error) => return outputs.refuse(heard, &error.to_string()),
-        }
-        match jobs.try_send(Job::Heard(heard)) {
-            Ok(()) => {
-                order += 1;
-                was_full.store(false, Ordering::Relaxed);
-            }
-            Err(TrySendError::Full(Job::Heard(heard))) => {
-                counters.overflowed.fetch_add(1, Ordering::Relaxed);
-                if !was_full.swap(true, Ordering::Relaxed) {
-                    let limit = jobs.capacity().unwrap_or_default();
-                    tracing::warn!(limit, "the queue is full; texts are refused until it drains");
-                }
-                let limit = jobs.capacity().unwrap_or_default();
-                let detail =
-                    format!("{limit} texts wait already (limits.queue); this one was refused");
-                outputs.refuse(heard, &detail);
-            }
-            Err(_) => {}
-        }
-    };
-    Ok(node.subscription_with_malformed(&names.topic("text")?, &QosProfile::DEFAULT, hear)?)
-}
-
-/// Serves `~/translate`.
-fn serve(
-    node: &Node,
-    names: &NameResolver,
-    jobs: &Sender<Job>,
-    counters: &Arc<Counters>,
-) -> Result<Server<Translate>, NodeError> {
-    let (jobs, counters) = (jobs.clone(), Arc::clone(counters));
-    let handler = move |request, responder| {
-        counters.called.fetch_add(1, Ordering::Relaxed);
-        let job = Job::Called { request, responder, received: Instant::now() };
-        if let Err(TrySendError::Full(Job::Called { responder, .. })) = jobs.try_send(job) {
-            let limit = jobs.capacity().unwrap_or_default();
-            work::answer(
-                responder,
-                &TranslateResponse {
-                    code: TranslateResponse::OVERLOADED,
-                    message: format!(
-                        "the queue is full (limits.queue is {limit}); try again later"
-                    ),
-                    ..TranslateResponse::default()
-                },
-            );
-        }
-    };
-    Ok(node.service(&names.service("~/translate")?, handler)?)
-}
-
-/// When the text was written, by the clock of its writer; its arrival where that is not known.
-fn stamp(info: &MessageInfo) -> Time {
-    let time = info.source_time.unwrap_or(info.reception_time);
-    let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Time {
-        sec: i32::try_from(since_epoch.as_secs()).unwrap_or(i32::MAX),
-        nanosec: since_epoch.subsec_nanos(),
     }
 }
 

@@ -6,10 +6,10 @@
 mod text;
 
 use crate::config::{
-    EngineChoice, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
+    EngineChoice, InputMode, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
     source_locale, target_locales,
 };
-use crate::ros::param_store::{Declaration, ParamSnapshot, ParameterStore, Range};
+use crate::ros::param_store::{Changes, Declaration, ParamSnapshot, ParameterStore, Range};
 use crate::ros::param_value::ParamValue;
 
 pub use self::text::{help, reference_page, yaml};
@@ -33,6 +33,14 @@ pub fn table() -> Vec<Declaration> {
             ..live("glossary.terms", list(&[]), GLOSSARY_TERMS)
         },
         Declaration {
+            constraints: "readable .tsv or .csv files, each with another name",
+            ..live("glossary.files", list(&[]), GLOSSARY_FILES)
+        },
+        Declaration {
+            constraints: "empty, or the name of a glossary",
+            ..live("glossary.default", text(""), GLOSSARY_DEFAULT)
+        },
+        Declaration {
             constraints: "languages; empty allows all",
             check: |value| strings(value, |tags| allowed_locales(tags).map(drop)),
             ..live("detect.allowed", list(&[]), DETECT_ALLOWED)
@@ -41,6 +49,46 @@ pub fn table() -> Vec<Declaration> {
             constraints: "0.0 to 1.0",
             range: Some(Range::Double { from: 0.0, to: 1.0 }),
             ..live("detect.min_confidence", ParamValue::Double(0.6), DETECT_MIN_CONFIDENCE)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("speech.translate_partials", ParamValue::Bool(true), TRANSLATE_PARTIALS)
+        },
+        Declaration {
+            constraints: "1 (translate each update) to 5",
+            range: Some(Range::Integer { from: 1, to: 5 }),
+            ..live("speech.partial_agreement", ParamValue::Integer(2), PARTIAL_AGREEMENT)
+        },
+        Declaration {
+            constraints: "0 to 5000 ms",
+            range: Some(Range::Integer { from: 0, to: 5000 }),
+            ..live("speech.partial_min_interval_ms", ParamValue::Integer(400), PARTIAL_INTERVAL)
+        },
+        Declaration {
+            constraints: "0 (never) to 30000 ms",
+            range: Some(Range::Integer { from: 0, to: 30_000 }),
+            ..live("speech.final_timeout_ms", ParamValue::Integer(2500), FINAL_TIMEOUT)
+        },
+        Declaration {
+            constraints: "empty, or a std_msgs/Bool topic",
+            changes: Changes::Never,
+            ..fixed("speech.ignore_while_speaking", text(""), IGNORE_WHILE_SPEAKING)
+        },
+        Declaration {
+            constraints: "topic, hri or both",
+            check: |value| word(value, parses::<InputMode>),
+            changes: Changes::Never,
+            ..fixed("input.mode", text("topic"), INPUT_MODE)
+        },
+        Declaration {
+            constraints: "0 (none) to 16",
+            range: Some(Range::Integer { from: 0, to: 16 }),
+            ..live("context.sentences", ParamValue::Integer(0), CONTEXT_SENTENCES)
+        },
+        Declaration {
+            constraints: "true or false",
+            changes: Changes::Never,
+            ..fixed("output.publish_partials", ParamValue::Bool(true), PUBLISH_PARTIALS)
         },
         Declaration {
             constraints: "1 to 100000 characters",
@@ -58,7 +106,7 @@ pub fn table() -> Vec<Declaration> {
             ..fixed("limits.queue", ParamValue::Integer(256), QUEUE)
         },
         Declaration {
-            constraints: "auto, cpu or scripted; cuda and tensorrt are not part of this build",
+            constraints: "auto, cpu, cuda or scripted; tensorrt is not part of this build",
             check: |value| {
                 word(value, |name| {
                     let choice: EngineChoice = name.parse().map_err(|e| format!("{e}"))?;
@@ -97,6 +145,30 @@ pub fn table() -> Vec<Declaration> {
             ..fixed("cpu.slots", ParamValue::Integer(8), CPU_SLOTS)
         },
         Declaration {
+            constraints: "0 to 10000 ms",
+            range: Some(Range::Integer { from: 0, to: 10_000 }),
+            ..fixed("scripted.step_ms", ParamValue::Integer(0), SCRIPTED_STEP)
+        },
+        Declaration {
+            constraints: "true or false",
+            changes: Changes::Never,
+            ..fixed("autostart", ParamValue::Bool(true), AUTOSTART)
+        },
+        Declaration {
+            constraints: "1.0 to 600000.0 ms",
+            range: Some(Range::Double { from: 1.0, to: 600_000.0 }),
+            ..live("diagnostics.latency_warn_ms", ParamValue::Double(1500.0), LATENCY_WARN)
+        },
+        Declaration {
+            constraints: "0.1 to 60.0 s",
+            range: Some(Range::Double { from: 0.1, to: 60.0 }),
+            ..live("diagnostic_updater.period", ParamValue::Double(1.0), UPDATER_PERIOD)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("diagnostic_updater.use_fqn", ParamValue::Bool(false), UPDATER_USE_FQN)
+        },
+        Declaration {
             constraints: "true or false",
             ..live("use_sim_time", ParamValue::Bool(false), USE_SIM_TIME)
         },
@@ -108,10 +180,27 @@ const TARGET_LOCALES: &str = "Languages to translate into. Each has its own topi
 const SOURCE_LOCALE: &str = "Language of what is heard; auto detects it.";
 const GLOSSARY_TERMS: &str = "Terms that must be translated in a given way. Only those that occur \
     in a text are sent to the model.";
+const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glossary `hotel`. Two \
+    columns, source and target; a first row of two languages says for which. \
+    ~/reload_glossaries reads them again.";
+const GLOSSARY_DEFAULT: &str = "Glossary of texts on topics and of requests that name none.";
 const DETECT_ALLOWED: &str = "Languages that detection may answer; naming the few that are spoken \
     around the robot avoids most mistakes.";
 const DETECT_MIN_CONFIDENCE: &str = "Below this, a detected language is not used and the model \
     finds out by itself.";
+const TRANSLATE_PARTIALS: &str = "Translate live speech while it grows; false waits for its end.";
+const PARTIAL_AGREEMENT: &str = "How many updates of live speech must begin alike before that \
+    beginning is translated. More are steadier and later.";
+const PARTIAL_INTERVAL: &str = "Time between two translations of growing speech of one speaker.";
+const FINAL_TIMEOUT: &str = "Silence after which growing speech counts as ended.";
+const IGNORE_WHILE_SPEAKING: &str = "Topic that is true while the robot speaks; what is heard \
+    meanwhile is its own voice and is dropped.";
+const INPUT_MODE: &str = "Where live speech comes from: the topic `speech`, the voices of REP-155 \
+    (/humans/voices/*/speech), or both. The topic `text` is always heard.";
+const CONTEXT_SENTENCES: &str = "Sentences of the same speaker that the model sees before the one \
+    it translates. The demo model was not trained with any.";
+const PUBLISH_PARTIALS: &str = "Growing translations also on ~/<locale>/partial; ~/translation \
+    has them either way.";
 const MAX_INPUT_CHARS: &str = "Longest text. A longer one is refused, never cut.";
 const DEADLINE_MS: &str = "How long the translation of a text heard on a topic may take, waiting \
     included; later it is of no use and is given up.";
@@ -126,8 +215,15 @@ const CONTEXT_TOKENS: &str = "Longest sequence, prompt and answer together. Memo
 const PRECISION: &str = "Arithmetic of the engine.";
 const CPU_THREADS: &str = "Threads of the CPU engine.";
 const CPU_SLOTS: &str = "Translations computed at the same time.";
-const USE_SIM_TIME: &str = "Every ROS node has it. Not followed yet: stamps come from the messages \
-    or the system clock.";
+const SCRIPTED_STEP: &str = "For tests: how long the scripted engine takes for each character.";
+const AUTOSTART: &str = "Configure and activate at the start. With false the node waits for a \
+    lifecycle manager or `ros2 lifecycle set`.";
+const LATENCY_WARN: &str = "Diagnostics warn when the 95th percentile of the last minute is above \
+    this, and report an error above three times this.";
+const UPDATER_PERIOD: &str = "Time between two messages on /diagnostics and ~/status.";
+const UPDATER_USE_FQN: &str = "Diagnostics name the node with its namespace.";
+const USE_SIM_TIME: &str = "Stamps follow /clock, for bags and simulations. Latencies and time-outs \
+    stay on the steady clock.";
 
 /// Declares the table and applies `overrides`; see [`ParameterStore::new`].
 ///
@@ -148,20 +244,20 @@ fn declaration(
     name: &'static str,
     default: ParamValue,
     description: &'static str,
-    read_only: bool,
+    changes: Changes,
 ) -> Declaration {
     let check = |_: &ParamValue| Ok(());
-    Declaration { name, default, description, constraints: "", read_only, range: None, check }
+    Declaration { name, default, description, constraints: "", changes, range: None, check }
 }
 
 /// A parameter that may change while the node runs.
 fn live(name: &'static str, default: ParamValue, description: &'static str) -> Declaration {
-    declaration(name, default, description, false)
+    declaration(name, default, description, Changes::Live)
 }
 
-/// A parameter that is fixed once the node runs.
+/// A parameter that is fixed while the node is configured.
 fn fixed(name: &'static str, default: ParamValue, description: &'static str) -> Declaration {
-    declaration(name, default, description, true)
+    declaration(name, default, description, Changes::Unconfigured)
 }
 
 fn text(value: &str) -> ParamValue {

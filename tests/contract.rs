@@ -1,11 +1,17 @@
-//! The wire structs against `msg/` and `srv/`: names, order, types and constants.
+//! The wire structs against `msg/`, `srv/` and `action/`: names, order, types and constants.
 //!
 //! The structs record their own declarations; this test reads the interface files by itself.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::path::Path;
 
-use hymt_ros::ros::wire::{Message, Service, Translate, Translation};
+use hymt_ros::ros::SerializedMessage;
+use hymt_ros::ros::wire::action::{
+    GetResultResponse, TranslateTextFeedback, TranslateTextGoal, TranslateTextResult, Uuid,
+};
+use hymt_ros::ros::wire::hri::LiveSpeechBoth;
+use hymt_ros::ros::wire::hymt::{ListGlossaries, ListLanguages, SetGlossary};
+use hymt_ros::ros::wire::{Message, Service, Status, Translate, Translation};
 
 /// One side of the comparison: constants, then fields, each as `type name` or `type NAME=value`.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -15,25 +21,52 @@ struct Interface {
 }
 
 #[test]
-fn translation_is_its_msg_file() {
-    let [msg] = read("msg/Translation.msg");
-    assert_eq!(declared::<Translation>(), msg);
+fn every_message_is_its_file() {
+    for (name, expect) in
+        [("Translation", declared::<Translation>()), ("Status", declared::<Status>())]
+    {
+        let [msg] = read(&format!("msg/{name}.msg"));
+        assert_eq!(expect, msg, "{name}");
+    }
 }
 
 #[test]
-fn translate_is_its_srv_file() {
-    let [request, response] = read("srv/Translate.srv");
-    assert_eq!(declared::<<Translate as Service>::Request>(), request);
-    assert_eq!(declared::<<Translate as Service>::Response>(), response);
+fn every_service_is_its_file() {
+    fn check<S: Service>(name: &str) {
+        assert_eq!(S::ROS_TYPE, format!("hymt_ros/srv/{name}"));
+        let [request, response] = read(&format!("srv/{name}.srv"));
+        assert_eq!(declared::<S::Request>(), request.or_empty(), "{name}");
+        assert_eq!(declared::<S::Response>(), response.or_empty(), "{name}");
+    }
+    check::<Translate>("Translate");
+    check::<ListLanguages>("ListLanguages");
+    check::<SetGlossary>("SetGlossary");
+    check::<ListGlossaries>("ListGlossaries");
+}
+
+#[test]
+fn the_action_is_its_file() {
+    let [goal, result, feedback] = read("action/TranslateText.action");
+    assert_eq!(declared::<TranslateTextGoal>(), goal);
+    assert_eq!(declared::<TranslateTextResult>(), result);
+    assert_eq!(declared::<TranslateTextFeedback>(), feedback);
 }
 
 #[test]
 fn every_interface_file_is_compared() {
-    for (folder, expect) in [("msg", vec!["Translation.msg"]), ("srv", vec!["Translate.srv"])] {
+    for (folder, expect) in [
+        ("msg", vec!["Status.msg", "Translation.msg"]),
+        (
+            "srv",
+            vec!["ListGlossaries.srv", "ListLanguages.srv", "SetGlossary.srv", "Translate.srv"],
+        ),
+        ("action", vec!["TranslateText.action"]),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let mut files: Vec<_> = std::fs::read_dir(path)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
             .collect();
         files.sort();
         assert_eq!(files, expect, "a file in {folder}/ has no wire struct or no test");
@@ -53,6 +86,9 @@ fn serde_keeps_the_declared_order_and_names() {
         }
     }
     check::<Translation>();
+    check::<Status>();
+    check::<LiveSpeechBoth>();
+    check::<GetResultResponse>();
     check::<<Translate as Service>::Request>();
     check::<<Translate as Service>::Response>();
 }
@@ -81,6 +117,23 @@ fn the_parser_sees_what_it_should() {
     assert_eq!(parse(text), expect);
 }
 
+#[test]
+fn an_identifier_travels_without_a_length() {
+    let id = Uuid { uuid: [7; 16] };
+    assert_eq!(SerializedMessage::encode(&id).unwrap().body.as_ref(), [7; 16]);
+    assert_eq!(Uuid::fields()[0].ros_type, "uint8[16]");
+}
+
+impl Interface {
+    /// rosidl gives an empty interface one unused octet.
+    fn or_empty(mut self) -> Self {
+        if self.fields.is_empty() {
+            self.fields.push("uint8 structure_needs_at_least_one_member".to_owned());
+        }
+        self
+    }
+}
+
 fn declared<M: Message>() -> Interface {
     Interface {
         constants: M::constants()
@@ -98,7 +151,7 @@ fn declared<M: Message>() -> Interface {
 fn read<const N: usize>(path: &str) -> [Interface; N] {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let text = std::fs::read_to_string(&path).unwrap();
-    let parts: Vec<_> = text.split("\n---\n").map(parse).collect();
+    let parts: Vec<_> = text.split("---\n").map(parse).collect();
     parts.try_into().unwrap_or_else(|parts| panic!("{} has other parts: {parts:?}", path.display()))
 }
 

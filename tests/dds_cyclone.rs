@@ -14,7 +14,7 @@ use std::{
 };
 
 use hymt_ros::ros::{
-    dds::{ContextOptions, DdsContext, DiscoveryRange, LogLevel, Node, Publisher, ServiceStyle},
+    Context, ContextOptions, DiscoveryRange, Gid, LogLevel, Middleware, Node, Publisher,
     qos::QosProfile,
     wire::{
         Header, StringMsg, Time, Translate, TranslateResponse, Translation, Trigger,
@@ -29,25 +29,34 @@ use hymt_ros::ros::{
 use support::{PATIENCE, Peer, context, domain, peer_python, wait_until};
 
 /// Counters of the echo's ear.
-type Stats = Box<dyn Fn() -> hymt_ros::ros::dds::SubscriptionStats + Send>;
+type Stats = Box<dyn Fn() -> hymt_ros::ros::SubscriptionStats + Send>;
 
 /// A node that says on `/echo` what it hears on `/text`.
 struct Echo {
-    context: DdsContext,
+    context: Context,
     node: Node,
     stats: Stats,
+    gid: Gid,
+}
+
+/// The participant of an endpoint, by the entity number that RTPS gives to every participant.
+fn participant_gid(endpoint: Gid) -> Gid {
+    let mut octets = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xc1];
+    octets[..12].copy_from_slice(&endpoint.participant_prefix());
+    Gid(octets)
 }
 
 fn echo(domain: u16) -> Echo {
     let context = context(domain);
     let node = context.create_node("echo", "/").unwrap();
     let publisher = node.publisher::<StringMsg>("/echo", &QosProfile::DEFAULT).unwrap();
+    let gid = publisher.gid();
     let subscription = node
         .subscription::<StringMsg>("/text", &QosProfile::DEFAULT, move |message, _| {
             publisher.publish(&message).unwrap();
         })
         .unwrap();
-    Echo { context, node, stats: Box::new(move || subscription.stats()) }
+    Echo { context, node, stats: Box::new(move || subscription.stats()), gid }
 }
 
 #[test]
@@ -342,7 +351,7 @@ fn a_client_calls_a_server_in_the_style_of_cyclone() {
     let peer = Peer::start(&python, domain, "serve --service /peer/reset --count 20");
     let context = context(domain);
     let node = context.create_node("client", "/").unwrap();
-    let client = node.client_with_style::<Trigger>("/peer/reset", ServiceStyle::Cyclone).unwrap();
+    let client = node.client::<Trigger>("/peer/reset").unwrap();
     assert!(client.wait_for_service(PATIENCE));
     for number in 1..=20 {
         let response = client.call(&TriggerRequest::default(), PATIENCE).unwrap();
@@ -356,7 +365,7 @@ fn dropping_the_context_says_goodbye() {
     let Some(python) = peer_python() else { return };
     let domain = domain(10);
     let echo = echo(domain);
-    let gid = echo.context.gid();
+    let gid = participant_gid(echo.gid);
     let mut peer = Peer::start(&python, domain, &format!("farewell --participant {gid}"));
     assert_eq!(peer.next_line()["seen"], true);
     let left = std::time::Instant::now();
@@ -375,7 +384,7 @@ fn off_is_found_by_nobody() {
     let Some(python) = peer_python() else { return };
     let domain = domain(11);
     let options = ContextOptions { domain_id: domain, discovery_range: DiscoveryRange::Off };
-    let hidden = DdsContext::new(&options).unwrap();
+    let hidden = Context::new(Middleware::Dds, &options).unwrap();
     let node = hidden.create_node("hidden", "/").unwrap();
     let publisher = node.publisher::<StringMsg>("/status", &QosProfile::LATCHED).unwrap();
     let command = "--timeout 3 --durability transient_local listen --topic /status";

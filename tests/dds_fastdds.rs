@@ -9,7 +9,8 @@
 mod support;
 
 use hymt_ros::ros::{
-    dds::{ENHANCED_REPLY_BYTES_MAX, RespondError},
+    RespondError,
+    dds::ENHANCED_REPLY_BYTES_MAX,
     wire::{
         Translate, TranslateResponse, Translation, Trigger,
         common::TriggerResponse,

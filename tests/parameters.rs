@@ -11,7 +11,7 @@ use hymt_ros::config::NodeConfig;
 use hymt_ros::parameters::{declare, help, reference_page, table, yaml};
 use hymt_ros::ros::param_file::ParamFile;
 use hymt_ros::ros::param_store::{
-    Declaration, Listing, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX,
+    Changes, Declaration, Listing, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX,
 };
 use hymt_ros::ros::param_value::ParamValue;
 use proptest::prelude::*;
@@ -67,6 +67,7 @@ fn every_parameter_is_described_and_its_default_is_allowed() {
 #[test]
 fn refusals_name_the_value_and_the_way_out() {
     let store = store();
+    store.set_configured(true);
     for (name, value, part) in [
         ("source_locale", text("fra"), None),
         (
@@ -92,7 +93,9 @@ fn refusals_name_the_value_and_the_way_out() {
         ("glossary.terms", list(&["dock=Ladesäule", "broken"]), Some("term 1 'broken'")),
         ("detect.allowed", list(&["de", "qq"]), Some("detect.allowed[1]")),
         ("detect.allowed", list(&["de", "DE"]), Some("detect.allowed[1] 'DE' given twice")),
-        ("engine", text("cpu"), Some("--ros-args -p engine:=VALUE")),
+        ("autostart", ParamValue::Bool(false), Some("--ros-args -p autostart:=VALUE")),
+        ("autostart", ParamValue::Bool(true), None),
+        ("engine", text("cpu"), Some("fixed while the node is configured")),
         ("max_input_chars", ParamValue::Integer(5), Some("did you mean 'limits.max_input_chars'?")),
         ("limits.deadline_ms", ParamValue::Double(5.0), Some("is an integer, got double")),
         ("use_sim_time", ParamValue::NotSet, Some("always has a value")),
@@ -125,12 +128,12 @@ fn an_empty_array_of_any_type_empties_a_list() {
 #[test]
 fn start_values_are_checked_together_and_unknown_names_reported() {
     let given = [
-        ("engine".to_owned(), text("cuda")),
+        ("engine".to_owned(), text("tensorrt")),
         ("precision".to_owned(), text("int9")),
         ("target_locale".to_owned(), list(&["fr"])),
     ];
     let errors = declare(&given).unwrap_err();
-    assert!(errors[0].contains("'cuda' is not part of this build"), "{errors:?}");
+    assert!(errors[0].contains("'tensorrt' is not part of this build"), "{errors:?}");
     assert!(errors[1].contains("did you mean 'int8'?"), "{errors:?}");
     let (store, remarks) = declare(&given[2..]).unwrap();
     assert_eq!(
@@ -202,7 +205,7 @@ fn ordered_store(names: &[&'static str]) -> ParameterStore {
         default: ParamValue::Integer(0),
         description: "",
         constraints: "",
-        read_only: false,
+        changes: Changes::Live,
         range: None,
         check: |_| Ok(()),
     };

@@ -14,6 +14,9 @@ use hymt_llm::tokenizer::Tokenizer;
 /// How often a waiting caller looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
 
+/// What the engine is warmed up with.
+const WARM_UP_TEXT: &str = "Translate the following segment into German: ready";
+
 /// Completes prompts with a model behind an inference thread.
 #[derive(Debug)]
 pub struct LlmGenerator {
@@ -37,6 +40,18 @@ impl LlmGenerator {
     /// What the inference thread has done so far.
     pub fn stats(&self) -> Stats {
         self.handle.stats()
+    }
+
+    /// Runs the engine once, so that its caches, pools and page tables are filled before the first
+    /// text comes.
+    ///
+    /// # Errors
+    /// What the engine says; it would say so of every text.
+    pub fn warm_up(&self) -> Result<(), GenerateError> {
+        let prompt = GeneratePrompt { user: WARM_UP_TEXT.to_owned(), new_tokens_max: 2 };
+        let options = GenerateOptions::default();
+        let results = self.generate(std::slice::from_ref(&prompt), &options, &mut |_, _| ());
+        results.into_iter().try_for_each(|result| result.map(drop))
     }
 
     /// Ends the inference thread: what runs may take until `grace` has passed.

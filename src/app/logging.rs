@@ -102,7 +102,10 @@ impl<S: Subscriber> Layer<S> for RosoutLayer {
         let metadata = event.metadata();
         let module = metadata.module_path().unwrap_or_default();
         // What the middleware says about sending must not be sent.
-        if module.starts_with("hymt_ros::ros::dds") || metadata.target().starts_with("rustdds") {
+        let is_edge = ["hymt_ros::ros::dds", "hymt_ros::ros::r2r"]
+            .iter()
+            .any(|edge| module.starts_with(edge));
+        if is_edge || metadata.target().starts_with("rustdds") {
             return;
         }
         let Ok(sink) = ROSOUT.try_lock() else { return };

@@ -2,13 +2,5 @@
 //! its own.
 
 fn main() -> std::process::ExitCode {
-    #[cfg(feature = "dds")]
-    return hymt_ros::cli::node::main();
-    #[cfg(not(feature = "dds"))]
-    {
-        hymt_ros::cli::output::note(
-            "hymt_node: built without a middleware; build with the feature `dds`",
-        );
-        std::process::ExitCode::from(2)
-    }
+    hymt_ros::cli::node::main()
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,22 +14,23 @@ use clap::Args;
 use crossbeam_channel::Receiver;
 use hymt_core::language::Language;
 
+use crate::app::EngineOptions;
 use crate::cli::ModelArgs;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress;
 use crate::cli::translate::load_with_bar;
-use crate::config::NodeConfig;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
 use crate::ros::args::RosArgs;
 use crate::ros::convert::value_to_wire;
-use crate::ros::dds::{
-    Client, ContextOptions, DdsContext, DiscoveryRange, MessageInfo, Node, Publisher, Subscription,
-};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
 use crate::ros::wire::rcl::{self, SetParametersAtomicallyRequest};
 use crate::ros::wire::{StringMsg, Translate, TranslateRequest, Translation};
+use crate::ros::{
+    Client, Context, ContextOptions, DiscoveryRange, MessageInfo, Middleware, Node, Publisher,
+    QosOverrides, Subscription,
+};
 
 /// Namespace of the demo's nodes: its own, so that it answers neither a real robot nor another demo.
 fn namespace() -> String {
@@ -108,18 +110,19 @@ fn start_node(
     args: &DemoArgs,
     options: &ContextOptions,
     output: &mut Output,
-) -> anyhow::Result<(DdsContext, TranslatorNode)> {
+) -> anyhow::Result<(Context, TranslatorNode)> {
     let names = RosArgs::default().resolver(NODE_NAME, &namespace())?;
     let targets = ParamValue::StringArray(args.to.clone());
     let overrides = [("target_locales".to_owned(), targets)];
     let (store, _) =
         parameters::declare(&overrides).map_err(|reasons| super::UsageError(reasons.join("; ")))?;
-    let mut config = NodeConfig::from_parameters(&store.snapshot()).map_err(anyhow::Error::msg)?;
-    config.engine = args.model.engine_options()?;
-    let model = load_with_bar(&config.engine)?;
-    let context = DdsContext::new(options).context("cannot join the DDS domain")?;
-    let node = TranslatorNode::start(&context, names, store, &config, &model)?;
-    let about = &model.about;
+    let engine = args.model.engine_options()?;
+    // The demo takes its model from its own options, not from parameters.
+    let loader = Arc::new(move |_: &EngineOptions| load_with_bar(&engine));
+    let context = Context::new(Middleware::Dds, options).context("cannot join the ROS graph")?;
+    let node = TranslatorNode::start(&context, names, store, QosOverrides::default(), loader)?;
+    node.bring_up()?;
+    let about = node.about().context("an active node has a model")?;
     output.line(output.styled(Style::Bold, "hymt demo: ROS 2 topics in, translations out"))?;
     output.line(format!("model      {}, loaded in {:.0} ms", about.model, about.load_ms))?;
     output.line(format!("engine     {} ({})", about.engine, about.reason))?;
@@ -138,12 +141,13 @@ struct Talker {
     set_parameters: Client<rcl::SetParametersAtomically>,
     _subscription: Subscription<Translation>,
     _node: Node,
-    _context: DdsContext,
+    _context: Context,
 }
 
 impl Talker {
     fn start(options: &ContextOptions) -> anyhow::Result<Self> {
-        let context = DdsContext::new(options).context("cannot join the DDS domain")?;
+        let context =
+            Context::new(Middleware::Dds, options).context("cannot join the ROS graph")?;
         let node = context.create_node("talker", &namespace())?;
         let namespace = namespace();
         let of_node = |name: &str| format!("{namespace}/{NODE_NAME}/{name}");

@@ -127,8 +127,13 @@ fn memory() -> Finding {
 }
 
 fn gpu() -> Finding {
-    let detail = "this build has no GPU engine; the CPU does the work".to_owned();
-    Finding { what: "gpu", state: State::Note, detail }
+    match crate::app::gpu::device() {
+        Ok(name) => Finding { what: "gpu", state: State::Ok, detail: name },
+        Err(why) => {
+            let detail = format!("{why}; the CPU does the work");
+            Finding { what: "gpu", state: State::Note, detail }
+        }
+    }
 }
 
 /// Loads the model and lets it translate one sentence.
@@ -157,16 +162,9 @@ fn model(args: &ModelArgs) -> Vec<Finding> {
     findings
 }
 
-#[cfg(not(feature = "dds"))]
-fn network() -> Vec<Finding> {
-    let detail = "this build has no middleware; build with the feature `dds`".to_owned();
-    vec![Finding { what: "ros 2", state: State::Note, detail }]
-}
-
 /// Joins the DDS domain of the environment and sends a text from one participant to another.
-#[cfg(feature = "dds")]
 fn network() -> Vec<Finding> {
-    use crate::ros::dds::ContextOptions;
+    use crate::ros::ContextOptions;
 
     let what = "ros 2";
     let options = match ContextOptions::from_env(&|name| std::env::var(name).ok()) {
@@ -189,19 +187,19 @@ fn network() -> Vec<Finding> {
     vec![environment, loopback]
 }
 
-#[cfg(feature = "dds")]
-fn round_trip(options: &crate::ros::dds::ContextOptions) -> Result<f64, String> {
+fn round_trip(options: &crate::ros::ContextOptions) -> Result<f64, String> {
     use std::time::{Duration, Instant};
 
-    use crate::ros::dds::DdsContext;
     use crate::ros::qos::QosProfile;
     use crate::ros::wire::StringMsg;
+    use crate::ros::{Context, Middleware};
 
     const PATIENCE: Duration = Duration::from_secs(15);
     let started = Instant::now();
-    let words = |error: crate::ros::dds::DdsError| error.to_string();
+    let words = |error: crate::ros::RosError| error.to_string();
     let topic = format!("/hymt_doctor_{}/ping", std::process::id());
-    let (here, there) = (DdsContext::new(options), DdsContext::new(options));
+    let middleware = Middleware::from_env(&|name| std::env::var(name).ok()).map_err(words)?;
+    let (here, there) = (Context::new(middleware, options), Context::new(middleware, options));
     let (here, there) = (here.map_err(words)?, there.map_err(words)?);
     let listener = there.create_node("hymt_doctor_listener", "/").map_err(words)?;
     let talker = here.create_node("hymt_doctor_talker", "/").map_err(words)?;

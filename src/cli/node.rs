@@ -12,15 +12,16 @@ use hymt_core::language::Language;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::app::{About, LoadedModel, logging};
+use crate::app::{check_folder, logging};
 use crate::cli::UsageError;
 use crate::cli::output::{self, Output};
 use crate::cli::translate::load_with_bar;
 use crate::config::NodeConfig;
+use crate::lifecycle::State;
 use crate::node::{NODE_NAME, TranslatorNode};
 use crate::parameters;
 use crate::ros::args::RosArgs;
-use crate::ros::dds::{ContextOptions, DdsContext};
+use crate::ros::{Context, ContextOptions, Middleware, QosOverrides};
 
 /// How long work that was taken may go on after a signal.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -37,7 +38,8 @@ Usage: hymt node [--ros-args [-r FROM:=TO] [-p NAME:=VALUE] [--params-file FILE]
   --params-file config/translator.yaml   read parameters from a file
   --log-level debug                      debug, info, warn, error or fatal
 
-Environment: ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY, ROS_AUTOMATIC_DISCOVERY_RANGE, RUST_LOG.
+Environment: ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY, ROS_AUTOMATIC_DISCOVERY_RANGE,
+HYMT_MIDDLEWARE (dds or r2r, where both are built in), RUST_LOG.
 ";
 
 /// Arguments of `hymt node`.
@@ -87,7 +89,6 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&second))?;
     }
     let running = Running::start(&args)?;
-    running.introduce(&args)?;
     let signal = signals.forever().next();
     tracing::info!(signal, "shutting down");
     running.stop();
@@ -97,61 +98,57 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 /// The node with its context, which must outlive it.
 struct Running {
     node: TranslatorNode,
-    context: DdsContext,
-    model: LoadedModel,
-    targets: Vec<Language>,
+    context: Context,
 }
 
 impl Running {
     fn start(args: &RosArgs) -> anyhow::Result<Self> {
         let names = args.resolver(NODE_NAME, "/")?;
         let overrides = args.overrides(&names)?;
+        let (qos, overrides) =
+            QosOverrides::split(overrides).map_err(|reasons| UsageError(reasons.join("; ")))?;
         let (store, remarks) =
             parameters::declare(&overrides).map_err(|reasons| UsageError(reasons.join("; ")))?;
         remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
-        let config = NodeConfig::from_parameters(&store.snapshot()).map_err(UsageError)?;
-        let options = ContextOptions::from_env(&|name| std::env::var(name).ok())
-            .map_err(|error| UsageError(error.to_string()))?;
-        let model = load_with_bar(&config.engine)?;
-        let context = DdsContext::new(&options).context("cannot join the DDS domain")?;
-        let targets = config.live.defaults.targets.clone();
-        let node = TranslatorNode::start(&context, names, store, &config, &model)?;
-        Ok(Self { node, context, model, targets })
+        let values = store.snapshot();
+        let config = NodeConfig::from_parameters(&values).map_err(UsageError)?;
+        // What is plainly wrong is said before anything joins the graph.
+        check_folder(&config.engine.model)?;
+        let env = |name: &str| std::env::var(name).ok();
+        let middleware =
+            Middleware::from_env(&env).map_err(|error| UsageError(error.to_string()))?;
+        let options =
+            ContextOptions::from_env(&env).map_err(|error| UsageError(error.to_string()))?;
+        let context = Context::new(middleware, &options).context("cannot join the ROS graph")?;
+        let node = TranslatorNode::start(&context, names, store, qos, Arc::new(load_with_bar))?;
+        if args.rosout.unwrap_or(true) {
+            node.forward_logs();
+        }
+        let running = Self { node, context };
+        if config.autostart {
+            running.node.bring_up()?;
+        }
+        running.introduce(&config.live.defaults.targets)?;
+        Ok(running)
     }
 
     /// Says what this is.
-    fn introduce(&self, args: &RosArgs) -> anyhow::Result<()> {
-        if args.rosout.unwrap_or(true) {
-            self.node.forward_logs();
-        }
-        let About { model, engine, reason, load_ms, slots, context_tokens, is_demo } =
-            &self.model.about;
+    fn introduce(&self, targets: &[Language]) -> anyhow::Result<()> {
         tracing::info!(
-            "hymt_ros {} on DDS domain {}",
+            "hymt_ros {} on {}, domain {}",
             env!("CARGO_PKG_VERSION"),
+            self.context.middleware().name(),
             self.context.domain_id()
         );
-        tracing::info!(
-            "model      {model}, {} prompts, loaded in {load_ms:.0} ms",
-            self.model.family.name()
-        );
-        tracing::info!("engine     {engine} ({reason}), {slots} slots of {context_tokens} tokens");
-        if *is_demo {
-            tracing::warn!(
-                "the embedded demo model knows a small phrasebook in en, zh, de, fr, es, ja; set \
-                 model.path for real translation"
-            );
-        }
-        let known = &self.model.languages;
-        for target in self.targets.iter().filter(|t| !known.is_empty() && !known.contains(t)) {
-            tracing::warn!("this model does not know '{target}'; texts into it will be refused");
-        }
         for line in self.node.interface()? {
             tracing::info!("{line}");
         }
-        let targets: Vec<_> = self.targets.iter().map(|target| target.code()).collect();
-        tracing::info!("targets    {}", targets.join(", "));
-        tracing::info!("ready");
+        let codes: Vec<_> = targets.iter().map(|target| target.code()).collect();
+        tracing::info!("targets    {}", codes.join(", "));
+        match self.node.state() {
+            State::Active => tracing::info!("ready"),
+            state => tracing::info!("{}; waiting for a lifecycle manager", state.label()),
+        }
         Ok(())
     }
 

@@ -1,21 +1,15 @@
 //! The six parameter services, `/parameter_events`, and what a change does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use hymt_core::translator::Translator;
 
 use super::NodeError;
-use super::outputs::Outputs;
-use crate::config::LiveConfig;
+use super::shared::Shared;
 use crate::ros::convert::{change_to_wire, descriptor_to_wire, value_from_wire, value_to_wire};
-use crate::ros::dds::{Node, Publisher, Responder, Server};
-use crate::ros::names::NameResolver;
-use crate::ros::param_store::{Change, ParameterStore, REQUEST_PARAMETERS_MAX};
+use crate::ros::param_store::{Change, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
-use crate::ros::wire::Time;
 use crate::ros::wire::{Message, rcl};
+use crate::ros::{Node, Publisher, Responder, Server};
 
 /// The services, alive as long as this is.
 pub(super) struct ParameterServices {
@@ -29,57 +23,45 @@ pub(super) struct ParameterServices {
 
 /// What a change reaches.
 struct Applier {
-    store: Arc<ParameterStore>,
-    translator: Arc<Translator>,
-    outputs: Arc<Outputs>,
-    deadline_ms: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     events: Publisher<rcl::ParameterEvent>,
     node_name: String,
 }
 
 impl ParameterServices {
-    pub(super) fn start(
-        node: &Node,
-        names: &NameResolver,
-        store: &Arc<ParameterStore>,
-        translator: &Arc<Translator>,
-        outputs: &Arc<Outputs>,
-        deadline_ms: &Arc<AtomicU64>,
-    ) -> Result<Self, NodeError> {
+    pub(super) fn start(node: &Node, shared: &Arc<Shared>) -> Result<Self, NodeError> {
+        let names = &shared.names;
         let events = node.publisher("/parameter_events", &QosProfile::PARAMETER_EVENTS)?;
         let applier = Arc::new(Applier {
-            store: Arc::clone(store),
-            translator: Arc::clone(translator),
-            outputs: Arc::clone(outputs),
-            deadline_ms: Arc::clone(deadline_ms),
+            shared: Arc::clone(shared),
             events,
             node_name: names.fully_qualified_name(),
         });
         applier.announce();
         let service = |name: &str| names.service(&format!("~/{name}"));
-        let shared = || Arc::clone(store);
-        let (describe, get, types, list) = (shared(), shared(), shared(), shared());
+        let share = || Arc::clone(shared);
+        let (describe, get, types, list) = (share(), share(), share(), share());
         let (set, set_atomically) = (Arc::clone(&applier), applier);
         Ok(Self {
             _describe: node.service(
                 &service("describe_parameters")?,
                 move |request, responder| {
-                    respond(responder, &describe_all(&describe, &request));
+                    respond(responder, &describe_all(&describe.store, &request));
                 },
             )?,
             _get: node.service(&service("get_parameters")?, move |request, responder| {
-                respond(responder, &get_all(&get, &request));
+                respond(responder, &get_all(&get.store, &request));
             })?,
             _get_types: node.service(
                 &service("get_parameter_types")?,
                 move |request, responder| {
-                    respond(responder, &types_of_all(&types, &request));
+                    respond(responder, &types_of_all(&types.store, &request));
                 },
             )?,
             _list: node.service(
                 &service("list_parameters")?,
                 move |request: rcl::ListParametersRequest, responder| {
-                    let found = list.list(&request.prefixes, request.depth);
+                    let found = list.store.list(&request.prefixes, request.depth);
                     let result =
                         rcl::ListParametersResult { names: found.names, prefixes: found.prefixes };
                     respond(responder, &rcl::ListParametersResponse { result });
@@ -112,8 +94,8 @@ impl Applier {
             if index >= REQUEST_PARAMETERS_MAX {
                 return result(Err(format!("more than {REQUEST_PARAMETERS_MAX} at once")));
             }
-            let set = self.store.set(&parameter.name, value_from_wire(parameter.value));
-            result(set.map(|change| taken.push(change)))
+            let group = vec![(parameter.name, value_from_wire(parameter.value))];
+            result(self.store(group).map(|changes| taken.extend(changes)))
         };
         let results = parameters.into_iter().enumerate().map(one).collect();
         if !taken.is_empty() {
@@ -125,29 +107,24 @@ impl Applier {
     /// Sets a group, all or none, and makes it work.
     fn set(&self, parameters: Vec<rcl::Parameter>) -> rcl::SetParametersResult {
         let group = parameters.into_iter().map(|p| (p.name, value_from_wire(p.value))).collect();
-        result(self.store.set_atomically(group).map(|changes| self.apply(&changes)))
+        result(self.store(group).map(|changes| self.apply(&changes)))
+    }
+
+    /// Stores a group if all that hangs on it can follow.
+    fn store(&self, group: Vec<(String, ParamValue)>) -> Result<Vec<Change>, String> {
+        let agrees = |values: &ParamSnapshot| self.shared.check(values);
+        self.shared.store.set_atomically_if(group, agrees)
     }
 
     fn apply(&self, changes: &[Change]) {
-        match LiveConfig::from_parameters(&self.store.snapshot()) {
-            Ok(live) => {
-                let before = self.translator.config();
-                self.deadline_ms.store(live.deadline_ms(), Ordering::Relaxed);
-                self.translator.reconfigure(live.translator(before.family, &before.languages));
-                if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
-                    tracing::error!(%error, "the text topics could not be changed");
-                }
-            }
-            // The store checks a group as a whole, so this cannot happen.
-            Err(reason) => tracing::error!(reason, "accepted parameters do not fit together"),
+        if let Err(problems) = self.shared.apply(false, |_| Ok(())) {
+            // The group was checked as a whole, so only a file that changed since can be in the way.
+            tracing::error!(problems = problems.join("; "), "a change could not be applied");
         }
         for Change { name, value } in changes {
             // The value may hold user text (terms), which is never logged at info.
             tracing::info!(name, "parameter changed");
             tracing::debug!(name, %value, "its new value");
-            if *name == "use_sim_time" && *value == ParamValue::Bool(true) {
-                tracing::warn!("use_sim_time is declared but /clock is not followed yet");
-            }
         }
         let changed_parameters = changes.iter().map(change_to_wire).collect();
         self.tell(&rcl::ParameterEvent { changed_parameters, ..self.event() });
@@ -155,8 +132,8 @@ impl Applier {
 
     /// Tells what was declared, as rclcpp does at the start.
     fn announce(&self) {
-        let values = self.store.snapshot();
-        let declared = self.store.declarations().iter();
+        let values = self.shared.store.snapshot();
+        let declared = self.shared.store.declarations().iter();
         let new_parameters = declared
             .map(|declaration| rcl::Parameter {
                 name: declaration.name.to_owned(),
@@ -168,7 +145,7 @@ impl Applier {
 
     fn event(&self) -> rcl::ParameterEvent {
         rcl::ParameterEvent {
-            stamp: Time::now(),
+            stamp: self.shared.now(),
             node: self.node_name.clone(),
             ..rcl::ParameterEvent::default()
         }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,15 @@ use hymt_core::generate::CancelFlag;
 use hymt_core::request::{RawRequest, TranslateRequest};
 use hymt_core::translator::Translator;
 
-use super::outputs::Outputs;
+use super::action::FEEDBACK_INTERVAL;
+use super::managed::Command;
+use super::outputs::Ordered;
+use super::shared::{Faults, Session, Shared, not_active};
+use crate::lifecycle::State;
 use crate::ros::convert::{Utterance, raw_request};
-use crate::ros::dds::{RespondError, Responder};
+use crate::ros::wire::action::{GoalStatus, TranslateTextGoal, TranslateTextResult, Uuid};
 use crate::ros::wire::{self, Header, TranslateResponse, Translation};
+use crate::ros::{RespondError, Responder};
 
 /// Most texts of one service call, as `srv/Translate.srv` says.
 pub(super) const TEXTS_MAX: usize = 64;
@@ -31,6 +36,8 @@ pub(super) enum Job {
         responder: Responder<TranslateResponse>,
         received: Instant,
     },
+    /// A goal of `~/translate_text`.
+    Goal { id: Uuid, goal: TranslateTextGoal, cancel: CancelFlag, received: Instant },
 }
 
 /// A text heard on a topic.
@@ -56,20 +63,22 @@ impl Workers {
     pub(super) fn start(
         n: usize,
         queue: &Receiver<Job>,
-        translator: &Arc<Translator>,
-        outputs: &Arc<Outputs>,
-        deadline_ms: &Arc<AtomicU64>,
+        shared: &Arc<Shared>,
+        session: &Arc<Session>,
+        ordered: &Arc<Ordered>,
         cancel: &CancelFlag,
+        faults: &Faults,
     ) -> Self {
         let busy = Arc::new(AtomicUsize::new(0));
         let giving_up = Arc::new(AtomicBool::new(false));
         let threads = (0..n)
             .map(|number| {
                 let worker = Worker {
-                    translator: Arc::clone(translator),
-                    outputs: Arc::clone(outputs),
-                    deadline_ms: Arc::clone(deadline_ms),
+                    shared: Arc::clone(shared),
+                    session: Arc::clone(session),
+                    ordered: Arc::clone(ordered),
                     cancel: cancel.clone(),
+                    faults: faults.clone(),
                 };
                 let (queue, busy) = (queue.clone(), Arc::clone(&busy));
                 let giving_up = Arc::clone(&giving_up);
@@ -115,18 +124,35 @@ impl Workers {
 }
 
 struct Worker {
-    translator: Arc<Translator>,
-    outputs: Arc<Outputs>,
-    /// How long a heard text may take; 0 for no bound.
-    deadline_ms: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    ordered: Arc<Ordered>,
     cancel: CancelFlag,
+    faults: Faults,
 }
 
 impl Worker {
-    /// Gives a job up. A text gives its place free, for a worker may wait for it.
+    /// Gives a job up, and tells whoever waits for it.
     fn skip(&self, job: Job) {
-        if let Job::Heard(heard) = job {
-            self.outputs.publish_in_order(heard.order, Vec::new());
+        let refusal = || not_active(State::Deactivating);
+        match job {
+            // A text gives its place free, for a worker may wait for it.
+            Job::Heard(heard) => self.ordered.publish(heard.order, Vec::new()),
+            Job::Called { responder, .. } => {
+                let code = TranslateResponse::NOT_ACTIVE;
+                let response =
+                    TranslateResponse { code, message: refusal(), ..TranslateResponse::default() };
+                answer(responder, &response);
+            }
+            Job::Goal { id, .. } => {
+                let code = TranslateTextResult::NOT_ACTIVE;
+                let result = TranslateTextResult {
+                    code,
+                    message: refusal(),
+                    ..TranslateTextResult::default()
+                };
+                self.shared.action.end(id, GoalStatus::STATUS_ABORTED, &result);
+            }
         }
     }
 
@@ -136,40 +162,123 @@ impl Worker {
                 let order = heard.order;
                 let results = catch_unwind(AssertUnwindSafe(|| self.hear(heard)));
                 // Those behind it wait for its place, whatever happened.
-                self.outputs.publish_in_order(order, results.unwrap_or_else(|_| report_panic()));
+                self.ordered.publish(order, results.unwrap_or_else(|_| report_panic()));
             }
             Job::Called { request, responder, received } => {
                 let response = catch_unwind(AssertUnwindSafe(|| self.call(&request, received)));
                 answer(responder, &response.unwrap_or_else(|_| internal_error()));
             }
+            Job::Goal { id, goal, cancel, received } => {
+                self.shared.action.begin(id);
+                let work = AssertUnwindSafe(|| self.pursue(id, goal, &cancel, received));
+                let (status, result) = catch_unwind(work).unwrap_or_else(|_| {
+                    let TranslateResponse { code, message, .. } = internal_error();
+                    let result =
+                        TranslateTextResult { code, message, ..TranslateTextResult::default() };
+                    (GoalStatus::STATUS_ABORTED, result)
+                });
+                self.shared.action.end(id, status, &result);
+            }
         }
+        self.look_for_fault();
+    }
+
+    /// Reports an engine that has ended; the life cycle does the rest.
+    fn look_for_fault(&self) {
+        if let Some(reason) = self.session.generator().stats().stopped
+            && !self.cancel.is_cancelled()
+        {
+            // A full queue has such a report already.
+            let _ = self.faults.try_send(Command::Fault(reason));
+        }
+    }
+
+    fn translator(&self) -> &Translator {
+        &self.session.translator
     }
 
     fn hear(&self, heard: Heard) -> Vec<Translation> {
         let Heard { utterance, header, text, received, .. } = heard;
         let since = || received.elapsed().as_secs_f32() * 1e3;
-        let request = self.translator.request(&RawRequest { text: &text, ..RawRequest::default() });
+        let request =
+            self.translator().request(&RawRequest { text: &text, ..RawRequest::default() });
         let utterance = Utterance { header, id: utterance, text };
         match request {
             Err(error) => {
                 // The reason names positions and bounds, never the text itself.
                 tracing::warn!(utterance = utterance.id, %error, "a text was refused");
-                let targets = self.translator.config().defaults.targets.clone();
+                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+                let targets = self.translator().config().defaults.targets.clone();
                 let detail = error.to_string();
                 let reject = |target| utterance.rejection(Some(target), &detail, since());
                 targets.into_iter().map(reject).collect()
             }
             Ok(request) => {
                 let mut options = request.generate_options(received, self.cancel.clone());
-                options.deadline = match self.deadline_ms.load(Ordering::Relaxed) {
+                options.deadline = match self.shared.deadline_ms.load(Ordering::Relaxed) {
                     0 => None,
                     ms => Some(received + Duration::from_millis(ms)),
                 };
-                let results = self.translator.translate(&request, &options, &mut |_, _| ());
+                let results = self.translator().translate(&request, &options, &mut |_, _| ());
                 tracing::debug!(utterance = utterance.id, total_ms = since(), "translated");
+                self.shared.latency().add(Instant::now(), since());
                 results.iter().map(|result| utterance.translation(result, since())).collect()
             }
         }
+    }
+
+    /// Translates the text of a goal, telling how it grows; gives the goal's end.
+    fn pursue(
+        &self,
+        id: Uuid,
+        goal: TranslateTextGoal,
+        cancel: &CancelFlag,
+        received: Instant,
+    ) -> (i8, TranslateTextResult) {
+        let (text, request) = one_text(goal);
+        let raw = raw_request(&request, &text);
+        let request = match self.translator().request(&raw) {
+            Ok(request) => request,
+            Err(error) => {
+                let (code, message) = (error.code() as u8, error.to_string());
+                let result = TranslateTextResult { code, message, ..Default::default() };
+                return (GoalStatus::STATUS_ABORTED, result);
+            }
+        };
+        let header = Header { stamp: self.shared.now(), frame_id: String::new() };
+        let utterance = Utterance { header, id: self.shared.next_utterance(), text };
+        let total_ms = || received.elapsed().as_secs_f32() * 1e3;
+        let options = request.generate_options(received, cancel.clone());
+        let mut revisions = vec![(0, None); request.targets().len()];
+        let mut on_partial = |target: usize, text: &str| {
+            let (revision, told): &mut (u32, Option<Instant>) = &mut revisions[target];
+            if told.is_some_and(|told| told.elapsed() < FEEDBACK_INTERVAL) {
+                return;
+            }
+            *told = Some(Instant::now());
+            let language = request.targets()[target];
+            let partial = utterance.partial(language, text, *revision, total_ms());
+            *revision += 1;
+            self.shared.action.feed_back(id, partial);
+        };
+        let results = self.translator().translate(&request, &options, &mut on_partial);
+        let mut result = TranslateTextResult { success: true, ..TranslateTextResult::default() };
+        for one in &results {
+            if !one.status.is_success() && result.success {
+                result.success = false;
+                result.code = one.error.unwrap_or(ErrorCode::Failed) as u8;
+                result.message = format!("into {}: {}", one.target, one.detail);
+            }
+            result.results.push(utterance.translation(one, total_ms()));
+        }
+        if cancel.is_cancelled() && !result.success {
+            result.code = TranslateTextResult::CANCELLED;
+            "the goal was cancelled".clone_into(&mut result.message);
+            return (GoalStatus::STATUS_CANCELED, result);
+        }
+        let status =
+            if result.success { GoalStatus::STATUS_SUCCEEDED } else { GoalStatus::STATUS_ABORTED };
+        (status, result)
     }
 
     fn call(&self, request: &wire::TranslateRequest, received: Instant) -> TranslateResponse {
@@ -181,7 +290,7 @@ impl Worker {
         };
         let Some(first) = requests.first() else { return internal_error() };
         let options = first.generate_options(received, self.cancel.clone());
-        let all = self.translator.translate_all(&requests, &options, &mut |_, _, _| ());
+        let all = self.translator().translate_all(&requests, &options, &mut |_, _, _| ());
         let total_ms = received.elapsed().as_secs_f32() * 1e3;
         let mut response = TranslateResponse {
             success: true,
@@ -189,7 +298,7 @@ impl Worker {
             ..TranslateResponse::default()
         };
         for (index, (results, text)) in all.iter().zip(&request.texts).enumerate() {
-            let header = Header { stamp: wire::Time::now(), frame_id: String::new() };
+            let header = Header { stamp: self.shared.now(), frame_id: String::new() };
             let utterance = Utterance { header, id: index as u64, text: text.clone() };
             for result in results {
                 if !result.status.is_success() && response.success {
@@ -215,11 +324,27 @@ impl Worker {
             return Err((ErrorCode::InvalidRequest, message));
         }
         let check = |(index, text): (usize, &String)| {
-            let checked = self.translator.request(&raw_request(request, text));
+            let checked = self.translator().request(&raw_request(request, text));
             checked.map_err(|error| (error.code(), in_text(index, n_texts, &error)))
         };
         request.texts.iter().enumerate().map(check).collect()
     }
+}
+
+/// The goal as a request of the service; its text stands beside.
+fn one_text(goal: TranslateTextGoal) -> (String, wire::TranslateRequest) {
+    let request = wire::TranslateRequest {
+        texts: Vec::new(),
+        source_locale: goal.source_locale,
+        target_locales: goal.target_locales,
+        glossary: goal.glossary,
+        inline_terms: goal.inline_terms,
+        context: goal.context,
+        formality: goal.formality,
+        priority: goal.priority,
+        timeout_s: goal.timeout_s,
+    };
+    (goal.text, request)
 }
 
 /// Names the text where a call has several.

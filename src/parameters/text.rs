@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::parameters::table;
-use crate::ros::param_store::Declaration;
+use crate::ros::param_store::{Changes, Declaration};
 use crate::ros::param_value::ParamValue;
 
 /// Width of comments in the YAML file.
@@ -19,8 +19,8 @@ pub fn yaml() -> String {
     for declaration in table() {
         let mut comment = declaration.description.to_owned();
         let _ = write!(comment, " [{}]", declaration.constraints);
-        if declaration.read_only {
-            comment.push_str(" (fixed while the node runs)");
+        if declaration.changes != Changes::Live {
+            let _ = write!(comment, " ({})", declaration.changes.words());
         }
         for line in wrap(&comment, COMMENT_WIDTH) {
             let _ = writeln!(out, "    # {line}");
@@ -44,8 +44,8 @@ pub fn reference_page() -> String {
          | name | type | default | allowed | while running | what it is for |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
-    for Declaration { name, default, description, constraints, read_only, .. } in table() {
-        let change = if read_only { "fixed" } else { "may change" };
+    for Declaration { name, default, description, constraints, changes, .. } in table() {
+        let change = changes.words();
         let (kind, value) = (default.kind(), yaml_value(&default));
         let _ = writeln!(
             out,
@@ -70,8 +70,11 @@ by node pattern first.
 /// The parameters' part of `hymt node --help`.
 pub fn help() -> String {
     let mut out = String::from("Parameters (-p name:=value):\n");
-    for Declaration { name, default, description, constraints, read_only, .. } in table() {
-        let fixed = if read_only { ", fixed while running" } else { "" };
+    for Declaration { name, default, description, constraints, changes, .. } in table() {
+        let fixed = match changes {
+            Changes::Live => String::new(),
+            other => format!(", {}", other.words()),
+        };
         let value = yaml_value(&default);
         let _ = writeln!(out, "  {name} ({}, default {value}{fixed})", default.kind());
         for line in wrap(&format!("{description} Allowed: {constraints}."), 88) {

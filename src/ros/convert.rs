@@ -5,7 +5,7 @@ use hymt_core::language::Language;
 use hymt_core::request::RawRequest;
 use hymt_core::translator::Translation as Result;
 
-use super::param_store::{Change, Declaration, Range};
+use super::param_store::{Change, Changes, Declaration, Range};
 use super::param_value::ParamValue;
 use super::wire::rcl::{
     FloatingPointRange, IntegerRange, Parameter, ParameterDescriptor, ParameterType, ParameterValue,
@@ -51,6 +51,26 @@ impl Utterance {
             total_ms,
             tokens_in: u32::try_from(result.tokens_in).unwrap_or(u32::MAX),
             tokens_out: u32::try_from(result.tokens_out).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The message for one target while it grows.
+    pub fn partial(
+        &self,
+        target: Language,
+        text: &str,
+        revision: u32,
+        total_ms: f32,
+    ) -> Translation {
+        Translation {
+            header: self.header.clone(),
+            utterance_id: self.id,
+            revision,
+            source_text: self.text.clone(),
+            target_locale: target.code().to_owned(),
+            text: text.to_owned(),
+            total_ms,
+            ..Translation::default()
         }
     }
 
@@ -136,8 +156,8 @@ pub fn descriptor_to_wire(declaration: &Declaration) -> ParameterDescriptor {
         name: declaration.name.to_owned(),
         r#type: declaration.default.kind() as u8,
         description: declaration.description.to_owned(),
-        additional_constraints: declaration.constraints.to_owned(),
-        read_only: declaration.read_only,
+        additional_constraints: constraints(declaration),
+        read_only: declaration.changes == Changes::Never,
         ..ParameterDescriptor::default()
     };
     match declaration.range {
@@ -151,6 +171,14 @@ pub fn descriptor_to_wire(declaration: &Declaration) -> ParameterDescriptor {
         None => {}
     }
     wire
+}
+
+/// What is allowed, and when.
+fn constraints(declaration: &Declaration) -> String {
+    match declaration.changes {
+        Changes::Live => declaration.constraints.to_owned(),
+        changes => format!("{}; {}", declaration.constraints, changes.words()),
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +210,7 @@ mod tests {
         for declaration in crate::parameters::table() {
             let wire = descriptor_to_wire(&declaration);
             assert_eq!(wire.name, declaration.name);
-            assert_eq!(wire.read_only, declaration.read_only);
+            assert_eq!(wire.read_only, declaration.changes == Changes::Never);
             let ranges = wire.integer_range.len() + wire.floating_point_range.len();
             assert_eq!(ranges, usize::from(declaration.range.is_some()));
             assert!(!wire.description.is_empty() && !wire.additional_constraints.is_empty());

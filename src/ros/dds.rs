@@ -4,26 +4,15 @@
 //! type names, the node graph on `ros_discovery_info`, `/rosout`, and services in both of their
 //! wire styles. It needs no ROS installation.
 //!
-//! | ROS 2 | here | DDS |
-//! |---|---|---|
-//! | context | [`DdsContext`] | one domain participant and one spin thread |
-//! | node | [`Node`] | an entry in `ros_discovery_info` |
-//! | publisher, subscription | [`Publisher`], [`Subscription`] | a writer or reader on `rt/...` |
-//! | service, client | [`Server`], [`Client`] | `rq/...Request` and `rr/...Reply` |
-//!
-//! Invariants:
-//! - No call waits for the network, [`Client::call`] and the `wait_for_*` functions excepted.
-//!   What cannot be sent at once waits in a bounded outbox; what does not fit there is dropped,
-//!   the oldest first, and counted.
-//! - Callbacks run on the spin thread, one at a time. A callback that panics is caught and
-//!   counted.
-//! - Samples are taken from DDS as bytes and decoded here, so a malformed one is counted and
-//!   reported and the next one is read as usual.
-//! - Dropping the [`DdsContext`] (or [`DdsContext::shutdown`]) takes leave of the other
-//!   participants, whatever handles are still held elsewhere.
+//! | ROS 2 | DDS |
+//! |---|---|
+//! | context | one domain participant and one spin thread |
+//! | node | an entry in `ros_discovery_info` |
+//! | publisher, subscription | a writer or reader on `rt/...` |
+//! | service, client | `rq/...Request` and `rr/...Reply` |
 //!
 //! Limits that come from below (RustDDS 0.15.1):
-//! - [`DiscoveryRange::Localhost`] limits discovery, but the sockets are bound to all interfaces.
+//! - [`DiscoveryRange::Localhost`](super::DiscoveryRange::Localhost) limits discovery, but the sockets are bound to all interfaces.
 //! - In that range, on a machine whose loopback has no multicast, the endpoints of one context do
 //!   not hear each other; those of two contexts do.
 //! - A message whose writer leaves before the spin thread has taken it is lost, although it was
@@ -34,37 +23,19 @@
 
 mod client;
 mod context;
-mod error;
 mod graph;
 mod node;
-mod options;
-mod pubsub;
 mod raw;
 mod reader;
 mod service;
 mod spin;
 mod writer;
 
-pub use client::{CallError, Client};
-pub use context::DdsContext;
-pub use error::DdsError;
-pub use graph::{EndpointInfo, Graph, NodeInfo, TopicInfo};
-pub use node::{LogLevel, Node};
-pub use options::{ContextOptions, DOMAIN_ID_MAX, DiscoveryRange, OptionsError};
-pub use pubsub::{MessageInfo, Publisher, Subscription};
-pub use raw::Gid;
-pub use reader::SubscriptionStats;
-pub use service::{RespondError, Responder, Server, ServiceStyle};
-pub use writer::PublisherStats;
+pub(super) use context::DdsContext;
 
 /// Log filter for RustDDS, to be appended to one's own: it reports as errors what is none, such as
 /// leaving a multicast group of an interface that has gone.
 pub const LOG_DIRECTIVES: &str = ",rustdds=error,rustdds::network=off,mio=error";
-
-/// Samples above this size are not decoded and not sent.
-///
-/// Above about 8 MiB, a lost fragment can stall RustDDS, so the bound stays well below.
-pub const SAMPLE_BYTES_MAX: usize = 4 << 20;
 
 /// Largest reply in the Enhanced style.
 ///
@@ -75,7 +46,18 @@ pub const ENHANCED_REPLY_BYTES_MAX: usize = 60_000;
 pub const OUTBOX_SAMPLES_MAX: usize = 64;
 
 /// Unacknowledged samples that one writer keeps for repair before its outbox fills.
-pub const WINDOW_SAMPLES_MAX: i32 = 1024;
+///
+/// We count them ourselves and switch the window of RustDDS 0.15.1 off: it takes a reader that has
+/// just been matched for one that has acknowledged nothing since the writer was made. Once a writer
+/// had sent more than its window, every new subscriber stopped it for all the others, for up to a
+/// second, and one that was killed stopped it until its lease ended; a soak lost texts that way.
+pub const WINDOW_SAMPLES_MAX: usize = 8192;
+
+/// The same in bytes.
+pub const WINDOW_BYTES_MAX: usize = 32 << 20;
+
+/// After so many samples a writer looks whether all are acknowledged.
+pub const WINDOW_CHECK_SAMPLES: usize = 64;
 
 /// Samples that DDS holds per topic until the spin thread takes them.
 ///

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ros::param_value::{ParamType, ParamValue};
@@ -34,6 +35,28 @@ pub enum Range {
     },
 }
 
+/// When a parameter may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// At any time; the change works from the next text on.
+    Live,
+    /// While the node is unconfigured; it takes effect when the node is configured.
+    Unconfigured,
+    /// Only before the node starts.
+    Never,
+}
+
+impl Changes {
+    /// In words, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Live => "may change",
+            Self::Unconfigured => "fixed while configured",
+            Self::Never => "fixed",
+        }
+    }
+}
+
 /// A parameter as its author declares it.
 #[derive(Debug, Clone)]
 pub struct Declaration {
@@ -45,8 +68,8 @@ pub struct Declaration {
     pub description: &'static str,
     /// What is allowed, in words.
     pub constraints: &'static str,
-    /// True when it is fixed once the node runs.
-    pub read_only: bool,
+    /// When it may change.
+    pub changes: Changes,
     /// What numbers are allowed.
     pub range: Option<Range>,
     /// Anything else that a value must satisfy; the error is a whole reason.
@@ -95,6 +118,11 @@ impl ParamSnapshot {
         }
     }
 
+    /// A bool parameter; false for anything else.
+    pub fn bool(&self, name: &str) -> bool {
+        matches!(self.get(name), Some(ParamValue::Bool(true)))
+    }
+
     /// A string parameter as one of a type's words.
     ///
     /// # Errors
@@ -131,6 +159,7 @@ pub struct ParameterStore {
     declarations: Vec<Declaration>,
     cross_check: CrossCheck,
     values: Mutex<ParamSnapshot>,
+    configured: AtomicBool,
 }
 
 impl ParameterStore {
@@ -147,7 +176,12 @@ impl ParameterStore {
         overrides: &[(String, ParamValue)],
     ) -> Result<(Self, Vec<String>), Vec<String>> {
         let values = declarations.iter().map(|d| (d.name, d.default.clone())).collect();
-        let store = Self { declarations, cross_check, values: Mutex::new(ParamSnapshot(values)) };
+        let store = Self {
+            declarations,
+            cross_check,
+            values: Mutex::new(ParamSnapshot(values)),
+            configured: AtomicBool::new(false),
+        };
         let (mut remarks, mut errors) = (Vec::new(), Vec::new());
         let mut candidate = store.snapshot();
         for (name, value) in last_of_each(overrides) {
@@ -234,6 +268,18 @@ impl ParameterStore {
         &self,
         parameters: Vec<(String, ParamValue)>,
     ) -> Result<Vec<Change>, String> {
+        self.set_atomically_if(parameters, |_| Ok(()))
+    }
+
+    /// As [`Self::set_atomically`], if `agrees` has nothing against the values as they would be.
+    ///
+    /// # Errors
+    /// The first reason, that of `agrees` included; nothing has changed then.
+    pub fn set_atomically_if(
+        &self,
+        parameters: Vec<(String, ParamValue)>,
+        agrees: impl FnOnce(&ParamSnapshot) -> Result<(), String>,
+    ) -> Result<Vec<Change>, String> {
         let count = parameters.len();
         if count > REQUEST_PARAMETERS_MAX {
             return Err(format!("{count} parameters given, the limit is {REQUEST_PARAMETERS_MAX}"));
@@ -243,19 +289,40 @@ impl ParameterStore {
         let mut changes = Vec::with_capacity(count);
         for (name, value) in parameters {
             let declaration = self.declaration(&name)?;
-            if declaration.read_only {
-                return Err(format!(
-                    "parameter '{name}' is fixed while the node runs; start it with \
-                     --ros-args -p {name}:=VALUE"
-                ));
+            // A dump that is loaded again holds the fixed ones as they are.
+            if values.get(declaration.name) != Some(&value) {
+                self.check_time(declaration)?;
             }
             let value = check(declaration, value)?;
             candidate.0.insert(declaration.name, value.clone());
             changes.push(Change { name: declaration.name, value });
         }
         (self.cross_check)(&candidate)?;
+        agrees(&candidate)?;
         *values = candidate;
         Ok(changes)
+    }
+
+    /// Fixes what is fixed while configured, or lets it loose.
+    pub fn set_configured(&self, configured: bool) {
+        self.configured.store(configured, Ordering::Release);
+    }
+
+    /// Whether a parameter may change now.
+    fn check_time(&self, declaration: &Declaration) -> Result<(), String> {
+        let name = declaration.name;
+        match declaration.changes {
+            Changes::Live => Ok(()),
+            Changes::Unconfigured if !self.configured.load(Ordering::Acquire) => Ok(()),
+            Changes::Unconfigured => Err(format!(
+                "parameter '{name}' is fixed while the node is configured; `ros2 lifecycle set` it \
+                 to cleanup first, or start it with --ros-args -p {name}:=VALUE"
+            )),
+            Changes::Never => Err(format!(
+                "parameter '{name}' is fixed while the node runs; start it with --ros-args -p \
+                 {name}:=VALUE"
+            )),
+        }
     }
 
     fn declaration(&self, name: &str) -> Result<&Declaration, String> {

@@ -46,6 +46,10 @@ impl QosProfile {
         depth: 1,
     };
 
+    /// `/clock`: best effort, keep last 1, as rclcpp asks for it.
+    pub const CLOCK: Self =
+        Self { reliability: Reliability::BestEffort, durability: Durability::Volatile, depth: 1 };
+
     /// Requests and replies: as [`Self::DEFAULT`].
     pub const SERVICES: Self = Self::DEFAULT;
 

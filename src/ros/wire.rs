@@ -7,18 +7,28 @@
 //!
 //! | module | interfaces |
 //! |---|---|
-//! | [`common`] | `builtin_interfaces`, `std_msgs`, `std_srvs` |
-//! | [`hymt`] | our own: `Translation`, `Translate` |
+//! | [`action`] | `action_msgs`, and our action `TranslateText` |
+//! | [`common`] | `builtin_interfaces`, `rosgraph_msgs`, `std_msgs`, `std_srvs` |
+//! | [`diagnostic`] | `diagnostic_msgs` |
+//! | [`hri`] | `hri_msgs`: live speech |
+//! | [`hymt`] | our own messages and services |
+//! | [`lifecycle`] | `lifecycle_msgs` |
 //! | [`rcl`] | `rcl_interfaces`: parameters and log |
 
+pub mod action;
 pub mod common;
+pub mod diagnostic;
+pub mod hri;
 pub mod hymt;
+pub mod lifecycle;
 pub mod rcl;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::{RosError, SerializedMessage};
+
 pub use common::{Header, StringMsg, Time, Trigger};
-pub use hymt::{Translate, TranslateRequest, TranslateResponse, Translation};
+pub use hymt::{Status, Translate, TranslateRequest, TranslateResponse, Translation};
 
 /// The ROS name of a wire type: `uint8`, `string[]`, `std_msgs/Header`.
 pub trait WireType {
@@ -48,7 +58,8 @@ pub struct ConstantDecl {
 
 /// A struct that travels as one ROS message (or one half of a service).
 pub trait Message: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
-    /// `package/msg/Name`, or `package/srv/Name_Request` and `package/srv/Name_Response`.
+    /// `package/msg/Name`, or `package/srv/Name_Request` and `package/srv/Name_Response`;
+    /// parts of an action have `action` in the middle.
     const ROS_TYPE: &'static str;
 
     /// The declared fields, in order.
@@ -56,6 +67,15 @@ pub trait Message: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
 
     /// The declared constants, in order.
     fn constants() -> Vec<ConstantDecl>;
+
+    /// Reads a message that was heard. A type with several layouts in the field tells them apart
+    /// here.
+    ///
+    /// # Errors
+    /// [`RosError::Malformed`] when it is none.
+    fn read(sample: &SerializedMessage) -> Result<Self, RosError> {
+        sample.decode()
+    }
 
     /// The type name that ROS 2 gives to DDS: `package::msg::dds_::Name_`.
     #[must_use]
@@ -101,13 +121,19 @@ macro_rules! wire_primitive {
 }
 
 wire_primitive! {
-    bool => "bool", u8 => "uint8", i32 => "int32", u32 => "uint32", i64 => "int64",
+    bool => "bool", i8 => "int8", u8 => "uint8", i32 => "int32", u32 => "uint32", i64 => "int64",
     u64 => "uint64", f32 => "float32", f64 => "float64", String => "string",
 }
 
 impl<T: WireType> WireType for Vec<T> {
     fn ros_type() -> String {
         format!("{}[]", T::ros_type())
+    }
+}
+
+impl<T: WireType, const N: usize> WireType for [T; N] {
+    fn ros_type() -> String {
+        format!("{}[{N}]", T::ros_type())
     }
 }
 

@@ -59,11 +59,22 @@ impl NodeProcess {
         self.lines.lock().expect("no writer panics").clone()
     }
 
+    /// Its resident memory in KiB, as Linux counts it.
+    #[allow(dead_code, reason = "only the soak asks")]
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the node has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let word = line.and_then(|line| line.split_whitespace().next());
+        word.and_then(|word| word.parse().ok()).expect("a number of KiB")
+    }
+
     /// True while it runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("ask for the node's state").is_none()
     }
 
+    #[allow(dead_code, reason = "each test uses a part of it")]
     /// Asks it to end as an operating system does, and waits for it.
     pub(crate) fn terminate(mut self) -> (ExitStatus, Vec<String>) {
         let kill = format!("kill -TERM {}", self.child.id());

@@ -267,6 +267,36 @@ def utter(args):
     return 0 if in_order and same_strings else 1
 
 
+def chatter(args):
+    """Says texts at a steady pace among others who also do, and follows its own."""
+    utterances = Utterances(args)
+    utterances.greet()
+    report(matched=True)
+    texts = [f"{args.name} {number}" for number in range(args.count)]
+    heard = {locale: [] for locale in utterances.locales}
+    said, start = 0, time.monotonic()
+    end = start + args.count * args.interval + args.timeout
+    while min(len(each) for each in heard.values()) < len(texts) and time.monotonic() < end:
+        if said < len(texts) and time.monotonic() >= start + said * args.interval:
+            utterances.writer.write(ros_types.String(data=texts[said]))
+            said += 1
+        for sample in valid(utterances.translations.take(N=100)):
+            if sample.source_text.startswith(args.name + " "):
+                heard[sample.target_locale].append(sample)
+        for reader in utterances.texts.values():
+            reader.take(N=100)
+        time.sleep(0.002)
+    found = {locale: [t.source_text for t in each] for locale, each in heard.items()}
+    report(
+        said=said,
+        lost=sum(len(set(texts) - set(each)) for each in found.values()),
+        twice=sum(len(each) - len(set(each)) for each in found.values()),
+        in_order=all(each == [t for t in texts if t in set(each)] for each in found.values()),
+        statuses=sorted({t.status for each in heard.values() for t in each}),
+    )
+    return 0
+
+
 def listen(args):
     """Prints what it hears until `count` messages came."""
     participant = DomainParticipant(args.domain)
@@ -465,6 +495,15 @@ def main():
     command.add_argument("--window", type=int, default=8, help="texts said and not yet answered")
     command.add_argument("text", nargs="*", help="JSON strings")
     command.set_defaults(run=utter)
+
+    command = commands.add_parser("chatter", help=chatter.__doc__)
+    command.add_argument("--say", default="/text")
+    command.add_argument("--node", default="/translator")
+    command.add_argument("--locales", default="de,zh")
+    command.add_argument("--name", required=True, help="first word of its texts")
+    command.add_argument("--count", type=int, default=100)
+    command.add_argument("--interval", type=float, default=0.06, help="seconds between texts")
+    command.set_defaults(run=chatter)
 
     command = commands.add_parser("say", help=say.__doc__)
     command.add_argument("--topic", required=True)

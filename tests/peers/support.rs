@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hymt_ros::ros::dds::{ContextOptions, DdsContext};
+use hymt_ros::ros::{Context, ContextOptions, Middleware};
 
 /// Generous, since the tests share a small machine; nothing waits this long when it works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,8 +22,16 @@ pub(crate) fn domain(test: u16) -> u16 {
 }
 
 /// A context that looks for others on this machine only.
-pub(crate) fn context(domain: u16) -> DdsContext {
-    DdsContext::new(&ContextOptions::localhost(domain)).expect("join the domain")
+pub(crate) fn context(domain: u16) -> Context {
+    Context::new(Middleware::Dds, &ContextOptions::localhost(domain)).expect("join the domain")
+}
+
+/// A context as the node makes it: over the preferred middleware of this build, or the one that
+/// `HYMT_MIDDLEWARE` names.
+pub(crate) fn context_as_node(domain: u16) -> Context {
+    let middleware =
+        Middleware::from_env(&|name| std::env::var(name).ok()).expect("a middleware of this build");
+    Context::new(middleware, &ContextOptions::localhost(domain)).expect("join the domain")
 }
 
 /// Waits until `condition` holds.

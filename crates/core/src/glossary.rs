@@ -36,6 +36,7 @@
 //! # Ok::<(), hymt_core::glossary::GlossaryError>(())
 //! ```
 
+pub mod import;
 mod matching;
 mod parse;
 

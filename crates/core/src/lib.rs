@@ -12,7 +12,11 @@
 //! | what a model is asked, word for word | [`prompt::build`], [`prompt::PromptFamily`] |
 //! | a request from outside, and a checked one | [`request::RawRequest`], [`request::TranslateRequest`] |
 //! | whatever completes prompts | [`generate::Generator`] |
+//! | answers given before | [`cache::Cache`] |
 //! | all of it in order | [`translator::Translator`] |
+//! | what must not be translated | [`protect::protect`], [`protect::Protected::restore`] |
+//! | sentences of a long text | [`segment::segment`], [`segment::join`] |
+//! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -56,11 +60,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod detect;
 pub mod error;
 pub mod generate;
 pub mod glossary;
 pub mod language;
 pub mod prompt;
+pub mod protect;
 pub mod request;
+pub mod segment;
+pub mod speech;
 pub mod translator;

@@ -14,7 +14,7 @@ mod result;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use crate::detect::{DetectConfig, Detector};
+use crate::detect::{DetectConfig, Detection, Detector};
 use crate::error::RequestError;
 use crate::generate::{GenerateOptions, Generator};
 use crate::glossary::GlossarySet;
@@ -91,6 +91,11 @@ impl Translator {
         let same = config.detect == old.detect && config.languages == old.languages;
         let detector = if same { state.detector.clone() } else { Arc::new(detector(&config)) };
         *state = Arc::new(State { config: Arc::new(config), detector });
+    }
+
+    /// The likeliest language of a text, however unsure.
+    pub fn guess(&self, text: &str) -> Option<Detection> {
+        self.state().detector.guess(text)
     }
 
     /// Checks a raw request against the configuration in force.

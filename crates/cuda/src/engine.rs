@@ -3,9 +3,6 @@
 //! Two ways through the network, with the same bits: up to eight sequences that each take one
 //! token run in one persistent kernel ([`DECODE_SIZES`]); everything else, prompts above all, runs
 //! one launch an operation.
-//!
-//! One of the files with `unsafe`: it launches kernels.
-#![allow(unsafe_code)]
 
 mod memory;
 mod run;

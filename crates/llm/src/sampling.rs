@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::TokenId;
+use crate::engine::Shortlist;
 
 /// Largest temperature.
 pub const TEMPERATURE_MAX: f32 = 100.0;
@@ -126,6 +127,39 @@ impl Sampler {
         id
     }
 
+    /// Whether [`Self::sample_shortlist`] can ever decide.
+    pub fn takes_shortlist(&self) -> bool {
+        let SamplingParams { temperature, top_k, repetition_penalty, .. } = self.params;
+        repetition_penalty >= 1.0 && (temperature == 0.0 || top_k > 0)
+    }
+
+    /// What [`Self::sample`] would choose from the whole row, when the shortlist is enough to
+    /// know; `None`, and nothing is counted or drawn, when it is not.
+    pub fn sample_shortlist(&mut self, list: &Shortlist) -> Option<TokenId> {
+        if !self.takes_shortlist() || list.entries.iter().any(|(_, logit)| !logit.is_finite()) {
+            return None;
+        }
+        let mut penalised: Vec<(TokenId, f32)> =
+            list.entries.iter().map(|(id, logit)| (*id, self.penalised(*id, *logit))).collect();
+        penalised.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let needed = if self.params.temperature == 0.0 { 1 } else { self.params.top_k };
+        // A penalty of 1 or more never raises a logit, so nothing outside the list passes its
+        // bound; what equals the bound may have an equal outside.
+        let kth = penalised.get(needed - 1)?.1;
+        if kth.total_cmp(&list.bound) != std::cmp::Ordering::Greater {
+            return None;
+        }
+        let id = if self.params.temperature == 0.0 {
+            penalised[0].0
+        } else {
+            let kept = penalised.into_iter().take_while(|(_, logit)| *logit >= kth);
+            self.collect_penalised(kept);
+            self.draw_candidate()
+        };
+        self.record(id);
+        Some(id)
+    }
+
     /// Counts a token as output that was chosen elsewhere, for example an accepted draft.
     pub fn record(&mut self, id: TokenId) {
         if self.params.repetition_penalty != 1.0 {
@@ -162,6 +196,10 @@ impl Sampler {
 
     fn draw(&mut self, logits: &[f32]) -> TokenId {
         self.collect_candidates(logits);
+        self.draw_candidate()
+    }
+
+    fn draw_candidate(&mut self) -> TokenId {
         let mut left: f64 = self.rng.random();
         for candidate in &self.candidates {
             left -= candidate.probability;
@@ -183,12 +221,19 @@ impl Sampler {
     }
 
     fn collect_candidates(&mut self, logits: &[f32]) {
+        let numbers = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
+        let penalised: Vec<_> =
+            numbers.map(|(id, logit)| (id, self.penalised(id, *logit))).collect();
+        self.collect_penalised(penalised.into_iter());
+    }
+
+    fn collect_penalised(&mut self, penalised: impl Iterator<Item = (TokenId, f32)>) {
         // From here on `probability` first holds the scaled logit.
         let temperature = f64::from(self.params.temperature);
         let mut all = std::mem::take(&mut self.candidates);
         all.clear();
-        all.extend((0..).zip(logits).filter(|(_, logit)| !logit.is_nan()).map(|(id, logit)| {
-            let logit = self.penalised(id, *logit).clamp(f32::MIN, f32::MAX);
+        all.extend(penalised.map(|(id, logit)| {
+            let logit = logit.clamp(f32::MIN, f32::MAX);
             Candidate { id, probability: f64::from(logit) / temperature }
         }));
         keep_top_k(&mut all, self.params.top_k);

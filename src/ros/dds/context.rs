@@ -11,14 +11,18 @@ use rustdds::{
 };
 
 use super::{
-    ContextOptions, DdsError, DiscoveryRange, Gid, Graph, Node,
-    graph::{GraphState, NodeEntities, ParticipantEntities, StatusSource},
+    graph::{DdsGraph, GraphState, NodeEntities, ParticipantEntities, StatusSource},
+    node::DdsNode,
     raw::{Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
-    reader::{Handler, RawReader, ReaderCounters},
+    reader::{Handler, RawReader},
     spin::Spinner,
     writer::RawWriter,
 };
-use crate::ros::{qos::QosProfile, wire::Message};
+use crate::ros::{
+    ContextOptions, DiscoveryRange, Gid, QosProfile, RosError, SerializedMessage,
+    port::{ContextPort, GraphPort, NodePort},
+    wire::Message,
+};
 
 /// The topic on which participants tell which nodes they carry.
 const DISCOVERY_TOPIC: &str = "ros_discovery_info";
@@ -28,10 +32,7 @@ const LEAVE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(2);
 const LEAVE_TRIES_MAX: usize = 250;
 
 /// One DDS participant with its spin thread.
-///
-/// Dropping it ends the thread and takes leave of the other participants; handles of nodes and
-/// endpoints that are still held turn inert.
-pub struct DdsContext {
+pub(in crate::ros) struct DdsContext {
     inner: Arc<ContextInner>,
 }
 
@@ -61,11 +62,11 @@ impl DdsContext {
     /// Joins the domain.
     ///
     /// # Errors
-    /// [`DdsError::Create`] when DDS cannot open its sockets, [`DdsError::Io`] when the thread
+    /// [`RosError::Create`] when DDS cannot open its sockets, [`RosError::Io`] when the thread
     /// cannot be started.
-    pub fn new(options: &ContextOptions) -> Result<Self, DdsError> {
+    pub(in crate::ros) fn new(options: &ContextOptions) -> Result<Self, RosError> {
         let participant = participant(options)?;
-        let create = |error: rustdds::dds::CreateError| DdsError::Create {
+        let create = |error: rustdds::dds::CreateError| RosError::Create {
             what: "publisher and subscriber".to_owned(),
             reason: error.to_string(),
         };
@@ -91,43 +92,23 @@ impl DdsContext {
         context.inner.join_discovery()?;
         Ok(context)
     }
+}
 
-    /// Adds a node. The names are taken as they are: `name` without, `namespace` with a leading
-    /// slash, both already validated.
-    ///
-    /// # Errors
-    /// [`DdsError`] when `/rosout` cannot be opened or the context is shut down.
-    pub fn create_node(&self, name: &str, namespace: &str) -> Result<Node, DdsError> {
-        Node::new(Arc::clone(&self.inner), name, namespace)
+impl ContextPort for DdsContext {
+    fn create_node(&self, name: &str, namespace: &str) -> Result<Arc<dyn NodePort>, RosError> {
+        Ok(Arc::new(DdsNode::new(Arc::clone(&self.inner), name, namespace)))
     }
 
-    /// What is known of the other participants.
-    #[must_use]
-    pub fn graph(&self) -> Graph {
-        Graph::new(Arc::clone(&self.inner.graph))
+    fn graph(&self) -> Arc<dyn GraphPort> {
+        Arc::new(DdsGraph::new(Arc::clone(&self.inner.graph)))
     }
 
-    /// The participant's identifier.
-    #[must_use]
-    pub fn gid(&self) -> Gid {
-        self.inner.gid
-    }
-
-    /// The DDS domain.
-    #[must_use]
-    pub fn domain_id(&self) -> u16 {
+    fn domain_id(&self) -> u16 {
         self.inner.domain_id
     }
 
-    /// Ends the spin thread and takes leave of the other participants; the same as dropping.
-    pub fn shutdown(&self) {
+    fn shutdown(&self) {
         self.inner.shutdown();
-    }
-}
-
-impl Drop for DdsContext {
-    fn drop(&mut self) {
-        self.shutdown();
     }
 }
 
@@ -138,10 +119,10 @@ impl ContextInner {
         topic: &str,
         dds_type: &str,
         profile: &QosProfile,
-    ) -> Result<Arc<RawWriter>, DdsError> {
+    ) -> Result<Arc<RawWriter>, RosError> {
         let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entities) = entities.as_ref() else {
-            return Err(DdsError::Closed { what: format!("a writer on {topic}") });
+            return Err(RosError::Closed { what: format!("a writer on {topic}") });
         };
         let writer = entities
             .topic(topic, dds_type, profile)
@@ -149,11 +130,11 @@ impl ContextInner {
                 let qos = Some(dds_writer_qos(profile));
                 entities.publisher.create_datawriter_no_key::<Payload, RawAdapter>(&topic, qos)
             })
-            .map_err(|error| DdsError::Create {
+            .map_err(|error| RosError::Create {
                 what: format!("writer on {topic}"),
                 reason: error.to_string(),
             })?;
-        self.graph.add_local(Gid::from(writer.guid()), topic, dds_type, true);
+        self.graph.add_local(Gid::from(writer.guid()), topic, dds_type, true, profile);
         Ok(RawWriter::new(topic.to_owned(), writer, Arc::clone(&self.spinner)))
     }
 
@@ -163,12 +144,11 @@ impl ContextInner {
         topic: &str,
         dds_type: &str,
         profile: &QosProfile,
-        counters: Arc<ReaderCounters>,
         handler: Handler,
-    ) -> Result<RawReader, DdsError> {
+    ) -> Result<RawReader, RosError> {
         let entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entities) = entities.as_ref() else {
-            return Err(DdsError::Closed { what: format!("a reader on {topic}") });
+            return Err(RosError::Closed { what: format!("a reader on {topic}") });
         };
         let reader = entities
             .topic(topic, dds_type, profile)
@@ -178,13 +158,13 @@ impl ContextInner {
                     .subscriber
                     .create_simple_datareader_no_key::<Payload, RawAdapter>(&topic, qos)
             })
-            .map_err(|error| DdsError::Create {
+            .map_err(|error| RosError::Create {
                 what: format!("reader on {topic}"),
                 reason: error.to_string(),
             })?;
-        self.graph.add_local(Gid::from(reader.guid()), topic, dds_type, false);
+        self.graph.add_local(Gid::from(reader.guid()), topic, dds_type, false, profile);
         let spinner = Arc::clone(&self.spinner);
-        RawReader::new(topic.to_owned(), reader, spinner, counters, handler)
+        RawReader::new(topic.to_owned(), reader, spinner, handler)
     }
 
     /// Changes the list of nodes and tells the other participants.
@@ -198,23 +178,30 @@ impl ContextInner {
         };
         self.graph.set_participant(&info);
         let Some(discovery) = discovery.as_ref() else { return };
-        let written = Payload::encode(&[], &info)
-            .and_then(|payload| discovery.writer.write(payload, rustdds::WriteOptions::default()));
+        let written = SerializedMessage::encode(&info).and_then(|message| {
+            let payload = Payload::new(&[], &message);
+            discovery.writer.write(payload, rustdds::WriteOptions::default())
+        });
         if let Err(error) = written {
             tracing::warn!(%error, "other participants do not see the change of the node graph");
         }
     }
 
-    fn join_discovery(&self) -> Result<(), DdsError> {
+    fn join_discovery(&self) -> Result<(), RosError> {
         let dds_type = ParticipantEntities::dds_type_name();
         let writer = self.writer(DISCOVERY_TOPIC, &dds_type, &QosProfile::LATCHED)?;
         let graph = Arc::clone(&self.graph);
         let handler: Handler = Box::new(move |sample| {
-            graph.set_participant(&sample.payload.decode::<ParticipantEntities>(0)?);
-            Ok(())
+            let message = sample.payload.message(0, ParticipantEntities::ROS_TYPE);
+            match message.and_then(|message| message.decode::<ParticipantEntities>()) {
+                Ok(info) => graph.set_participant(&info),
+                Err(error) => {
+                    tracing::debug!(%error, writer = %sample.writer, "not a node graph");
+                }
+            }
         });
         let profile = QosProfile { depth: QosProfile::DEPTH_MAX, ..QosProfile::LATCHED };
-        let reader = self.reader(DISCOVERY_TOPIC, &dds_type, &profile, Arc::default(), handler)?;
+        let reader = self.reader(DISCOVERY_TOPIC, &dds_type, &profile, handler)?;
         *self.discovery.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Discovery { writer, _reader: reader });
         self.update_nodes(|_| {});
@@ -269,7 +256,7 @@ impl Entities {
     }
 }
 
-fn participant(options: &ContextOptions) -> Result<DomainParticipant, DdsError> {
+fn participant(options: &ContextOptions) -> Result<DomainParticipant, RosError> {
     let loopback = || [IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let builder = DomainParticipantBuilder::new(options.domain_id);
     let builder = match options.discovery_range {
@@ -280,7 +267,7 @@ fn participant(options: &ContextOptions) -> Result<DomainParticipant, DdsError> 
             builder.with_only_networks(std::iter::empty::<IpAddr>()).same_host_loopback(false)
         }
     };
-    builder.build().map_err(|error| DdsError::Create {
+    builder.build().map_err(|error| RosError::Create {
         what: format!("participant in domain {}", options.domain_id),
         reason: error.to_string(),
     })

@@ -9,10 +9,16 @@ use rustdds::{
     DomainParticipant, DomainParticipantStatusEvent, DomainParticipantStatusListener,
     StatusEvented,
     mio1::{Interest, Registry, Token},
+    policy,
 };
 
-use super::{DdsError, GRAPH_PARTICIPANTS_MAX, raw::Gid, spin::Source};
-use crate::ros::wire::{self, WireType};
+use super::{GRAPH_PARTICIPANTS_MAX, raw::dds_qos, spin::Source};
+use crate::ros::{
+    Endpoint, Gid, NodeName, QosProfile, RosError, TopicInfo,
+    port::GraphPort,
+    qos::{Durability, Reliability},
+    wire,
+};
 
 /// Endpoints listed per node in a message of another participant; more is not believed.
 const NODE_ENDPOINTS_MAX: usize = 4096;
@@ -41,89 +47,51 @@ crate::ros::wire::interface! {
     }
 }
 
-impl WireType for Gid {
-    fn ros_type() -> String {
-        "rmw_dds_common/Gid".to_owned()
-    }
+/// A writer or reader, in DDS terms.
+struct DdsEndpoint {
+    /// With its `rt/`, `rq/` or `rr/`.
+    topic: String,
+    dds_type: String,
+    gid: Gid,
+    is_writer: bool,
+    qos: rustdds::QosPolicies,
 }
 
-/// A node in the graph.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeInfo {
-    /// With a leading slash.
-    pub namespace: String,
-    /// Without a slash.
-    pub name: String,
-    /// The participant that carries it.
-    pub participant: Gid,
-    /// Number of its writers: publishers, and two ends of services and clients.
-    pub n_writers: usize,
-    /// Number of its readers.
-    pub n_readers: usize,
-}
-
-/// A topic in the graph, in ROS terms.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TopicInfo {
-    /// Fully qualified name.
-    pub name: String,
-    /// `package/msg/Name`.
-    pub ros_type: String,
-    /// Publishers, ours included.
-    pub n_publishers: usize,
-    /// Subscriptions, ours included.
-    pub n_subscriptions: usize,
-}
-
-/// A writer or reader in the graph, in DDS terms.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EndpointInfo {
-    /// DDS topic, with its `rt/`, `rq/` or `rr/`.
-    pub topic: String,
-    /// DDS type.
-    pub dds_type: String,
-    /// Identifier.
-    pub gid: Gid,
-    /// A writer; otherwise a reader.
-    pub is_writer: bool,
-    /// One of our own participant.
-    pub is_local: bool,
-}
-
-/// A view of the graph as it is now; it follows discovery by itself.
-pub struct Graph {
+/// The view that the layer above takes.
+pub(super) struct DdsGraph {
     state: Arc<GraphState>,
 }
 
-impl Graph {
+impl DdsGraph {
     pub(super) fn new(state: Arc<GraphState>) -> Self {
         Self { state }
     }
 
-    /// All nodes, sorted.
-    #[must_use]
-    pub fn nodes(&self) -> Vec<NodeInfo> {
-        let state = self.state.lock();
-        let mut nodes: Vec<_> = state
-            .participants
-            .iter()
-            .flat_map(|(participant, nodes)| nodes.iter().map(|node| node_info(*participant, node)))
-            .collect();
-        nodes.sort();
-        nodes
+    fn endpoints_of(&self, topic: &str, is_writer: bool) -> Vec<Endpoint> {
+        let topic = format!("rt{topic}");
+        let endpoints = self.state.endpoints();
+        let inner = self.state.lock();
+        let wanted =
+            |endpoint: &DdsEndpoint| endpoint.topic == topic && endpoint.is_writer == is_writer;
+        let describe = |endpoint: DdsEndpoint| Endpoint {
+            node: inner.node_of(endpoint.gid),
+            ros_type: wire::ros_type_name(&endpoint.dds_type).unwrap_or(endpoint.dds_type),
+            gid: endpoint.gid,
+            reliability: reliability(&endpoint.qos),
+            durability: durability(&endpoint.qos),
+        };
+        endpoints.into_iter().filter(wanted).map(describe).collect()
+    }
+}
+
+impl GraphPort for DdsGraph {
+    fn nodes(&self) -> Vec<NodeName> {
+        self.state.lock().participants.values().flatten().map(node_name).collect()
     }
 
-    /// All endpoints, sorted by topic.
-    #[must_use]
-    pub fn endpoints(&self) -> Vec<EndpointInfo> {
-        self.state.endpoints()
-    }
-
-    /// All ROS topics (not the halves of services), sorted by name.
-    #[must_use]
-    pub fn topics(&self) -> Vec<TopicInfo> {
+    fn topics(&self) -> Vec<TopicInfo> {
         let mut topics: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
-        for endpoint in self.endpoints() {
+        for endpoint in self.state.endpoints() {
             let Some(name) = endpoint.topic.strip_prefix("rt/") else { continue };
             let ros_type = wire::ros_type_name(&endpoint.dds_type).unwrap_or(endpoint.dds_type);
             let counts = topics.entry((format!("/{name}"), ros_type)).or_default();
@@ -140,33 +108,44 @@ impl Graph {
             .collect()
     }
 
-    /// All services with a server, by fully qualified name and type.
-    #[must_use]
-    pub fn services(&self) -> Vec<(String, String)> {
-        let services: BTreeSet<_> = self
-            .endpoints()
-            .iter()
-            .filter(|endpoint| !endpoint.is_writer)
-            .filter_map(service)
-            .collect();
-        services.into_iter().collect()
+    fn services(&self) -> Vec<(String, String)> {
+        let endpoints = self.state.endpoints();
+        endpoints.iter().filter(|endpoint| !endpoint.is_writer).filter_map(service).collect()
+    }
+
+    fn publishers(&self, topic: &str) -> Vec<Endpoint> {
+        self.endpoints_of(topic, true)
+    }
+
+    fn subscriptions(&self, topic: &str) -> Vec<Endpoint> {
+        self.endpoints_of(topic, false)
     }
 }
 
 /// The name and type of a service from its request reader.
-fn service(endpoint: &EndpointInfo) -> Option<(String, String)> {
+fn service(endpoint: &DdsEndpoint) -> Option<(String, String)> {
     let name = endpoint.topic.strip_prefix("rq/")?.strip_suffix("Request")?;
     let ros_type = wire::ros_type_name(&endpoint.dds_type)?;
     Some((format!("/{name}"), ros_type.strip_suffix("_Request")?.to_owned()))
 }
 
-fn node_info(participant: Gid, node: &NodeEntities) -> NodeInfo {
-    NodeInfo {
-        namespace: node.node_namespace.clone(),
-        name: node.node_name.clone(),
-        participant,
-        n_writers: node.writer_gid_seq.len(),
-        n_readers: node.reader_gid_seq.len(),
+fn node_name(node: &NodeEntities) -> NodeName {
+    NodeName { namespace: node.node_namespace.clone(), name: node.node_name.clone() }
+}
+
+/// A policy that an endpoint does not tell has its default of DDS: writers are reliable, readers
+/// are not, and all are volatile. The lower of the two is assumed here.
+fn reliability(qos: &rustdds::QosPolicies) -> Reliability {
+    match qos.reliability() {
+        Some(policy::Reliability::Reliable { .. }) => Reliability::Reliable,
+        _ => Reliability::BestEffort,
+    }
+}
+
+fn durability(qos: &rustdds::QosPolicies) -> Durability {
+    match qos.durability() {
+        None | Some(policy::Durability::Volatile) => Durability::Volatile,
+        Some(_) => Durability::TransientLocal,
     }
 }
 
@@ -178,8 +157,15 @@ pub(super) struct GraphState {
 struct GraphInner {
     participant: Option<DomainParticipant>,
     participants: BTreeMap<Gid, Vec<NodeEntities>>,
-    /// Topic, type and whether it is a writer.
-    local: BTreeMap<Gid, (String, String, bool)>,
+    local: BTreeMap<Gid, LocalEndpoint>,
+}
+
+#[derive(Clone)]
+struct LocalEndpoint {
+    topic: String,
+    dds_type: String,
+    is_writer: bool,
+    qos: rustdds::QosPolicies,
 }
 
 impl GraphState {
@@ -192,8 +178,17 @@ impl GraphState {
         Self { inner: Mutex::new(inner) }
     }
 
-    pub(super) fn add_local(&self, gid: Gid, topic: &str, dds_type: &str, is_writer: bool) {
-        self.lock().local.insert(gid, (topic.to_owned(), dds_type.to_owned(), is_writer));
+    pub(super) fn add_local(
+        &self,
+        gid: Gid,
+        topic: &str,
+        dds_type: &str,
+        is_writer: bool,
+        profile: &QosProfile,
+    ) {
+        let (topic, dds_type) = (topic.to_owned(), dds_type.to_owned());
+        let endpoint = LocalEndpoint { topic, dds_type, is_writer, qos: dds_qos(profile) };
+        self.lock().local.insert(gid, endpoint);
     }
 
     pub(super) fn remove_local(&self, gid: Gid) {
@@ -225,7 +220,8 @@ impl GraphState {
         drop(participant);
     }
 
-    fn endpoints(&self) -> Vec<EndpointInfo> {
+    /// All endpoints, each once.
+    fn endpoints(&self) -> Vec<DdsEndpoint> {
         let (participant, mut endpoints) = {
             let inner = self.lock();
             (inner.participant.clone(), inner.local_endpoints())
@@ -233,29 +229,29 @@ impl GraphState {
         if let Some(participant) = participant {
             for reader in participant.discovered_readers() {
                 let data = &reader.subscription_topic_data;
-                endpoints.push(EndpointInfo {
+                endpoints.push(DdsEndpoint {
                     topic: data.topic_name().clone(),
                     dds_type: data.type_name().clone(),
                     gid: data.key().into(),
                     is_writer: false,
-                    is_local: false,
+                    qos: data.qos(),
                 });
             }
             for writer in participant.discovered_writers() {
                 let data = writer.publication_topic_data;
-                endpoints.push(EndpointInfo {
+                let qos = data.qos();
+                endpoints.push(DdsEndpoint {
                     topic: data.topic_name,
                     dds_type: data.type_name,
                     gid: data.key.into(),
                     is_writer: true,
-                    is_local: false,
+                    qos,
                 });
             }
         }
         // Discovery also lists our own endpoints in some versions; ours came first and stay.
         let mut seen = BTreeSet::new();
         endpoints.retain(|endpoint| seen.insert(endpoint.gid));
-        endpoints.sort();
         endpoints
     }
 
@@ -264,7 +260,10 @@ impl GraphState {
     }
 
     fn local_topic(&self, gid: Gid) -> String {
-        self.lock().local.get(&gid).map_or_else(|| gid.to_string(), |(topic, ..)| topic.clone())
+        self.lock()
+            .local
+            .get(&gid)
+            .map_or_else(|| gid.to_string(), |endpoint| endpoint.topic.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, GraphInner> {
@@ -273,17 +272,20 @@ impl GraphState {
 }
 
 impl GraphInner {
-    fn local_endpoints(&self) -> Vec<EndpointInfo> {
-        self.local
-            .iter()
-            .map(|(gid, (topic, dds_type, is_writer))| EndpointInfo {
-                topic: topic.clone(),
-                dds_type: dds_type.clone(),
-                gid: *gid,
-                is_writer: *is_writer,
-                is_local: true,
-            })
-            .collect()
+    fn local_endpoints(&self) -> Vec<DdsEndpoint> {
+        let describe = |(gid, endpoint): (&Gid, &LocalEndpoint)| {
+            let LocalEndpoint { topic, dds_type, is_writer, qos } = endpoint.clone();
+            DdsEndpoint { topic, dds_type, gid: *gid, is_writer, qos }
+        };
+        self.local.iter().map(describe).collect()
+    }
+
+    /// The node that has an endpoint, by what its participant told.
+    fn node_of(&self, gid: Gid) -> Option<NodeName> {
+        let has = |node: &&NodeEntities| {
+            node.writer_gid_seq.contains(&gid) || node.reader_gid_seq.contains(&gid)
+        };
+        self.participants.values().flatten().find(has).map(node_name)
     }
 }
 
@@ -299,12 +301,12 @@ impl StatusSource {
         graph: &Arc<GraphState>,
         registry: &Registry,
         token: Token,
-    ) -> Result<Self, DdsError> {
+    ) -> Result<Self, RosError> {
         let mut listener = participant.status_listener();
         listener
             .as_status_source_mio1()
             .register(registry, token, Interest::READABLE)
-            .map_err(|source| DdsError::Io { action: "follow discovery", source })?;
+            .map_err(|source| RosError::Io { action: "follow discovery", source })?;
         Ok(Self { listener, graph: Arc::clone(graph) })
     }
 

@@ -1,43 +1,38 @@
-//! Nodes: a name in the graph and the endpoints that belong to it.
+//! Nodes, and the ports of their endpoints.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustdds::{Timestamp, WriteOptionsBuilder};
 
 use super::{
-    Client, DdsError, Gid, MessageInfo, Publisher, Responder, Server, ServiceStyle, Subscription,
-    context::ContextInner, graph::NodeEntities,
+    client::DdsClient,
+    context::ContextInner,
+    graph::NodeEntities,
+    raw::{Payload, dds_name},
+    reader::{Handler, RawReader},
+    service::DdsServer,
+    writer::RawWriter,
 };
 use crate::ros::{
-    qos::QosProfile,
-    wire::{Message, Service, Time, rcl::Log},
+    Gid, MessageInfo, PublisherStats, QosProfile, RosError, SerializedMessage,
+    port::{
+        ClientPort, NodePort, PublisherPort, RequestHandler, SampleHandler, ServerPort,
+        SubscriptionPort,
+    },
+    wire::dds_type_name,
 };
 
-/// Severity of a line on `/rosout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum LogLevel {
-    /// For developers.
-    Debug = Log::DEBUG,
-    /// For operators.
-    Info = Log::INFO,
-    /// Something is not right.
-    Warn = Log::WARN,
-    /// Something failed.
-    Error = Log::ERROR,
-    /// The node cannot go on.
-    Fatal = Log::FATAL,
-}
-
-/// A node. Endpoints made from it may outlive it; they then no longer show in the graph.
-pub struct Node {
+/// A node on DDS: an entry in `ros_discovery_info`.
+pub(super) struct DdsNode {
     shared: Arc<NodeShared>,
-    rosout: Publisher<Log>,
 }
 
 /// What a node and its endpoints share.
 pub(super) struct NodeShared {
     pub(super) context: Arc<ContextInner>,
-    pub(super) name: String,
-    pub(super) namespace: String,
+    name: String,
+    namespace: String,
     /// Endpoints, so that a change publishes all of them; `None` once the node is gone.
     endpoints: Mutex<Option<Endpoints>>,
 }
@@ -48,155 +43,126 @@ struct Endpoints {
     writers: Vec<Gid>,
 }
 
-impl Node {
-    pub(super) fn new(
-        context: Arc<ContextInner>,
-        name: &str,
-        namespace: &str,
-    ) -> Result<Self, DdsError> {
+impl DdsNode {
+    pub(super) fn new(context: Arc<ContextInner>, name: &str, namespace: &str) -> Self {
         let shared = Arc::new(NodeShared {
             context,
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             endpoints: Mutex::new(Some(Endpoints::default())),
         });
-        let rosout = Publisher::new(&shared, "/rosout", &QosProfile::ROSOUT)?;
-        Ok(Self { shared, rosout })
-    }
-
-    /// The name, without namespace.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.shared.name
-    }
-
-    /// The namespace, with a leading slash.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.shared.namespace
-    }
-
-    /// Namespace and name, as in `/robot/translator`.
-    #[must_use]
-    pub fn fully_qualified_name(&self) -> String {
-        self.shared.fully_qualified_name()
-    }
-
-    /// Publishes `M` on a fully qualified topic.
-    ///
-    /// # Errors
-    /// [`DdsError::NameNotQualified`], [`DdsError::Create`] or [`DdsError::Closed`].
-    pub fn publisher<M: Message>(
-        &self,
-        topic: &str,
-        qos: &QosProfile,
-    ) -> Result<Publisher<M>, DdsError> {
-        Publisher::new(&self.shared, topic, qos)
-    }
-
-    /// Hands every `M` on a fully qualified topic to `callback`, on the spin thread.
-    ///
-    /// The callback must return soon: all other callbacks wait for it.
-    ///
-    /// # Errors
-    /// As [`Self::publisher`].
-    pub fn subscription<M: Message>(
-        &self,
-        topic: &str,
-        qos: &QosProfile,
-        callback: impl FnMut(M, MessageInfo) + Send + 'static,
-    ) -> Result<Subscription<M>, DdsError> {
-        Subscription::new(&self.shared, topic, qos, callback)
-    }
-
-    /// As [`Self::subscription`], and hands over also why a sample was no `M`.
-    ///
-    /// # Errors
-    /// As [`Self::publisher`].
-    pub fn subscription_with_malformed<M: Message>(
-        &self,
-        topic: &str,
-        qos: &QosProfile,
-        callback: impl FnMut(Result<M, &DdsError>, MessageInfo) + Send + 'static,
-    ) -> Result<Subscription<M>, DdsError> {
-        Subscription::with_malformed(&self.shared, topic, qos, callback)
-    }
-
-    /// Puts every `M` on a fully qualified topic into a queue of `capacity`.
-    ///
-    /// What arrives while the queue is full is dropped and counted in
-    /// [`Subscription::stats`]; the queue closes with the subscription.
-    ///
-    /// # Errors
-    /// As [`Self::publisher`].
-    #[allow(clippy::type_complexity, reason = "a pair that the caller takes apart at once")]
-    pub fn subscription_queue<M: Message>(
-        &self,
-        topic: &str,
-        qos: &QosProfile,
-        capacity: usize,
-    ) -> Result<(Subscription<M>, crossbeam_channel::Receiver<(M, MessageInfo)>), DdsError> {
-        Subscription::queue(&self.shared, topic, qos, capacity)
-    }
-
-    /// Serves `S` under a fully qualified name, in both wire styles.
-    ///
-    /// The handler runs on the spin thread and must return soon; it may send the [`Responder`] to
-    /// another thread, which answers when it can.
-    ///
-    /// # Errors
-    /// As [`Self::publisher`].
-    pub fn service<S: Service>(
-        &self,
-        name: &str,
-        handler: impl FnMut(S::Request, Responder<S::Response>) + Send + 'static,
-    ) -> Result<Server<S>, DdsError> {
-        Server::new(&self.shared, name, handler)
-    }
-
-    /// A client of `S` in the Enhanced style, which also our own servers speak.
-    ///
-    /// # Errors
-    /// As [`Self::publisher`].
-    pub fn client<S: Service>(&self, name: &str) -> Result<Client<S>, DdsError> {
-        self.client_with_style(name, ServiceStyle::Enhanced)
-    }
-
-    /// A client of `S` in the wire style of its server.
-    ///
-    /// # Errors
-    /// As [`Self::publisher`].
-    pub fn client_with_style<S: Service>(
-        &self,
-        name: &str,
-        style: ServiceStyle,
-    ) -> Result<Client<S>, DdsError> {
-        Client::new(&self.shared, name, style)
-    }
-
-    /// Publishes a line on `/rosout`, under the node's logger name.
-    ///
-    /// A line that cannot be sent is counted, not reported: reporting would be another line.
-    pub fn rosout(&self, level: LogLevel, msg: &str, file: &str, function: &str, line: u32) {
-        let log = Log {
-            stamp: Time::now(),
-            level: level as u8,
-            name: self.shared.logger_name(),
-            msg: msg.to_owned(),
-            file: file.to_owned(),
-            function: function.to_owned(),
-            line,
-        };
-        if let Err(error) = self.rosout.publish(&log) {
-            tracing::trace!(%error, "a line for /rosout is lost");
-        }
+        Self { shared }
     }
 }
 
-impl Drop for Node {
+impl NodePort for DdsNode {
+    fn publisher(
+        &self,
+        topic: &str,
+        ros_type: &'static str,
+        qos: &QosProfile,
+    ) -> Result<Box<dyn PublisherPort>, RosError> {
+        let topic = dds_name("rt", topic, "")?;
+        let writer = self.shared.context.writer(&topic, &dds_type_name(ros_type), qos)?;
+        self.shared.add_writer(writer.gid());
+        Ok(Box::new(DdsPublisher { writer, node: Arc::clone(&self.shared) }))
+    }
+
+    fn subscription(
+        &self,
+        topic: &str,
+        ros_type: &'static str,
+        qos: &QosProfile,
+        mut handler: SampleHandler,
+    ) -> Result<Box<dyn SubscriptionPort>, RosError> {
+        let topic = dds_name("rt", topic, "")?;
+        let on_sample: Handler = Box::new(move |sample| {
+            let info = MessageInfo::arriving(sample.writer, sample.source_time);
+            handler(sample.payload.message(0, ros_type), info);
+        });
+        let reader =
+            self.shared.context.reader(&topic, &dds_type_name(ros_type), qos, on_sample)?;
+        self.shared.add_reader(reader.gid());
+        Ok(Box::new(DdsSubscription { reader, node: Arc::clone(&self.shared) }))
+    }
+
+    fn server(
+        &self,
+        name: &str,
+        ros_type: &'static str,
+        handler: RequestHandler,
+    ) -> Result<Box<dyn ServerPort>, RosError> {
+        Ok(Box::new(DdsServer::new(&self.shared, name, ros_type, handler)?))
+    }
+
+    fn client(&self, name: &str, ros_type: &'static str) -> Result<Box<dyn ClientPort>, RosError> {
+        Ok(Box::new(DdsClient::new(&self.shared, name, ros_type)?))
+    }
+}
+
+impl Drop for DdsNode {
     fn drop(&mut self) {
         *self.shared.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.shared.publish();
+    }
+}
+
+struct DdsPublisher {
+    writer: Arc<RawWriter>,
+    node: Arc<NodeShared>,
+}
+
+impl PublisherPort for DdsPublisher {
+    fn publish(&self, message: SerializedMessage) -> Result<(), RosError> {
+        let options = WriteOptionsBuilder::new().source_timestamp(Timestamp::now()).build();
+        self.writer.write(Payload::new(&[], &message), options)
+    }
+
+    fn gid(&self) -> Gid {
+        self.writer.gid()
+    }
+
+    fn matched(&self) -> usize {
+        self.writer.matched()
+    }
+
+    fn stats(&self) -> PublisherStats {
+        self.writer.stats()
+    }
+
+    fn wait_for_acknowledgments(&self, timeout: Duration) -> bool {
+        self.writer.wait_for_acknowledgments(timeout)
+    }
+}
+
+impl Drop for DdsPublisher {
+    fn drop(&mut self) {
+        self.node.remove(&[self.writer.gid()]);
+    }
+}
+
+struct DdsSubscription {
+    reader: RawReader,
+    node: Arc<NodeShared>,
+}
+
+impl SubscriptionPort for DdsSubscription {
+    fn gid(&self) -> Gid {
+        self.reader.gid()
+    }
+
+    fn matched(&self) -> usize {
+        self.reader.matched()
+    }
+
+    fn missed(&self) -> u64 {
+        self.reader.missed()
+    }
+}
+
+impl Drop for DdsSubscription {
+    fn drop(&mut self) {
+        self.node.remove(&[self.reader.gid()]);
     }
 }
 
@@ -246,14 +212,5 @@ impl NodeShared {
                 writer_gid_seq: endpoints.writers,
             }));
         });
-    }
-
-    fn fully_qualified_name(&self) -> String {
-        format!("{}/{}", self.namespace.trim_end_matches('/'), self.name)
-    }
-
-    /// rcl names loggers with dots: `/robot/translator` logs as `robot.translator`.
-    fn logger_name(&self) -> String {
-        self.fully_qualified_name().trim_start_matches('/').replace('/', ".")
     }
 }

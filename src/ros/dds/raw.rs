@@ -1,6 +1,6 @@
-//! Samples as bytes, identifiers, and the way between bytes and wire structs.
+//! Samples as bytes, and the policies of DDS.
 
-use std::{convert::Infallible, fmt, time::SystemTime};
+use std::{convert::Infallible, time::SystemTime};
 
 use rustdds::{
     GUID, RepresentationIdentifier, SampleIdentity, Timestamp,
@@ -9,39 +9,16 @@ use rustdds::{
         Decode, DefaultDecoder, DeserializedCacheChange, DeserializerAdapter, SerializerAdapter,
     },
     policy,
-    serialization::{deserialize_from_cdr_with_rep_id, to_writer_with_rep_id},
 };
-use serde::{Deserialize, Serialize};
 
-use super::{DdsError, READER_SAMPLES_MAX, SAMPLE_BYTES_MAX, WINDOW_SAMPLES_MAX};
+use super::READER_SAMPLES_MAX;
 use crate::ros::{
+    Gid, RosError, SerializedMessage,
+    cdr::{Encoding, MESSAGE_BYTES_MAX},
     qos::{Durability, QosProfile, Reliability},
-    wire::Message,
 };
-
-/// The global identifier of a participant, writer or reader (16 octets since ROS 2 Iron).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct Gid(pub [u8; 16]);
 
 impl Gid {
-    /// Octets 0..12, which all entities of one participant share.
-    #[must_use]
-    pub fn participant_prefix(&self) -> [u8; 12] {
-        let mut prefix = [0; 12];
-        prefix.copy_from_slice(&self.0[..12]);
-        prefix
-    }
-
-    /// The vendor of the DDS implementation, by convention the first two octets.
-    #[must_use]
-    pub fn vendor(&self) -> [u8; 2] {
-        [self.0[0], self.0[1]]
-    }
-
-    pub(super) fn is_unknown(&self) -> bool {
-        self.0 == [0; 16]
-    }
-
     pub(super) fn to_guid(self) -> GUID {
         GUID::from_bytes(self.0)
     }
@@ -53,18 +30,6 @@ impl From<GUID> for Gid {
     }
 }
 
-impl fmt::Display for Gid {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(formatter, "{octet:02x}"))
-    }
-}
-
-impl fmt::Debug for Gid {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Gid({self})")
-    }
-}
-
 /// The serialised payload of one sample.
 #[derive(Debug, Clone)]
 pub(super) struct Payload {
@@ -72,7 +37,7 @@ pub(super) struct Payload {
     pub(super) body: Body,
 }
 
-/// The octets of a payload, or their number where they are above [`SAMPLE_BYTES_MAX`].
+/// The octets of a payload, or their number where they are above [`MESSAGE_BYTES_MAX`].
 #[derive(Debug, Clone)]
 pub(super) enum Body {
     Octets(Bytes),
@@ -101,38 +66,42 @@ impl From<DeserializedCacheChange<Payload>> for Sample {
 }
 
 impl Payload {
-    /// Serialises as little-endian CDR behind `prefix`, whose length is a multiple of 8.
-    pub(super) fn encode<M: Message>(prefix: &[u8], message: &M) -> Result<Self, DdsError> {
+    /// A message behind `prefix`, whose length is a multiple of 8.
+    pub(super) fn new(prefix: &[u8], message: &SerializedMessage) -> Self {
         // CDR aligns to at most 8 octets from the start of the payload.
         debug_assert_eq!(prefix.len() % 8, 0, "a prefix must keep the alignment");
-        let encoding = RepresentationIdentifier::CDR_LE;
-        let mut octets = Vec::with_capacity(prefix.len() + std::mem::size_of_val(message));
-        octets.extend_from_slice(prefix);
-        to_writer_with_rep_id(&mut octets, message, encoding).map_err(|error| {
-            DdsError::Serialize { ros_type: M::ROS_TYPE, reason: error.to_string() }
-        })?;
-        Ok(Self { encoding, body: Body::Octets(octets.into()) })
+        let encoding = match message.encoding {
+            Encoding::LittleEndian => RepresentationIdentifier::CDR_LE,
+            Encoding::BigEndian => RepresentationIdentifier::CDR_BE,
+        };
+        let octets = if prefix.is_empty() {
+            message.body.clone()
+        } else {
+            [prefix, &message.body].concat().into()
+        };
+        Self { encoding, body: Body::Octets(octets) }
     }
 
-    /// Deserialises what follows the first `skip` octets.
-    pub(super) fn decode<M: Message>(&self, skip: usize) -> Result<M, DdsError> {
-        let malformed = |reason: String| DdsError::Malformed {
-            ros_type: M::ROS_TYPE,
-            bytes: self.len(),
-            reason,
-        };
+    /// The message behind the first `skip` octets; `what` names it in the error.
+    pub(super) fn message(
+        &self,
+        skip: usize,
+        what: &'static str,
+    ) -> Result<SerializedMessage, RosError> {
+        let malformed =
+            |reason: String| RosError::Malformed { ros_type: what, bytes: self.len(), reason };
         let octets = match &self.body {
             Body::Octets(octets) => octets,
             Body::Oversize(_) => {
-                return Err(malformed(format!("the limit is {SAMPLE_BYTES_MAX} bytes")));
+                return Err(malformed(format!("the limit is {MESSAGE_BYTES_MAX} bytes")));
             }
         };
-        let rest = octets
-            .get(skip..)
-            .ok_or_else(|| malformed(format!("it is shorter than its header of {skip} bytes")))?;
-        deserialize_from_cdr_with_rep_id(rest, self.encoding)
-            .map(|(message, _consumed)| message)
-            .map_err(|error| malformed(error.to_string()))
+        if octets.len() < skip {
+            return Err(malformed(format!("it is shorter than its header of {skip} bytes")));
+        }
+        let encoding =
+            if self.is_little_endian() { Encoding::LittleEndian } else { Encoding::BigEndian };
+        Ok(SerializedMessage { encoding, body: octets.slice(skip..) })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -180,7 +149,7 @@ impl<'de> Decode<'de, Payload> for RawDecoder {
         input_bytes: &'de [u8],
         encoding: RepresentationIdentifier,
     ) -> Result<Payload, Infallible> {
-        let body = if input_bytes.len() <= SAMPLE_BYTES_MAX {
+        let body = if input_bytes.len() <= MESSAGE_BYTES_MAX {
             Body::Octets(Bytes::copy_from_slice(input_bytes))
         } else {
             Body::Oversize(input_bytes.len())
@@ -204,6 +173,9 @@ impl SerializerAdapter<Payload> for RawAdapter {
     }
 }
 
+/// A latched writer that keeps one sample could not write the next before all have the last.
+const LATCHED_SAMPLES_MIN: i32 = 2;
+
 /// The policies of DDS for a profile.
 pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
     let reliability = match profile.reliability {
@@ -224,9 +196,16 @@ pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
         .build()
 }
 
-/// [`dds_qos`] with the bound on what a writer keeps for repair.
+/// [`dds_qos`] without a bound on what a volatile writer keeps for repair; see
+/// [`WINDOW_SAMPLES_MAX`](super::WINDOW_SAMPLES_MAX) for ours.
 pub(super) fn dds_writer_qos(profile: &QosProfile) -> rustdds::QosPolicies {
-    with_samples_max(profile, WINDOW_SAMPLES_MAX)
+    let samples_max = match profile.durability {
+        Durability::Volatile => i32::MAX,
+        // Kept for readers that may come; RustDDS keeps and sends them all of this, the oldest
+        // first, so it must not be more than the profile says.
+        Durability::TransientLocal => i32::from(profile.depth_clamped()).max(LATCHED_SAMPLES_MIN),
+    };
+    with_samples_max(profile, samples_max)
 }
 
 /// [`dds_qos`] with the bound on what a reader holds until the spin thread takes it.
@@ -246,9 +225,9 @@ fn with_samples_max(profile: &QosProfile, samples_max: i32) -> rustdds::QosPolic
 }
 
 /// `rt/`, `rq/` or `rr/` before a fully qualified name, and a suffix behind it.
-pub(super) fn dds_name(prefix: &str, name: &str, suffix: &str) -> Result<String, DdsError> {
+pub(super) fn dds_name(prefix: &str, name: &str, suffix: &str) -> Result<String, RosError> {
     if !name.starts_with('/') || name.ends_with('/') {
-        return Err(DdsError::NameNotQualified { name: name.to_owned() });
+        return Err(RosError::NameNotQualified { name: name.to_owned() });
     }
     Ok(format!("{prefix}{name}{suffix}"))
 }
@@ -265,43 +244,16 @@ fn system_time(timestamp: Timestamp) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ros::wire::{Header, StringMsg, Time};
-
-    fn octets(payload: &Payload) -> Vec<u8> {
-        match &payload.body {
-            Body::Octets(octets) => octets.to_vec(),
-            Body::Oversize(bytes) => panic!("{bytes} bytes"),
-        }
-    }
-
-    fn payload(octets: &'static [u8]) -> Payload {
-        Payload {
-            encoding: RepresentationIdentifier::CDR_LE,
-            body: Body::Octets(Bytes::from_static(octets)),
-        }
-    }
+    use crate::ros::wire::StringMsg;
 
     #[test]
-    fn encodes_as_the_cdr_chapter_of_rtps_says() {
-        let header = Header { stamp: Time { sec: 1, nanosec: 2 }, frame_id: "ab".to_owned() };
-        let encoded = Payload::encode(&[], &header).unwrap();
-        assert_eq!(octets(&encoded), b"\x01\0\0\0\x02\0\0\0\x03\0\0\0ab\0");
-        assert_eq!(encoded.decode::<Header>(0).unwrap(), header);
-    }
-
-    #[test]
-    fn malformed_payloads_are_errors() {
-        for bad in [
-            b"".as_slice(),
-            b"\x05\0\0",
-            b"\x05\0\0\0ab",
-            b"\xff\xff\xff\xff",
-            b"\x03\0\0\0\xff\xfe\0",
-        ] {
-            assert!(payload(bad).decode::<StringMsg>(0).is_err(), "{bad:?}");
-        }
-        let short = payload(b"\0\0").decode::<StringMsg>(16).unwrap_err().to_string();
-        assert!(short.contains("header of 16 bytes"), "{short}");
+    fn a_message_stands_behind_its_prefix() {
+        let message = SerializedMessage::encode(&StringMsg::from("a")).unwrap();
+        let payload = Payload::new(&[7; 16], &message);
+        assert_eq!(payload.len(), 16 + message.len());
+        assert_eq!(payload.message(16, "x").unwrap(), message);
+        let error = payload.message(99, "x").unwrap_err().to_string();
+        assert!(error.contains("header of 99 bytes"), "{error}");
     }
 
     #[test]

@@ -11,24 +11,24 @@
 //! The server tells them apart by the vendor of the requesting writer.
 
 use std::{
-    marker::PhantomData,
     sync::{Arc, Weak},
     time::Instant,
 };
 
 use rustdds::{SampleIdentity, SequenceNumber, Timestamp, WriteOptionsBuilder};
-use serde::{Deserialize, Serialize};
 
 use super::{
-    DdsError, ENHANCED_REPLY_BYTES_MAX, Gid, REPLY_MATCH_WAIT, SubscriptionStats,
+    ENHANCED_REPLY_BYTES_MAX, REPLY_MATCH_WAIT,
     node::NodeShared,
     raw::{Body, Payload, Sample, dds_name},
     reader::{Handler, RawReader},
     writer::RawWriter,
 };
 use crate::ros::{
-    qos::QosProfile,
-    wire::{Message, Service},
+    Gid, QosProfile, RosError, SerializedMessage,
+    cdr::MESSAGE_BYTES_MAX,
+    port::{ReplyPort, RequestHandler, ServerPort},
+    wire::dds_type_name,
 };
 
 /// Vendor identifier of Eclipse Cyclone DDS, as the OMG assigned it.
@@ -36,7 +36,7 @@ const VENDOR_CYCLONE: [u8; 2] = [0x01, 0x10];
 
 /// How a reply is tied to its request on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServiceStyle {
+pub(super) enum ServiceStyle {
     /// In inline QoS, as `rmw_fastrtps` does.
     Enhanced,
     /// In a header before the payload, as `rmw_cyclonedds` does.
@@ -45,8 +45,7 @@ pub enum ServiceStyle {
 
 impl ServiceStyle {
     /// The style that the implementation behind an endpoint speaks.
-    #[must_use]
-    pub fn of(endpoint: Gid) -> Self {
+    pub(super) fn of(endpoint: Gid) -> Self {
         if endpoint.vendor() == VENDOR_CYCLONE { Self::Cyclone } else { Self::Enhanced }
     }
 
@@ -60,7 +59,7 @@ impl ServiceStyle {
 }
 
 /// The header of the Cyclone style, of requests and replies alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct CycloneHeader {
     /// Whatever the client calls itself.
     pub(super) client: u64,
@@ -90,57 +89,58 @@ impl CycloneHeader {
     }
 }
 
-/// Serves `S` until dropped.
-pub struct Server<S: Service> {
+/// One server, for clients of both styles.
+pub(super) struct DdsServer {
     reader: RawReader,
     writer: Arc<RawWriter>,
     node: Arc<NodeShared>,
-    service: PhantomData<fn(S)>,
 }
 
-impl<S: Service> Server<S> {
+impl DdsServer {
     pub(super) fn new(
         node: &Arc<NodeShared>,
         name: &str,
-        mut handler: impl FnMut(S::Request, Responder<S::Response>) + Send + 'static,
-    ) -> Result<Self, DdsError> {
+        ros_type: &'static str,
+        mut handler: RequestHandler,
+    ) -> Result<Self, RosError> {
         let profile = &QosProfile::SERVICES;
         let requests = dds_name("rq", name, "Request")?;
         let replies = dds_name("rr", name, "Reply")?;
-        let writer = node.context.writer(&replies, &S::Response::dds_type_name(), profile)?;
+        let dds_type = |half: &str| dds_type_name(&format!("{ros_type}_{half}"));
+        let writer = node.context.writer(&replies, &dds_type("Response"), profile)?;
         let weak = Arc::downgrade(&writer);
-        let name: Arc<str> = name.into();
+        let service: Arc<str> = name.into();
         let on_sample: Handler = Box::new(move |sample| {
             let style = ServiceStyle::of(sample.writer);
-            let request = sample.payload.decode(style.header_len())?;
-            let Some(reply_to) = ReplyTo::new(style, &sample) else { return Ok(()) };
-            handler(request, Responder::new(Arc::clone(&name), weak.clone(), reply_to));
-            Ok(())
+            let request = sample.payload.message(style.header_len(), ros_type);
+            let tie = Tie::new(style, &sample);
+            let reply = DdsReply {
+                service: Arc::clone(&service),
+                writer: weak.clone(),
+                client: sample.writer,
+                tie,
+            };
+            handler(request, Box::new(reply));
         });
-        let dds_type = S::Request::dds_type_name();
-        let reader =
-            node.context.reader(&requests, &dds_type, profile, Arc::default(), on_sample)?;
+        let reader = node.context.reader(&requests, &dds_type("Request"), profile, on_sample)?;
         node.add_writer(writer.gid());
         node.add_reader(reader.gid());
-        Ok(Self { reader, writer, node: Arc::clone(node), service: PhantomData })
-    }
-
-    /// Counters of the requests since the start.
-    #[must_use]
-    pub fn stats(&self) -> SubscriptionStats {
-        self.reader.stats()
+        Ok(Self { reader, writer, node: Arc::clone(node) })
     }
 }
 
-impl<S: Service> Drop for Server<S> {
+impl ServerPort for DdsServer {}
+
+impl Drop for DdsServer {
     fn drop(&mut self) {
         self.node.remove(&[self.reader.gid(), self.writer.gid()]);
     }
 }
 
-/// To whom and how a request is answered.
-#[derive(Debug, Clone, Copy)]
-struct ReplyTo {
+/// To whom and how one request is answered.
+struct DdsReply {
+    service: Arc<str>,
+    writer: Weak<RawWriter>,
     client: Gid,
     tie: Tie,
 }
@@ -151,13 +151,15 @@ enum Tie {
     Cyclone(CycloneHeader),
 }
 
-impl ReplyTo {
-    fn new(style: ServiceStyle, sample: &Sample) -> Option<Self> {
-        let tie = match style {
-            ServiceStyle::Cyclone => Tie::Cyclone(CycloneHeader::read(&sample.payload)?),
-            ServiceStyle::Enhanced => Tie::Enhanced(enhanced_identity(sample)),
-        };
-        Some(Self { client: sample.writer, tie })
+impl Tie {
+    fn new(style: ServiceStyle, sample: &Sample) -> Self {
+        match style {
+            ServiceStyle::Cyclone => {
+                // A request without its header is malformed and gets no answer.
+                Self::Cyclone(CycloneHeader::read(&sample.payload).unwrap_or_default())
+            }
+            ServiceStyle::Enhanced => Self::Enhanced(enhanced_identity(sample)),
+        }
     }
 }
 
@@ -179,111 +181,32 @@ fn enhanced_identity(sample: &Sample) -> SampleIdentity {
     }
 }
 
-/// A reply could not be sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RespondError<R: Message> {
-    /// The reply does not fit the client's wire style; answer again with less.
-    #[error(
-        "a reply of {bytes} bytes is above the limit of {limit} bytes for this client; ask for \
-         less at once"
-    )]
-    TooLarge {
-        /// Answers the same request again.
-        responder: Responder<R>,
-        /// Size of the reply.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// DDS did not take the reply.
-    #[error(transparent)]
-    Dds(#[from] DdsError),
-}
-
-/// Answers one request, from any thread, at any time.
-///
-/// Dropping it without an answer is logged; the client then waits until its own timeout.
-#[derive(Debug)]
-pub struct Responder<R: Message> {
-    open: Option<Open>,
-    response: PhantomData<fn(R)>,
-}
-
-struct Open {
-    service: Arc<str>,
-    writer: Weak<RawWriter>,
-    reply_to: ReplyTo,
-}
-
-impl std::fmt::Debug for Open {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} for {}", self.service, self.reply_to.client)
-    }
-}
-
-impl<R: Message> Responder<R> {
-    fn new(service: Arc<str>, writer: Weak<RawWriter>, reply_to: ReplyTo) -> Self {
-        Self { open: Some(Open { service, writer, reply_to }), response: PhantomData }
+impl ReplyPort for DdsReply {
+    fn client(&self) -> Gid {
+        self.client
     }
 
-    /// The writer that sent the request.
-    #[must_use]
-    pub fn client(&self) -> Gid {
-        self.open.as_ref().map_or_else(Gid::default, |open| open.reply_to.client)
-    }
-
-    /// Answers. Never blocks: a reply whose client is not yet fully discovered waits up to
-    /// [`REPLY_MATCH_WAIT`] in the outbox.
-    ///
-    /// # Errors
-    /// [`RespondError::TooLarge`] gives the responder back; [`RespondError::Dds`] ends it.
-    pub fn respond(mut self, response: &R) -> Result<(), RespondError<R>> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let header = match open.reply_to.tie {
-            Tie::Enhanced(_) => Vec::new(),
-            Tie::Cyclone(header) => header.to_octets().to_vec(),
-        };
-        let payload = Payload::encode(&header, response)?;
-        let bytes = payload.len();
-        let limit = open.reply_to.bytes_max();
-        if bytes > limit {
-            self.open = Some(open);
-            return Err(RespondError::TooLarge { responder: self, bytes, limit });
-        }
-        open.send(payload)?;
-        Ok(())
-    }
-}
-
-impl<R: Message> Drop for Responder<R> {
-    fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            tracing::warn!(service = %open.service, "a request was dropped without an answer");
-        }
-    }
-}
-
-impl ReplyTo {
     fn bytes_max(&self) -> usize {
         match self.tie {
             Tie::Enhanced(_) => ENHANCED_REPLY_BYTES_MAX,
-            Tie::Cyclone(_) => super::SAMPLE_BYTES_MAX,
+            Tie::Cyclone(_) => MESSAGE_BYTES_MAX - CycloneHeader::LEN,
         }
     }
-}
 
-impl Open {
-    fn send(&self, payload: Payload) -> Result<(), DdsError> {
+    /// A reply whose client is not yet fully discovered waits up to [`REPLY_MATCH_WAIT`] in the
+    /// outbox.
+    fn send(self: Box<Self>, reply: SerializedMessage) -> Result<(), RosError> {
         let Some(writer) = self.writer.upgrade() else {
-            return Err(DdsError::Closed { what: format!("the reply of {}", self.service) });
+            return Err(RosError::Closed { what: format!("the reply of {}", self.service) });
         };
         let options = WriteOptionsBuilder::new().source_timestamp(Timestamp::now());
-        let options = match self.reply_to.tie {
-            Tie::Enhanced(identity) => options.related_sample_identity(identity),
-            Tie::Cyclone(_) => options,
+        let (options, payload) = match self.tie {
+            Tie::Enhanced(identity) => {
+                (options.related_sample_identity(identity), Payload::new(&[], &reply))
+            }
+            Tie::Cyclone(header) => (options, Payload::new(&header.to_octets(), &reply)),
         };
-        let participant = self.reply_to.client.participant_prefix();
+        let participant = self.client.participant_prefix();
         let deadline = Instant::now() + REPLY_MATCH_WAIT;
         writer.write_to(participant, deadline, payload, options.build())
     }

@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rustdds::mio1::{Events, Poll, Registry, Token, Waker};
 
-use super::DdsError;
+use crate::ros::RosError;
 
 /// Endpoints whose arrival the spin thread has not yet taken note of.
 const COMMANDS_MAX: usize = 1024;
@@ -57,8 +57,8 @@ pub(super) struct Spinner {
 
 impl Spinner {
     /// Starts the thread.
-    pub(super) fn start() -> Result<Arc<Self>, DdsError> {
-        let io = |action| move |source| DdsError::Io { action, source };
+    pub(super) fn start() -> Result<Arc<Self>, RosError> {
+        let io = |action| move |source| RosError::Io { action, source };
         let poll = Poll::new().map_err(io("open the event queue"))?;
         let registry = poll.registry().try_clone().map_err(io("open the event queue"))?;
         let waker = Waker::new(poll.registry(), WAKE_TOKEN).map_err(io("open a waker"))?;
@@ -100,8 +100,8 @@ impl Spinner {
     }
 
     /// Hands over a source, which is drained once at once and then whenever it is ready.
-    pub(super) fn add(&self, token: Token, source: Box<dyn Source>) -> Result<(), DdsError> {
-        self.command(Command::Add(token, source)).map_err(|_| DdsError::Create {
+    pub(super) fn add(&self, token: Token, source: Box<dyn Source>) -> Result<(), RosError> {
+        self.command(Command::Add(token, source)).map_err(|_| RosError::Create {
             what: "endpoint".to_owned(),
             reason: format!("{COMMANDS_MAX} endpoints already wait for the spin thread"),
         })

@@ -12,19 +12,11 @@ use rustdds::{
 };
 
 use super::{
-    DdsError, OUTBOX_SAMPLES_MAX, REPLY_SETTLE, SAMPLE_BYTES_MAX,
-    raw::{Gid, Payload, RawAdapter},
+    OUTBOX_SAMPLES_MAX, REPLY_SETTLE, WINDOW_BYTES_MAX, WINDOW_CHECK_SAMPLES, WINDOW_SAMPLES_MAX,
+    raw::{Payload, RawAdapter},
     spin::{Backlog, Spinner},
 };
-
-/// Counters of one publisher since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PublisherStats {
-    /// Messages given to DDS.
-    pub sent: u64,
-    /// Messages given up because the outbox was full.
-    pub dropped: u64,
-}
+use crate::ros::{Gid, PublisherStats, RosError, cdr::MESSAGE_BYTES_MAX};
 
 /// A writer with an outbox, so that writing never blocks.
 pub(super) struct RawWriter {
@@ -40,8 +32,16 @@ struct WriterState {
     /// Matched readers, and when we learned of each.
     readers: BTreeMap<Gid, Instant>,
     outbox: VecDeque<Outgoing>,
+    window: Window,
     retrying: bool,
     stats: PublisherStats,
+}
+
+/// What was sent since all readers had acknowledged everything.
+#[derive(Default, Clone, Copy)]
+struct Window {
+    samples: usize,
+    bytes: usize,
 }
 
 struct Outgoing {
@@ -63,6 +63,7 @@ impl RawWriter {
             writer,
             readers: BTreeMap::new(),
             outbox: VecDeque::new(),
+            window: Window::default(),
             retrying: false,
             stats: PublisherStats::default(),
         };
@@ -90,8 +91,15 @@ impl RawWriter {
         state.readers.len()
     }
 
+    /// One of the matched readers.
+    pub(super) fn first_reader(&self) -> Option<Gid> {
+        let mut state = self.lock();
+        state.update_matched();
+        state.readers.keys().next().copied()
+    }
+
     /// Sends now, or puts into the outbox.
-    pub(super) fn write(&self, payload: Payload, options: WriteOptions) -> Result<(), DdsError> {
+    pub(super) fn write(&self, payload: Payload, options: WriteOptions) -> Result<(), RosError> {
         self.send(Outgoing { payload, options, awaits: None })
     }
 
@@ -102,7 +110,7 @@ impl RawWriter {
         deadline: Instant,
         payload: Payload,
         options: WriteOptions,
-    ) -> Result<(), DdsError> {
+    ) -> Result<(), RosError> {
         self.send(Outgoing { payload, options, awaits: Some((participant, deadline)) })
     }
 
@@ -111,11 +119,11 @@ impl RawWriter {
         &self,
         payload: Payload,
         options: WriteOptions,
-    ) -> Result<SampleIdentity, DdsError> {
+    ) -> Result<SampleIdentity, RosError> {
         self.check_size(&payload)?;
         let mut state = self.lock();
         let identity = state.writer.write_with_options(payload, options).map_err(|error| {
-            DdsError::Write { topic: self.topic.clone(), reason: error.to_string() }
+            RosError::Write { topic: self.topic.clone(), reason: error.to_string() }
         })?;
         state.stats.sent += 1;
         Ok(identity)
@@ -138,7 +146,7 @@ impl RawWriter {
         }
     }
 
-    fn send(&self, outgoing: Outgoing) -> Result<(), DdsError> {
+    fn send(&self, outgoing: Outgoing) -> Result<(), RosError> {
         self.check_size(&outgoing.payload)?;
         let mut state = self.lock();
         state.update_matched();
@@ -165,12 +173,12 @@ impl RawWriter {
         result
     }
 
-    fn check_size(&self, payload: &Payload) -> Result<(), DdsError> {
+    fn check_size(&self, payload: &Payload) -> Result<(), RosError> {
         let bytes = payload.len();
-        if bytes <= SAMPLE_BYTES_MAX {
+        if bytes <= MESSAGE_BYTES_MAX {
             return Ok(());
         }
-        Err(DdsError::TooLarge { topic: self.topic.clone(), bytes, limit: SAMPLE_BYTES_MAX })
+        Err(RosError::TooLarge { topic: self.topic.clone(), bytes, limit: MESSAGE_BYTES_MAX })
     }
 
     fn lock(&self) -> MutexGuard<'_, WriterState> {
@@ -205,7 +213,7 @@ impl WriterState {
     }
 
     /// Sends from the front; a reply that still waits for its reader lets others pass.
-    fn flush(&mut self, topic: &str) -> Result<(), DdsError> {
+    fn flush(&mut self, topic: &str) -> Result<(), RosError> {
         let mut waiting = VecDeque::new();
         let mut result = Ok(());
         while let Some(outgoing) = self.outbox.pop_front() {
@@ -213,9 +221,18 @@ impl WriterState {
                 waiting.push_back(outgoing);
                 continue;
             }
+            if self.window_is_full() {
+                waiting.push_back(outgoing);
+                break;
+            }
             let Outgoing { payload, options, awaits } = outgoing;
+            let bytes = payload.len();
             match self.writer.write_with_options(payload, options.clone()) {
-                Ok(_) => self.stats.sent += 1,
+                Ok(_) => {
+                    self.stats.sent += 1;
+                    self.window.samples += 1;
+                    self.window.bytes += bytes;
+                }
                 Err(WriteError::WouldBlock { data }) => {
                     waiting.push_back(Outgoing { payload: data, options, awaits });
                     break;
@@ -223,13 +240,30 @@ impl WriterState {
                 Err(error) => {
                     self.stats.dropped += 1;
                     let reason = error.to_string();
-                    result = Err(DdsError::Write { topic: topic.to_owned(), reason });
+                    result = Err(RosError::Write { topic: topic.to_owned(), reason });
                 }
             }
         }
         waiting.append(&mut self.outbox);
         self.outbox = waiting;
         result
+    }
+
+    /// Whether more is unacknowledged than may be. Looks only now and then, since RustDDS takes a
+    /// lock for it.
+    fn window_is_full(&mut self) -> bool {
+        let Window { samples, bytes } = self.window;
+        let is_full = samples >= WINDOW_SAMPLES_MAX || bytes >= WINDOW_BYTES_MAX;
+        let is_due = samples > 0 && samples.is_multiple_of(WINDOW_CHECK_SAMPLES);
+        if !is_full && !is_due {
+            return false;
+        }
+        let acknowledged = self.writer.wait_for_acknowledgments(std::time::Duration::ZERO);
+        if acknowledged.unwrap_or(false) {
+            self.window = Window::default();
+            return false;
+        }
+        is_full
     }
 
     fn must_wait(&self, outgoing: &Outgoing) -> bool {

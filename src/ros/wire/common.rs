@@ -1,4 +1,4 @@
-//! Mirrors of `builtin_interfaces`, `std_msgs` and `std_srvs`.
+//! Mirrors of `builtin_interfaces`, `rosgraph_msgs`, `std_msgs` and `std_srvs`.
 
 use super::{interface, service};
 
@@ -27,6 +27,22 @@ interface! {
     pub struct StringMsg = "std_msgs/msg/String" {
         /// The text.
         data: String,
+    }
+}
+
+interface! {
+    /// `std_msgs/Bool`; called `BoolMsg` as [`StringMsg`] is.
+    pub struct BoolMsg = "std_msgs/msg/Bool" {
+        /// The value.
+        data: bool,
+    }
+}
+
+interface! {
+    /// The time of a simulation, on `/clock`.
+    pub struct Clock = "rosgraph_msgs/msg/Clock" {
+        /// The time now.
+        clock: Time,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Mirrors of our own interfaces, `msg/` and `srv/`; the units and meanings are written there.
 
-use super::{Header, interface, service};
+use super::{Header, Time, interface, service};
 
 interface! {
     /// One translation of one utterance into one language.
@@ -20,7 +20,8 @@ interface! {
         header: Header,
         /// Who spoke; empty when unknown.
         speaker_id: String,
-        /// Same for every target and revision of one utterance.
+        /// Same for every target and revision of one utterance. Texts count from 1, live speech
+        /// from 2^32 on.
         utterance_id: u64,
         /// Grows with every new version of one utterance and target.
         revision: u32,
@@ -126,4 +127,154 @@ interface! {
 service! {
     /// Translates texts into one or more languages and waits for the result.
     pub struct Translate = "hymt_ros/srv/Translate": TranslateRequest => TranslateResponse
+}
+
+interface! {
+    /// How the translator is.
+    pub struct Status = "hymt_ros/msg/Status" [
+        /// No model is loaded.
+        const UNCONFIGURED: u8 = 1;
+        /// The model is loaded; nothing is heard.
+        const INACTIVE: u8 = 2;
+        /// At work.
+        const ACTIVE: u8 = 3;
+        /// At the end.
+        const FINALIZED: u8 = 4;
+    ] {
+        /// When this was written.
+        stamp: Time,
+        /// One of the constants, or a state of transition.
+        state: u8,
+        /// The same in words.
+        state_label: String,
+        /// Name of the model; empty while none is loaded.
+        model: String,
+        /// Engine and arithmetic.
+        engine: String,
+        /// What the engine runs on.
+        device: String,
+        /// Resident memory of the process.
+        memory_bytes: u64,
+        /// Texts and calls that wait now.
+        queue_depth: u32,
+        /// `limits.queue`.
+        queue_limit: u32,
+        /// Texts and final utterances taken.
+        heard: u64,
+        /// Translations published.
+        translated: u64,
+        /// Texts refused.
+        refused: u64,
+        /// Translations that the engine could not give.
+        failed: u64,
+        /// Hypotheses of live speech that were passed over.
+        partials_dropped: u64,
+        /// Texts that were our own output.
+        own_output_dropped: u64,
+        /// Translations that needed no inference.
+        cache_hits: u64,
+        /// Median over the last 60 s; 0 when nothing was heard.
+        latency_p50_ms: f32,
+        /// 95th percentile over the last 60 s.
+        latency_p95_ms: f32,
+        /// Longest of the last 60 s.
+        latency_max_ms: f32,
+        /// Empty: none since the start.
+        last_error: String,
+        /// When that was.
+        last_error_stamp: Time,
+    }
+}
+
+interface! {
+    /// Request of [`ListLanguages`]: empty.
+    pub struct ListLanguagesRequest = "hymt_ros/srv/ListLanguages_Request" {
+        /// Always 0.
+        structure_needs_at_least_one_member: u8,
+    }
+}
+
+interface! {
+    /// Response of [`ListLanguages`].
+    pub struct ListLanguagesResponse = "hymt_ros/srv/ListLanguages_Response" {
+        /// What `target_locales` takes.
+        locales: Vec<String>,
+        /// In English, in the same order.
+        names: Vec<String>,
+        /// Whether glossary terms work in it.
+        glossary_ok: Vec<bool>,
+        /// Name of the model; empty while none is loaded.
+        model: String,
+    }
+}
+
+service! {
+    /// The languages that the loaded model translates.
+    pub struct ListLanguages = "hymt_ros/srv/ListLanguages":
+        ListLanguagesRequest => ListLanguagesResponse
+}
+
+interface! {
+    /// Request of [`SetGlossary`].
+    pub struct SetGlossaryRequest = "hymt_ros/srv/SetGlossary_Request" {
+        /// 1..=64 letters, digits, `_`, `-`, `.`.
+        name: String,
+        /// Empty: any source language.
+        source_locale: String,
+        /// Empty: any target language.
+        target_locale: String,
+        /// `tsv`, `csv`, `tbx` or `tmx`.
+        format: String,
+        /// The file; empty removes the glossary.
+        content: String,
+    }
+}
+
+interface! {
+    /// Response of [`SetGlossary`].
+    pub struct SetGlossaryResponse = "hymt_ros/srv/SetGlossary_Response" {
+        /// Whether the glossary is in force now.
+        success: bool,
+        /// Entries of the glossary now.
+        entries: u32,
+        /// Why not.
+        problems: Vec<String>,
+    }
+}
+
+service! {
+    /// Makes, replaces or removes a named glossary.
+    pub struct SetGlossary = "hymt_ros/srv/SetGlossary": SetGlossaryRequest => SetGlossaryResponse
+}
+
+interface! {
+    /// Request of [`ListGlossaries`]: empty.
+    pub struct ListGlossariesRequest = "hymt_ros/srv/ListGlossaries_Request" {
+        /// Always 0.
+        structure_needs_at_least_one_member: u8,
+    }
+}
+
+interface! {
+    /// Response of [`ListGlossaries`]; one place in every array for each glossary.
+    pub struct ListGlossariesResponse = "hymt_ros/srv/ListGlossaries_Response" {
+        /// The names.
+        names: Vec<String>,
+        /// Where each comes from.
+        origins: Vec<String>,
+        /// Empty: any.
+        source_locales: Vec<String>,
+        /// Empty: any.
+        target_locales: Vec<String>,
+        /// Number of entries.
+        entries: Vec<u32>,
+        /// `glossary.default`; empty for none.
+        default_glossary: String,
+    }
+}
+
+service! {
+    /// The glossaries in force.
+    pub struct ListGlossaries = "hymt_ros/srv/ListGlossaries":
+        ListGlossariesRequest => ListGlossariesResponse
 }

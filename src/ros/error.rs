@@ -1,19 +1,30 @@
-//! What can go wrong at the DDS edge.
+//! What can go wrong at the ROS edge.
 
 /// An operation on a context, node or endpoint failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DdsError {
-    /// The participant or an entity of it could not be made.
+pub enum RosError {
+    /// A context, node or endpoint could not be made.
     #[error("could not create {what}: {reason}")]
     Create {
         /// The thing that was to be made.
         what: String,
-        /// What DDS says.
+        /// What the middleware says.
+        reason: String,
+    },
+    /// The middleware needs the compiled interface of a type, and it is not installed.
+    #[error(
+        "the interface {ros_type} is not usable: {reason}; install its package, or source the \
+         workspace that has it"
+    )]
+    NoInterface {
+        /// The ROS type.
+        ros_type: String,
+        /// What is missing, or what the loader says.
         reason: String,
     },
     /// The context has been shut down.
-    #[error("the DDS context is shut down; create {what} before that")]
+    #[error("the ROS context is shut down; create {what} before that")]
     Closed {
         /// The thing that was to be made.
         what: String,
@@ -45,20 +56,28 @@ pub enum DdsError {
     /// A message is above the bound of this layer.
     #[error("a message of {bytes} bytes on {topic} is above the limit of {limit} bytes")]
     TooLarge {
-        /// The DDS topic.
+        /// The topic, as the middleware names it.
         topic: String,
         /// Size of the payload.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// DDS refused a write for a reason that waiting does not cure.
+    /// The middleware refused a write for a reason that waiting does not cure.
     #[error("could not write on {topic}: {reason}")]
     Write {
-        /// The DDS topic.
+        /// The topic, as the middleware names it.
         topic: String,
-        /// What DDS says.
+        /// What the middleware says.
         reason: String,
+    },
+    /// A middleware that this build does not have was asked for.
+    #[error("middleware '{name}' is not part of this build; available: {available}")]
+    NoMiddleware {
+        /// The one asked for.
+        name: String,
+        /// Those that there are.
+        available: String,
     },
     /// The operating system refused something.
     #[error("could not {action}: {source}")]
