@@ -56,19 +56,9 @@ struct DecodeShared {
   u32 tops[8];
   float factors[N];
   int firsts[5];
-#ifdef PROFILE
-  long long profile[5][3], last;
-  int kind;
-#endif
   QuantizeShared quantize;
   u64 barriers[WARPS * 8];
 };
-
-#ifdef PROFILE
-#define STAMP(i) if (threadIdx.x == 0) { long long c = clock64(); s.profile[s.kind][i] += c - s.last; s.last = c; if (i == 1) s.kind = (s.kind + 1) % 5; }
-#else
-#define STAMP(i)
-#endif
 
 enum Epilogue { STORE, ADD, GATE };
 
@@ -247,16 +237,13 @@ struct Decoder {
       __syncwarp();
     }
     barrier_target += gridDim.x;
-    STAMP(0);
     grid_barrier(step.barrier, barrier_target);
-    STAMP(1);
   }
 
   template <int K, bool NORM>
   __device__ __forceinline__ void quantize(int phase, const float* rows, const float* weight) {
     quantize_known<N, K, NORM>(rows, weight, step.n, step.tops + phase * 8, step.squares, s.x,
                                PADDED(K) + 32, s.scales, s.factors);
-    STAMP(2);
   }
 
   __device__ __forceinline__ void attention(int layer) {
@@ -315,9 +302,6 @@ struct Decoder {
       __syncthreads();
     }
     report();
-#ifdef PROFILE
-    if (threadIdx.x == 0 && blockIdx.x == PROFILE && step.positions[0] == 60) for (int k = 0; k < 5; k++) printf("n %d kind %d: prologue %lld work %lld barrier %lld cycles a layer\n", step.n, k, s.profile[k][2]/LAYERS, s.profile[k][0]/LAYERS, s.profile[k][1]/LAYERS);
-#endif
   }
 };
 
@@ -326,10 +310,6 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
   i8* ring_bytes = dynamic + ROUND_UP((int)sizeof(DecodeShared<N>), 128);
   if (threadIdx.x < 8) s.tops[threadIdx.x] = 0;
-#ifdef PROFILE
-  if (threadIdx.x < 15) s.profile[threadIdx.x / 3][threadIdx.x % 3] = 0;
-  s.last = clock64(); s.kind = 0;
-#endif
   Decoder<N, STAGES> decoder{step, s};
   decoder.barrier_target = step.barrier_base;
   decoder.best = 0;

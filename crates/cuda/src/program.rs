@@ -59,7 +59,6 @@ impl Shape {
         let (hidden, ffn) = (config.hidden_size, config.intermediate_size);
         check("hidden_size", hidden, hidden.is_multiple_of(8), "as a multiple of 8")?;
         check("intermediate_size", ffn, ffn.is_multiple_of(8), "as a multiple of 8")?;
-        check("num_key_value_heads", config.n_kv_heads, config.n_kv_heads.is_multiple_of(1), "")?;
         let group = config.n_heads / config.n_kv_heads;
         check("query heads per key head", group, group <= 8, "of at most 8")?;
         Ok(Self { config: config.clone() })
@@ -159,9 +158,6 @@ impl Source {
             text.push_str(&format!("#line 1 \"{name}\"\n{content}"));
         }
         let mut options: Vec<_> = ["--fmad=false", "--std=c++17"].map(str::to_owned).into();
-        if let Ok(extra) = std::env::var("HYMT_CUDA_EXTRA") {
-            options.push(extra);
-        }
         options.extend(macros.iter().map(|(name, value)| format!("-D{name}={value}")));
         Self {
             text,

@@ -12,7 +12,7 @@ use hymt_llm::config::ModelConfig;
 
 /// Bytes that one kernel may spill, stores and loads together. The decode kernels keep the state
 /// of a whole pass in registers; what they spill lies outside their inner loops.
-const SPILL_BYTES_MAX: usize = 3000;
+const SPILL_BYTES_MAX: usize = 700;
 
 /// Architecture, shared memory of a block in KiB (CUDA C++ Programming Guide, compute
 /// capabilities), and the compiler's major version.
