@@ -374,4 +374,46 @@ mod tests {
             prop_assert!(!logits[id].is_nan() || logits.iter().all(|x| x.is_nan()));
         }
     }
+
+    proptest! {
+        /// A shortlist decides what the whole row would, or says that it cannot.
+        #[test]
+        fn shortlists_choose_what_whole_rows_choose(
+            logits in proptest::collection::vec(-8_i8..8, 8..60),
+            kept in 1_usize..40,
+            top_k in 1_usize..6,
+            greedy in any::<bool>(),
+            penalty in prop_oneof![Just(1.0_f32), Just(1.05), Just(2.0)],
+            seen in proptest::collection::vec(0_u32..8, 0..5),
+        ) {
+            // Few levels, so that ties are common.
+            let logits: Vec<f32> = logits.iter().map(|logit| f32::from(*logit) / 2.0).collect();
+            let params = SamplingParams {
+                temperature: if greedy { 0.0 } else { 0.7 },
+                top_k,
+                top_p: 0.8,
+                repetition_penalty: penalty,
+                seed: 3,
+            };
+            let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+            order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
+            let kept = kept.min(order.len());
+            let entries = order[..kept].iter().map(|id| (*id, logits[*id as usize])).collect();
+            let bound = order.get(kept).map_or(f32::NEG_INFINITY, |id| logits[*id as usize]);
+            let mut whole = Sampler::new(params, &seen).unwrap();
+            let mut short = Sampler::new(params, &seen).unwrap();
+            for _ in 0..4 {
+                let list = Shortlist { entries: Vec::clone(&entries), bound };
+                let expected = whole.sample(&logits);
+                let got = short.sample_shortlist(&list).unwrap_or_else(|| short.sample(&logits));
+                prop_assert_eq!(got, expected);
+            }
+            let mut all = Sampler::new(params, &seen).unwrap();
+            let entries = (0..).zip(logits.iter().copied()).collect::<Vec<_>>();
+            if entries.len() >= top_k {
+                let list = Shortlist { entries, bound: f32::NEG_INFINITY };
+                prop_assert!(all.sample_shortlist(&list).is_some(), "the whole row decides");
+            }
+        }
+    }
 }
