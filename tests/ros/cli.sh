@@ -161,8 +161,8 @@ refused() { # ARGUMENTS...
     timeout 10 "$NODE" "$@" 2>&1
     echo "exit code $?"
 }
-check 'engine not in this build' "$(refused --ros-args -p engine:=cuda)" \
-    "'cuda' is not part of this build" 'exit code 2'
+check 'engine not in this build' "$(refused --ros-args -p engine:=tensorrt)" \
+    "'tensorrt' is not part of this build" 'exit code 2'
 check 'invalid ROS_DOMAIN_ID' "$(ROS_DOMAIN_ID=abc refused)" ROS_DOMAIN_ID abc 'exit code 2'
 printf '/**:\n  ros__parameters:\n    target_locale: [fr]\n' >"$WORK/typo.yaml"
 start "$WORK/typo.log" --ros-args --params-file "$WORK/typo.yaml"

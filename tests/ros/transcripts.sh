@@ -34,7 +34,7 @@ NODE=${HYMT_NODE:-$(ros2 pkg prefix hymt_ros 2>/dev/null)/lib/hymt_ros/hymt_node
 
 # What a command says, without what differs from run to run or comes from peers.
 tidy() {
-    grep -v -e 'Failed to parse type hash' -e '^ *at /' -e 'USER_DATA' |
+    grep -v -e 'All log files' -e 'Failed to parse type hash' -e '^ *at /' -e 'USER_DATA' |
         sed -e 's/\x1b\[[0-9;]*m//g' -e "s#$WORK#/tmp#g" -e "s#$HOME#~#g" -e '/^$/d' | head -n "${LINES_MAX:-40}"
 }
 

@@ -66,6 +66,15 @@ impl BatchRow<'_> {
     }
 }
 
+/// The best of one row of logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shortlist {
+    /// Tokens and their logits, in no order.
+    pub entries: Vec<(TokenId, f32)>,
+    /// No token outside `entries` has a larger logit.
+    pub bound: f32,
+}
+
 /// A network that runs batches of sequences step by step and owns their KV cache.
 ///
 /// `&mut self`: exactly one thread drives an engine. `Send`, not `Sync`.
@@ -83,6 +92,30 @@ pub trait Engine: Send {
     /// On error the slots named in the batch hold nothing that may be used; other slots are
     /// untouched unless the error says [`EngineError::is_fatal`].
     fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Like [`Self::step`], but the logits stay where they are and only each wanted row's best
+    /// come back, in batch order: for engines whose logits are far away. Returns false, and does
+    /// nothing, when the engine has no such thing, or not for this batch; call `step` then.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    fn step_shortlist(
+        &mut self,
+        _batch: &[BatchRow<'_>],
+        _shortlists: &mut Vec<Shortlist>,
+    ) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
+    /// All logits of batch row `row` of the last [`Self::step_shortlist`], for when its shortlist
+    /// does not decide.
+    ///
+    /// # Errors
+    /// When there are none, or the device fails.
+    fn logits_of(&mut self, row: usize, _logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        let detail = format!("logits of row {row} asked for, but this engine keeps none");
+        Err(EngineError::InvalidBatch { detail })
+    }
 
     /// Forgets a slot's sequence.
     fn release(&mut self, slot: Slot);
