@@ -262,6 +262,7 @@ fn the_topic_speech_takes_every_layout_and_silence_ends_an_utterance() {
     new.publish(&LiveSpeech { r#final: "a person again".to_owned(), ..Default::default() })
         .unwrap();
     assert_eq!(next_final().text, "a person again");
-    let texts: Vec<_> = finals.try_iter().map(|(message, _)| message.data).collect();
+    // The plain text of an utterance is published after its translation.
+    let texts: Vec<_> = (0..4).map(|_| finals.recv_timeout(PATIENCE).unwrap().0.data).collect();
     assert_eq!(texts, ["good morning", "bonjour", "and then", "a person again"]);
 }
