@@ -25,7 +25,7 @@ mod clauses;
 
 use std::ops::Range;
 
-use unicode_segmentation::UnicodeSegmentation;
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use crate::language::Language;
 
@@ -145,12 +145,23 @@ fn sentences(text: &str, language: Option<Language>) -> Vec<Range<usize>> {
             range.start -= mark;
         }
         let part = &text[range.clone()];
+        // Annex 29 ends a sentence also where a mark follows that belongs to the letter before it.
+        let is_inside = !is_grapheme_boundary(text, range.start);
         match sentences.last_mut() {
-            Some(last) if continues(&text[last.clone()], part, language) => last.end = range.end,
+            Some(last) if is_inside || continues(&text[last.clone()], part, language) => {
+                last.end = range.end;
+            }
             _ => sentences.push(range),
         }
     }
     sentences
+}
+
+/// True where a character that a reader sees begins, and at both ends of the text.
+fn is_grapheme_boundary(text: &str, at: usize) -> bool {
+    let mut cursor = GraphemeCursor::new(at, text.len(), true);
+    // With the whole text at hand there is nothing it could still ask for.
+    cursor.is_boundary(text, 0).unwrap_or(true)
 }
 
 /// Bytes of opening marks at the end of `before` that belong to `after`: to Annex 29 all quotation marks

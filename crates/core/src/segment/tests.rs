@@ -35,6 +35,13 @@ fn sentences_end_where_a_reader_ends_them() {
 }
 
 #[test]
+fn a_sentence_does_not_end_inside_a_letter() {
+    // A Lao vowel that Annex 29 counts to the mark before it.
+    let pieces = segment("?\u{eb3}", None, 1);
+    assert_eq!(pieces.iter().map(|piece| piece.as_str()).collect::<Vec<_>>(), ["?\u{eb3}"]);
+}
+
+#[test]
 fn lines_and_paragraphs_are_kept() {
     let text = "# Title\n\n1. First item.\n2. Second\r\n\tindented. More.\n\n\n";
     let pieces = segment(text, Some(Language::English), SEGMENT_CHARS_MAX);
