@@ -137,6 +137,7 @@ impl Pieces<'_> {
 /// Ranges of the sentences with the white space behind them; together they are the whole text.
 fn sentences(text: &str, language: Option<Language>) -> Vec<Range<usize>> {
     let mut sentences: Vec<Range<usize>> = Vec::new();
+    let words: Vec<usize> = text.split_word_bound_indices().map(|(at, _)| at).collect();
     for (start, part) in text.split_sentence_bound_indices() {
         let mut range = start..start + part.len();
         if let Some(last) = sentences.last_mut() {
@@ -145,8 +146,9 @@ fn sentences(text: &str, language: Option<Language>) -> Vec<Range<usize>> {
             range.start -= mark;
         }
         let part = &text[range.clone()];
-        // Annex 29 ends a sentence also where a mark follows that belongs to the letter before it.
-        let is_inside = !is_grapheme_boundary(text, range.start);
+        // In a few scripts Annex 29 ends a sentence inside what it calls a letter or a word.
+        let is_inside =
+            !is_grapheme_boundary(text, range.start) || words.binary_search(&range.start).is_err();
         match sentences.last_mut() {
             Some(last) if is_inside || continues(&text[last.clone()], part, language) => {
                 last.end = range.end;
