@@ -10,11 +10,9 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use hymt_llm::TokenId;
 use hymt_llm::engine::cpu::LoadProgress;
 use hymt_llm::error::LoadError;
-use hymt_llm::quant::int8::dequantize_row;
-use hymt_llm::weights::{Tensor, Tensors};
+use hymt_llm::weights::{EMBEDDING, Embedding, Tensor, Tensors};
 use safetensors::Dtype;
 
 use crate::device::{DeviceBuffer, Gpu, Module};
@@ -22,7 +20,6 @@ use crate::error::CudaError;
 use crate::program::{Shape, TILE_ROWS, padded};
 
 const STAGING_BYTES: usize = 32 << 20;
-const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// One matrix, or a piece of one, in device memory.
 pub(crate) struct Tiles {
@@ -50,25 +47,6 @@ impl Weights {
     pub(crate) fn bytes(&self) -> usize {
         let of = |tiles: &Tiles| tiles.values.bytes() + tiles.scales.bytes();
         self.matrices.iter().map(of).sum::<usize>() + self.norms.bytes() + self.head_norms.bytes()
-    }
-}
-
-/// The embedding as stored.
-pub(crate) enum Embedding {
-    Float(Tensor),
-    Int8 { tensor: Tensor, scales: Vec<f32> },
-}
-
-impl Embedding {
-    pub(crate) fn lookup(&self, token: TokenId, x: &mut [f32]) {
-        let row = token as usize;
-        match self {
-            Self::Float(tensor) => tensor.widen(row * x.len()..(row + 1) * x.len(), x),
-            Self::Int8 { tensor, scales } => {
-                let values: &[i8] = bytemuck::cast_slice(tensor.bytes());
-                dequantize_row(&values[row * x.len()..][..x.len()], scales[row], x);
-            }
-        }
     }
 }
 
@@ -123,12 +101,12 @@ impl<'a> Loader<'a> {
             progress(LoadProgress { done: index, total });
             self.layer(index, &mut matrices)?;
             let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-            norms.extend(self.vector(&name("input_layernorm"), c.hidden_size)?);
-            norms.extend(self.vector(&name("post_attention_layernorm"), c.hidden_size)?);
-            head_norms.extend(self.vector(&name("self_attn.query_layernorm"), c.head_dim)?);
-            head_norms.extend(self.vector(&name("self_attn.key_layernorm"), c.head_dim)?);
+            norms.extend(self.tensors.vector(&name("input_layernorm"), c.hidden_size)?);
+            norms.extend(self.tensors.vector(&name("post_attention_layernorm"), c.hidden_size)?);
+            head_norms.extend(self.tensors.vector(&name("self_attn.query_layernorm"), c.head_dim)?);
+            head_norms.extend(self.tensors.vector(&name("self_attn.key_layernorm"), c.head_dim)?);
         }
-        norms.extend(self.vector("model.norm.weight", c.hidden_size)?);
+        norms.extend(self.tensors.vector("model.norm.weight", c.hidden_size)?);
         progress(LoadProgress { done: c.n_layers, total });
         self.head(&mut matrices)?;
         let addresses: Vec<u64> = matrices
@@ -139,7 +117,7 @@ impl<'a> Loader<'a> {
             phases: self.upload(&addresses)?,
             norms: self.upload(&norms)?,
             head_norms: self.upload(&head_norms)?,
-            embedding: self.embedding()?,
+            embedding: Embedding::load(self.tensors, &self.shape.config)?,
             matrices,
         };
         self.gpu.synchronize()?;
@@ -211,7 +189,7 @@ impl<'a> Loader<'a> {
             }
         };
         if kind == 0 {
-            let scales = self.scales(&tensor, shape[0])?;
+            let scales = self.tensors.row_scales(&tensor, shape[0], &self.shape.config)?;
             self.stored_scales.write(0, bytemuck::cast_slice(&scales[range.clone()]))?;
         }
         let kernel = self.module.kernel("pack_rows")?;
@@ -261,49 +239,6 @@ impl<'a> Loader<'a> {
         buffer.write(0, bytemuck::cast_slice(values))?;
         Ok(buffer)
     }
-
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, CudaError> {
-        let tensor = self.tensors.tensor(name)?.with_shape(&[len])?;
-        let values = tensor.clone().to_f32()?;
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(row) => Err(not_finite(&tensor, row, values[row]).into()),
-            None => Ok(values),
-        }
-    }
-
-    fn embedding(&self) -> Result<Embedding, CudaError> {
-        let shape = [self.shape.config.vocab_size, self.shape.config.hidden_size];
-        let tensor = self.tensors.tensor(EMBEDDING)?.with_shape(&shape)?;
-        if tensor.dtype() == Dtype::I8 {
-            let scales = self.scales(&tensor, shape[0])?;
-            return Ok(Embedding::Int8 { tensor, scales });
-        }
-        Ok(Embedding::Float(tensor.with_float_elements()?))
-    }
-
-    /// The scale of each row of a stored INT8 tensor, from `[]`, `[1]`, `[rows]` or `[rows, 1]`.
-    fn scales(&self, tensor: &Tensor, rows: usize) -> Result<Vec<f32>, CudaError> {
-        if self.shape.config.quantization.is_none() {
-            let error = tensor.clone().with_float_elements().map(|_| ()).expect_err("INT8");
-            return Err(error.into());
-        }
-        let scale = self.tensors.tensor(&format!("{}_scale", tensor.name()))?;
-        let per_row = match *scale.shape() {
-            [] | [1] => false,
-            [n] | [n, 1] if n == rows => true,
-            _ => return Err(scale.with_shape(&[rows, 1]).map(|_| ()).expect_err("shape").into()),
-        };
-        let values = scale.clone().to_f32()?;
-        if let Some(row) = values.iter().position(|value| !value.is_finite()) {
-            return Err(not_finite(&scale, row, values[row]).into());
-        }
-        Ok(if per_row { values } else { vec![values[0]; rows] })
-    }
-}
-
-fn not_finite(tensor: &Tensor, row: usize, value: f32) -> LoadError {
-    let (file, tensor) = (tensor.file().to_owned(), tensor.name().to_owned());
-    LoadError::NotFinite { file, tensor, row, value }
 }
 
 /// Which value it was that the device found: rare, so it is looked for again here.
@@ -312,8 +247,8 @@ fn first_bad(tensor: &Tensor, [rows, cols]: [usize; 2]) -> LoadError {
     for row in 0..rows {
         tensor.widen(row * cols..(row + 1) * cols, &mut x);
         if let Some(value) = x.iter().find(|value| !value.is_finite()) {
-            return not_finite(tensor, row, *value);
+            return tensor.not_finite(row, *value);
         }
     }
-    not_finite(tensor, 0, f32::NAN)
+    tensor.not_finite(0, f32::NAN)
 }

@@ -29,6 +29,51 @@ pub struct EngineSpec {
     pub step_tokens_max: usize,
 }
 
+impl EngineSpec {
+    /// Checks what every engine must before a step; `held` tells how many tokens a slot holds.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidBatch`] or [`EngineError::TokenOutOfRange`].
+    pub fn check_batch(
+        &self,
+        batch: &[BatchRow<'_>],
+        held: impl Fn(usize) -> usize,
+    ) -> Result<(), EngineError> {
+        let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
+        let (mut used, mut n_tokens) = (vec![false; self.slots], 0);
+        for BatchRow { slot: Slot(slot), position, tokens, .. } in batch {
+            let index = usize::from(*slot);
+            match used.get_mut(index) {
+                None => return invalid(format!("slot {slot}; there are {}", self.slots)),
+                Some(true) => return invalid(format!("slot {slot} is in the batch twice")),
+                Some(used) => *used = true,
+            }
+            if tokens.is_empty() {
+                return invalid(format!("no tokens for slot {slot}"));
+            }
+            let held = held(index);
+            if *position > held {
+                return invalid(format!("position {position} in slot {slot}, which holds {held}"));
+            }
+            let max = self.context_tokens_max;
+            if tokens.len() > max - position {
+                let end = position.saturating_add(tokens.len());
+                return invalid(format!("slot {slot} would hold {end} tokens; at most {max}"));
+            }
+            n_tokens += tokens.len();
+        }
+        if n_tokens > self.step_tokens_max {
+            let max = self.step_tokens_max;
+            return invalid(format!("{n_tokens} tokens in one step; at most {max}"));
+        }
+        let vocab_size = self.vocab_size;
+        match batch.iter().flat_map(|row| row.tokens).find(|id| **id as usize >= vocab_size) {
+            Some(&token) => Err(EngineError::TokenOutOfRange { token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Which logits of a row the caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogitsWanted {
