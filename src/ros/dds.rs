@@ -66,9 +66,6 @@ pub const WINDOW_CHECK_SAMPLES: usize = 64;
 /// also after they are taken, so memory per topic follows this times the size of a message.
 pub const READER_SAMPLES_MAX: i32 = 1024;
 
-/// Calls of one client that wait for their reply.
-pub const CALLS_PENDING_MAX: usize = 64;
-
 /// How long a reply waits for the reader of its client to be discovered.
 pub const REPLY_MATCH_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
