@@ -37,6 +37,13 @@ pub(super) use context::DdsContext;
 /// leaving a multicast group of an interface that has gone.
 pub const LOG_DIRECTIVES: &str = ",rustdds=error,rustdds::network=off,mio=error";
 
+/// What RustDDS calls an error and is none: a participant that leaves while news of it is on the way,
+/// and a context that has ended, which is how its discovery is told to end.
+pub const HARMLESS_LOGS: &[&str] = &[
+    "Participant was updated, but DB does not have it. Strange.",
+    "DomainParticipant doesn't exist anymore, exiting Discovery.",
+];
+
 /// Largest reply in the Enhanced style.
 ///
 /// RustDDS sends a fragmented sample with inline QoS malformed, and it fragments near 64 KiB.
