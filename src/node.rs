@@ -164,6 +164,7 @@ impl TranslatorNode {
             (kick, kicks),
             manager.faults(),
             voices,
+            config.diagnostics_period_s,
         )?;
         Ok(Self { shared, counters, endpoints: Some(endpoints), manager, health, node })
     }

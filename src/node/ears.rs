@@ -162,7 +162,7 @@ impl Voices {
 }
 
 /// The voice whose speech is on a topic.
-fn voice(topic: &str) -> Option<&str> {
+pub(super) fn voice(topic: &str) -> Option<&str> {
     let id = topic.strip_prefix(VOICES)?.strip_suffix("/speech")?;
     (!id.is_empty() && !id.contains('/')).then_some(id)
 }

@@ -2,12 +2,10 @@
 
 use hymt_core::language::Language;
 
+use super::ears;
 use crate::ros::QosOverrides;
 use crate::ros::names::{NameError, NameResolver};
 use crate::words::{nearest_word, shortened};
-
-/// Where REP-155 has the voices, whose topics come and go.
-const VOICES: &str = "/humans/voices/";
 
 /// One remark for each overridden topic that the node neither hears nor publishes, whatever its
 /// target languages become. `is_speaking` is the parameter `speech.ignore_while_speaking`.
@@ -31,7 +29,7 @@ pub(super) fn remarks(
         ours.push(is_speaking.to_owned());
     }
     let ours = ours.iter().map(|name| names.topic(name)).collect::<Result<Vec<_>, _>>()?;
-    let is_idle = |topic: &&str| !topic.starts_with(VOICES) && !ours.iter().any(|o| o == topic);
+    let is_idle = |topic: &&str| ears::voice(topic).is_none() && !ours.iter().any(|o| o == topic);
     let mut remarks: Vec<String> = Vec::new();
     for topic in overrides.topics().filter(is_idle) {
         let hint = nearest_word(topic, ours.iter().map(String::as_str))

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -223,11 +223,10 @@ impl Actor {
     }
 
     fn hear(&mut self, said: &Said, now: Instant) -> Vec<Decision> {
-        let stamp_ns = i64::from(said.stamp.sec) * 1_000_000_000 + i64::from(said.stamp.nanosec);
         let hypothesis = Hypothesis {
             speaker: &said.speaker,
             locale: &said.locale,
-            stamp_ns,
+            stamp_ns: said.stamp.as_nanos(),
             ..Hypothesis::default()
         };
         let hypothesis = hypothesis.with_live_speech(&said.incremental, &said.r#final);
@@ -284,17 +283,14 @@ impl Actor {
             .map(|reason| counters.dropped(*reason))
             .sum();
         self.shared.counters.partials_dropped.store(partials, Ordering::Relaxed);
-        let percent = (counters.normalised_erasure() * 1e3) as u64;
-        self.shared.counters.erasure_permille.store(percent, Ordering::Relaxed);
+        let permille = (counters.normalised_erasure() * 1e3) as u64;
+        self.shared.counters.erasure_permille.store(permille, Ordering::Relaxed);
     }
 }
 
 /// The message for a decision; what the engine said of it is `result`, when it comes from a run.
 fn message(publish: &Publish, result: Option<&Translated>) -> Translation {
-    let stamp = Time {
-        sec: i32::try_from(publish.stamp_ns.div_euclid(1_000_000_000)).unwrap_or(i32::MAX),
-        nanosec: publish.stamp_ns.rem_euclid(1_000_000_000) as u32,
-    };
+    let stamp = Time::from_nanos(publish.stamp_ns);
     let utterance = Utterance {
         header: Header { stamp, frame_id: String::new() },
         id: UTTERANCES_FROM + publish.utterance,
@@ -358,7 +354,7 @@ impl Worker {
 
     fn work(&self, job: &Job) {
         let results = if job.cancel.is_cancelled() { Vec::new() } else { self.translate(job) };
-        count(&self.counters.speech_runs);
+        self.counters.speech_runs.fetch_add(1, Ordering::Relaxed);
         // The thread drains until its workers have ended.
         let _ = self.events.send(Event::Finished(job.start.run, results));
     }
@@ -397,8 +393,4 @@ impl Worker {
         results.iter_mut().for_each(|result| result.total_ms = total_ms);
         results
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
