@@ -4,6 +4,8 @@
 #![cfg(feature = "dds")]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "peers/scripted_node.rs"]
+mod scripted_node;
 #[path = "peers/support.rs"]
 mod support;
 
@@ -11,47 +13,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hymt_ros::app;
-use hymt_ros::node::{NODE_NAME, TranslatorNode};
-use hymt_ros::parameters;
-use hymt_ros::ros::names::NameResolver;
+use hymt_ros::node::TranslatorNode;
 use hymt_ros::ros::param_value::ParamValue;
 use hymt_ros::ros::wire::common::BoolMsg;
 use hymt_ros::ros::wire::hri::{LiveSpeech, LiveSpeechBoth};
 use hymt_ros::ros::wire::{Status, StringMsg, Translation};
-use hymt_ros::ros::{Context, Publisher, QosOverrides, QosProfile};
-use support::{PATIENCE, context, domain, wait_until};
+use hymt_ros::ros::{Context, Publisher, QosProfile};
+use scripted_node::{load, scripted_node};
+use support::{Dice, PATIENCE, context, domain, wait_until};
 
 const SPEAKERS: [&str; 4] = ["ann", "ben", "cho", "dua"];
 const UTTERANCES: usize = 50;
 
+/// Into German and French, unless `parameters` say otherwise; active.
 fn start(context: &Context, parameters: &[(&str, ParamValue)]) -> TranslatorNode {
-    let text = |text: &str| ParamValue::String(text.to_owned());
     let targets = ParamValue::StringArray(vec!["de".to_owned(), "fr".to_owned()]);
-    let mut given = vec![
-        ("engine".to_owned(), text("scripted")),
-        ("source_locale".to_owned(), text("en")),
-        ("target_locales".to_owned(), targets),
-    ];
-    given.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    let (store, _) = parameters::declare(&given).unwrap();
-    let names = NameResolver::new(NODE_NAME, "/", &[]).unwrap();
-    let loader = Arc::new(|options: &app::EngineOptions| app::load(options, &mut |_| ()));
-    let node =
-        TranslatorNode::start(context, names, store, QosOverrides::default(), loader).unwrap();
+    let given = [&[("target_locales", targets)][..], parameters].concat();
+    let node = scripted_node(context, &given, Arc::new(load));
     node.bring_up().unwrap();
     node
-}
-
-/// A small generator, so that every run says the same.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
 }
 
 const WORDS: [&str; 12] = [

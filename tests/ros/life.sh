@@ -5,65 +5,19 @@
 #   cargo build --release
 #   tests/ros/life.sh
 #
-# HYMT_NODE=PATH       the node (default: target/release/hymt_node)
-# HYMT_REQUIRE_ROS=1   without `ros2` or the interfaces, fail instead of skipping
-#
 # Prints PASS or FAIL with what was seen for each check; exits 1 after a FAIL. Runs in its own
 # domain (ROS_DOMAIN_ID, default 89).
 set -u
-
-cd "$(dirname "$0")/../.." || exit 1
-NODE=${HYMT_NODE:-target/release/hymt_node}
-export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-89} PYTHONUNBUFFERED=1
+export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-89}
+# shellcheck source=tests/ros/common.sh
+source "$(dirname "$0")/common.sh"
+ros2 interface show hymt_ros/action/TranslateText >/dev/null 2>&1 ||
+    skip "no 'ros2' with the interfaces of hymt_ros here; source both to run these checks"
+need_node
 ME=/translator ACTION=/translator/translate_text
-FAILED=0 PASSED=0 NODE_PID='' WORK=$(mktemp -d)
 
-leave() {
-    [ -n "$NODE_PID" ] && kill -INT "$NODE_PID" 2>/dev/null
-    command -v ros2 >/dev/null && timeout 20 ros2 daemon stop >/dev/null 2>&1
-    rm -rf "$WORK"
-}
-trap leave EXIT
-
-if ! ros2 interface show hymt_ros/action/TranslateText >/dev/null 2>&1; then
-    echo "SKIPPED: no 'ros2' with the interfaces of hymt_ros here; source both to run these checks"
-    [ "${HYMT_REQUIRE_ROS:-0}" = 1 ] && exit 1
-    exit 0
-fi
-if [ ! -x "$NODE" ]; then
-    echo "FAIL: no node at $NODE; run 'cargo build --release' or set HYMT_NODE" >&2
-    exit 1
-fi
-
-# What the ros2 command says, less the middleware's warnings that a peer sends no type hash.
-ask() {
-    timeout 40 ros2 "$@" 2>&1 | grep -v 'Failed to parse type hash'
-}
-
-# check NAME SEEN WANTED...: every WANTED must occur in SEEN.
-check() {
-    local name=$1 seen=$2 wanted missing=''
-    shift 2
-    for wanted in "$@"; do
-        grep -qF -- "$wanted" <<<"$seen" || missing+=" [$wanted]"
-    done
-    if [ -z "$missing" ]; then
-        PASSED=$((PASSED + 1))
-        echo "PASS $name: $*"
-    else
-        FAILED=$((FAILED + 1))
-        echo "FAIL $name: expected$missing; seen:"
-        sed 's/^/    /' <<<"$seen"
-    fi
-}
-
-"$NODE" --ros-args -p autostart:=false -p engine:=scripted -p scripted.step_ms:=50 \
-    -p "target_locales:=['de']" -p source_locale:=en >"$WORK/node.log" 2>&1 &
-NODE_PID=$!
-for _ in $(seq 100); do
-    grep -q 'waiting for a lifecycle manager' "$WORK/node.log" && break
-    sleep 0.1
-done
+start "$WORK/node.log" 'waiting for a lifecycle manager' --ros-args -p autostart:=false \
+    -p engine:=scripted -p scripted.step_ms:=50 -p "target_locales:=['de']" -p source_locale:=en
 
 # Unconfigured: everything is there and says what is missing.
 check 'lifecycle nodes' "$(ask lifecycle nodes)" $ME
@@ -139,15 +93,12 @@ check 'deactivate' "$(ask lifecycle set $ME deactivate)" 'Transitioning successf
 check 'cleanup' "$(ask lifecycle set $ME cleanup)" 'Transitioning successful'
 check 'shutdown' "$(ask lifecycle set $ME shutdown)" 'Transitioning successful'
 check 'finalized' "$(ask lifecycle get $ME)" 'finalized [4]'
-kill -INT "$NODE_PID"
-wait "$NODE_PID"
+stop
 check 'SIGINT' "exit code $?" 'exit code 0'
-NODE_PID=''
 
 # Started by itself, what is wrong ends it with a reason.
 check 'autostart fails' \
     "$(timeout 10 "$NODE" --ros-args -p model.path:=/nonexistent 2>&1; echo "exit code $?")" \
     "model folder '/nonexistent' not found" 'exit code 1'
 
-echo "$PASSED passed, $FAILED failed"
-[ "$FAILED" = 0 ]
+finish
