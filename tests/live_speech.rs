@@ -246,3 +246,57 @@ fn the_topic_speech_takes_every_layout_and_silence_ends_an_utterance() {
     let texts: Vec<_> = (0..4).map(|_| finals.recv_timeout(PATIENCE).unwrap().0.data).collect();
     assert_eq!(texts, ["good morning", "bonjour", "and then", "a person again"]);
 }
+
+/// More than all queues hold, with an engine that cannot follow: what is too much is passed over, and
+/// the captions go on.
+#[test]
+fn a_flood_does_not_stop_the_captions() {
+    let (here, there) = (context(domain(32)), context(domain(32)));
+    let node = start(
+        &there,
+        &[
+            ("input.mode", ParamValue::String("hri".to_owned())),
+            ("scripted.step_ms", ParamValue::Integer(20)),
+            ("speech.partial_agreement", ParamValue::Integer(1)),
+            ("speech.partial_min_interval_ms", ParamValue::Integer(0)),
+            ("diagnostic_updater.period", ParamValue::Double(0.2)),
+        ],
+    );
+    let talker = here.create_node("crowd", "/").unwrap();
+    let (_ear, captions) = talker
+        .subscription_queue::<Translation>("/translator/translation", &QosProfile::DEFAULT, 1 << 16)
+        .unwrap();
+    let publishers: Vec<_> = (0..12)
+        .map(|number| {
+            let topic = format!("/humans/voices/v{number}/speech");
+            let publisher = talker.publisher::<LiveSpeech>(&topic, &QosProfile::DEFAULT).unwrap();
+            wait_until(&topic, || publisher.matched() == 1);
+            publisher
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    for round in 0..400 {
+        for publisher in &publishers {
+            let text = format!("round {round}");
+            let r#final = if round % 4 == 3 { text.clone() } else { String::new() };
+            let said = LiveSpeech { incremental: text, r#final, ..LiveSpeech::default() };
+            publisher.publish(&said).unwrap();
+        }
+    }
+    // Once it is over, the next utterance of each is captioned as ever.
+    std::thread::sleep(Duration::from_secs(1));
+    for publisher in &publishers {
+        let said = LiveSpeech { r#final: "the end".to_owned(), ..LiveSpeech::default() };
+        let started = Instant::now();
+        loop {
+            assert!(started.elapsed() < PATIENCE, "no caption after the flood");
+            publisher.publish(&said).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+            let is_end = |caption: &Translation| caption.is_final && caption.text == "the end";
+            if captions.try_iter().any(|(caption, _)| is_end(&caption)) {
+                break;
+            }
+        }
+    }
+    node.shutdown(Duration::from_secs(2));
+}
