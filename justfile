@@ -18,6 +18,10 @@ bench:
 ros:
     tests/ros/run.sh
 
+# Peers that come, go and die at 50 Hz, for seven minutes; needs Cyclone DDS for Python.
+soak:
+    HYMT_SOAK_MESSAGES=20000 cargo test --release --test soak -- --nocapture
+
 # Refresh what is generated from the parameter table.
 update:
     HYMT_UPDATE=1 cargo test --release --test parameters

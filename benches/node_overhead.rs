@@ -2,33 +2,23 @@
 //! transport: the difference is what the node costs. The scripted engine answers in microseconds.
 #![allow(missing_docs, reason = "the macros of criterion make functions without")]
 
+#[path = "../tests/peers/scripted_node.rs"]
+mod scripted_node;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use hymt_ros::app;
-use hymt_ros::node::{NODE_NAME, TranslatorNode};
-use hymt_ros::parameters;
-use hymt_ros::ros::names::NameResolver;
-use hymt_ros::ros::param_value::ParamValue;
+use hymt_ros::node::TranslatorNode;
 use hymt_ros::ros::qos::QosProfile;
 use hymt_ros::ros::wire::StringMsg;
-use hymt_ros::ros::{Context, ContextOptions, Middleware, QosOverrides};
+use hymt_ros::ros::{Context, ContextOptions, Middleware};
+use scripted_node::{load, scripted_node};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn start_node(context: &Context) -> TranslatorNode {
-    let text = |text: &str| ParamValue::String(text.to_owned());
-    let overrides = [
-        ("engine".to_owned(), text("scripted")),
-        ("source_locale".to_owned(), text("en")),
-        ("target_locales".to_owned(), ParamValue::StringArray(vec!["de".to_owned()])),
-    ];
-    let (store, _) = parameters::declare(&overrides).expect("valid parameters");
-    let names = NameResolver::new(NODE_NAME, "/", &[]).expect("a valid name");
-    let loader = Arc::new(|options: &app::EngineOptions| app::load(options, &mut |_| ()));
-    let node = TranslatorNode::start(context, names, store, QosOverrides::default(), loader)
-        .expect("the node starts");
+    let node = scripted_node(context, &[], Arc::new(load));
     node.bring_up().expect("the scripted engine needs no file");
     node
 }

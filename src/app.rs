@@ -4,7 +4,9 @@
 
 mod demo_model;
 mod generator;
+pub(crate) mod gpu;
 pub mod logging;
+pub mod memory;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,21 +152,58 @@ impl EngineOptions {
 /// Loads the engine alone, without tokenizer, for `inspect` and `bench`.
 ///
 /// # Errors
-/// When the engine is not in this build or the model cannot be loaded.
+/// When the engine is not in this build, this machine lacks what it needs, or the model cannot be
+/// loaded.
 pub fn load_engine(
     options: &EngineOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> anyhow::Result<(Box<dyn Engine>, ModelConfig)> {
+    choose_engine(options, progress).map(|chosen| (chosen.engine, chosen.config))
+}
+
+/// An engine that was taken, and why.
+struct Chosen {
+    engine: Box<dyn Engine>,
+    config: ModelConfig,
+    /// Name of the GPU, where it is one.
+    gpu: Option<String>,
+    reason: String,
+}
+
+/// The engine asked for, or the best one that runs here.
+fn choose_engine(
+    options: &EngineOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> anyhow::Result<Chosen> {
     options.engine.available().map_err(anyhow::Error::msg)?;
     anyhow::ensure!(
         options.engine != EngineChoice::Scripted,
         "engine 'scripted' has no weights; choose auto or cpu"
     );
     check_folder(&options.model)?;
-    let engine = CpuEngine::load(&options.source(), &options.cpu(), progress)
-        .with_context(|| format!("cannot load the model '{}'", options.model_name()))?;
+    let name = options.model_name();
+    let cannot_load = || format!("cannot load the model '{name}'");
+    let mut reason = "asked for".to_owned();
+    if options.engine == EngineChoice::Cuda {
+        let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
+        return Ok(Chosen { engine, config, gpu: gpu::device().ok(), reason });
+    }
+    if options.engine == EngineChoice::Auto {
+        reason = match gpu::usable(options) {
+            Err(why) => format!("auto: {why}"),
+            Ok(device) => match gpu::load(options, progress) {
+                Ok((engine, config)) => {
+                    let reason = format!("auto: {device} is usable");
+                    return Ok(Chosen { engine, config, gpu: Some(device), reason });
+                }
+                Err(error) => format!("auto: {device} is there, but: {error:#}"),
+            },
+        };
+    }
+    let engine =
+        CpuEngine::load(&options.source(), &options.cpu(), progress).with_context(cannot_load)?;
     let config = engine.config().clone();
-    Ok((Box::new(engine), config))
+    Ok(Chosen { engine: Box::new(engine), config, gpu: None, reason })
 }
 
 /// Loads a model and starts its inference thread.
@@ -182,17 +221,13 @@ pub fn load(
     // The quick one first, so that a folder without tokenizer is refused at once.
     check_folder(&options.model)?;
     let tokenizer = load_tokenizer(&options.model)?;
-    let (engine, _) = load_engine(options, progress)?;
-    let reason = match options.engine {
-        EngineChoice::Auto => "auto: this build has no GPU engine",
-        _ => "asked for",
-    };
+    let Chosen { engine, gpu, reason, .. } = choose_engine(options, progress)?;
     let about = About {
         model: options.model_name(),
         is_demo: options.model == ModelChoice::Demo,
         engine: engine.spec().name.clone(),
-        device: device(options),
-        reason: reason.to_owned(),
+        device: gpu.unwrap_or_else(|| device(options)),
+        reason,
         context_tokens: engine.spec().context_tokens_max,
         slots: engine.spec().slots,
         load_ms: 0.0,

@@ -76,7 +76,7 @@ words! {
         Auto = "auto",
         /// The CPU.
         Cpu = "cpu",
-        /// CUDA kernels; not part of this build.
+        /// Own CUDA kernels on an NVIDIA GPU.
         Cuda = "cuda",
         /// A TensorRT plan; not part of this build.
         TensorRt = "tensorrt",
@@ -93,8 +93,10 @@ impl EngineChoice {
     pub fn available(self) -> Result<(), String> {
         match self {
             Self::Auto | Self::Cpu | Self::Scripted => Ok(()),
+            Self::Cuda if cfg!(feature = "cuda") => Ok(()),
             Self::Cuda | Self::TensorRt => Err(format!(
-                "engine '{self}' is not part of this build; available: auto, cpu, scripted"
+                "engine '{self}' is not part of this build; available: auto, cpu,{} scripted",
+                if cfg!(feature = "cuda") { " cuda," } else { "" }
             )),
         }
     }

@@ -16,6 +16,7 @@ mod ears;
 mod glossaries;
 mod goals;
 mod health;
+mod idle_overrides;
 mod inputs;
 mod managed;
 mod outputs;
@@ -86,7 +87,7 @@ pub struct TranslatorNode {
 
 struct Endpoints {
     _inputs: Inputs,
-    _speech: SpeechInputs,
+    speech: SpeechInputs,
     _action: ActionServices,
     _glossaries: GlossaryServices,
     _parameters: ParameterServices,
@@ -107,6 +108,9 @@ impl TranslatorNode {
     ) -> Result<Self, NodeError> {
         let config = NodeConfig::from_parameters(&store.snapshot())
             .map_err(|reason| NodeError::Parameters { reason })?;
+        for remark in idle_overrides::remarks(&names, &qos, &config.is_speaking_topic)? {
+            tracing::warn!("{remark}");
+        }
         let node = Arc::new(context.create_node(names.node(), names.namespace())?);
         let counters = Arc::new(Counters::default());
         let outputs = Arc::new(Outputs::new(
@@ -144,7 +148,7 @@ impl TranslatorNode {
             _glossaries: GlossaryServices::start(&node, &shared)?,
             _action: ActionServices::start(&node, &shared)?,
             _inputs: Inputs::start(&node, &shared)?,
-            _speech: SpeechInputs::start(
+            speech: SpeechInputs::start(
                 &node,
                 &shared,
                 config.input_mode,
@@ -160,6 +164,7 @@ impl TranslatorNode {
             (kick, kicks),
             manager.faults(),
             voices,
+            config.diagnostics_period_s,
         )?;
         Ok(Self { shared, counters, endpoints: Some(endpoints), manager, health, node })
     }
@@ -213,13 +218,17 @@ impl TranslatorNode {
     /// Never in practice: the names were resolved at the start.
     pub fn interface(&self) -> Result<Vec<String>, NameError> {
         let names = &self.shared.names;
+        let hears_speech = self.endpoints.as_ref().is_some_and(|e| e.speech.hears_speech());
         let mut lines = vec![
             format!("hears      {} (std_msgs/String)", names.topic("text")?),
-            format!("hears      {} (hri_msgs/LiveSpeech)", names.topic("speech")?),
             format!("serves     {} (hymt_ros/Translate)", names.service("~/translate")?),
             format!("serves     {} (hymt_ros/TranslateText)", names.service("~/translate_text")?),
             format!("publishes  {} (hymt_ros/Translation)", names.topic("~/translation")?),
         ];
+        if hears_speech {
+            let speech = names.topic("speech")?;
+            lines.insert(1, format!("hears      {speech} (hri_msgs/LiveSpeech)"));
+        }
         for topic in self.shared.outputs.text_topics() {
             lines.push(format!("publishes  {topic} (std_msgs/String)"));
         }

@@ -106,7 +106,7 @@ pub fn table() -> Vec<Declaration> {
             ..fixed("limits.queue", ParamValue::Integer(256), QUEUE)
         },
         Declaration {
-            constraints: "auto, cpu or scripted; cuda and tensorrt are not part of this build",
+            constraints: "auto, cpu, cuda or scripted; tensorrt is not part of this build",
             check: |value| {
                 word(value, |name| {
                     let choice: EngineChoice = name.parse().map_err(|e| format!("{e}"))?;

@@ -29,6 +29,8 @@ pub mod convert;
 #[cfg(feature = "dds")]
 pub mod dds;
 mod error;
+#[cfg(any(feature = "dds", feature = "r2r"))]
+mod gaps;
 mod gid;
 mod graph;
 pub mod names;
@@ -37,6 +39,8 @@ mod options;
 pub mod param_file;
 pub mod param_store;
 pub mod param_value;
+#[cfg(any(feature = "dds", feature = "r2r"))]
+mod pending;
 pub mod port;
 mod pubsub;
 pub mod qos;

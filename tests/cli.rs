@@ -326,6 +326,43 @@ fn synth_writes_the_same_bytes_for_the_same_seed() {
     hymt(&["synth", "--shape", "huge", "--out", "x"]).refused(2, &["huge", "1.8b", "tiny"]);
 }
 
+/// The command in the README, word for word, up to the line in which the node is ready.
+#[cfg(feature = "dds")]
+#[test]
+fn the_node_starts_as_the_readme_says() {
+    use std::io::BufRead as _;
+
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let line = readme.lines().find(|line| line.starts_with("cargo run --release -- node")).unwrap();
+    let arguments = line.strip_prefix("cargo run --release -- ").unwrap();
+    let program = env!("CARGO_BIN_EXE_hymt");
+    let mut node = std::process::Command::new("sh")
+        // `exec`, so that the signal below reaches the node.
+        .args(["-c", &format!("exec {program} {arguments}")])
+        .env("ROS_DOMAIN_ID", (110 + std::process::id() % 91).to_string())
+        .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        .env_remove("RUST_LOG")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufReader::new(node.stderr.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        let is_ready = line.ends_with("ready");
+        seen.push(line);
+        if is_ready {
+            break;
+        }
+    }
+    let _ = node.kill();
+    let _ = node.wait();
+    let seen = seen.join("\n");
+    assert!(seen.ends_with("ready"), "{seen}");
+    for part in ["hears      /whisper/text", "/translator/fr/text", "targets    fr, ja"] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+}
+
 #[cfg(feature = "dds")]
 #[test]
 fn node_help_names_every_parameter() {
@@ -358,15 +395,15 @@ fn wrong_usage_is_refused() {
 
 #[test]
 fn an_engine_that_is_not_built_is_refused_everywhere() {
-    let words = ["'cuda'", "not part of this build", "available: auto, cpu, scripted"];
-    hymt(&["translate", "--to", "de", "--engine", "cuda", "hi"]).fails(2, &words);
+    let words = ["'tensorrt'", "not part of this build", "available: auto, cpu,"];
+    hymt(&["translate", "--to", "de", "--engine", "tensorrt", "hi"]).fails(2, &words);
     for command in ["inspect", "bench"] {
-        hymt(&[command, "--engine", "cuda"]).fails(2, &words);
+        hymt(&[command, "--engine", "tensorrt"]).fails(2, &words);
     }
     #[cfg(feature = "dds")]
-    hymt(&["demo", "--engine", "cuda"]).fails(2, &words);
+    hymt(&["demo", "--engine", "tensorrt"]).fails(2, &words);
     #[cfg(feature = "dds")]
-    hymt(&["node", "--ros-args", "-p", "engine:=cuda"]).fails(2, &words);
+    hymt(&["node", "--ros-args", "-p", "engine:=tensorrt"]).fails(2, &words);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![cfg(feature = "dds")]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "peers/scripted_node.rs"]
+mod scripted_node;
 #[path = "peers/support.rs"]
 mod support;
 
@@ -11,47 +13,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hymt_ros::app;
-use hymt_ros::node::{NODE_NAME, TranslatorNode};
-use hymt_ros::parameters;
-use hymt_ros::ros::names::NameResolver;
+use hymt_ros::node::TranslatorNode;
 use hymt_ros::ros::param_value::ParamValue;
 use hymt_ros::ros::wire::common::BoolMsg;
 use hymt_ros::ros::wire::hri::{LiveSpeech, LiveSpeechBoth};
 use hymt_ros::ros::wire::{Status, StringMsg, Translation};
-use hymt_ros::ros::{Context, Publisher, QosOverrides, QosProfile};
-use support::{PATIENCE, context, domain, wait_until};
+use hymt_ros::ros::{Context, Publisher, QosProfile};
+use scripted_node::{load, scripted_node};
+use support::{Dice, PATIENCE, context, domain, wait_until};
 
 const SPEAKERS: [&str; 4] = ["ann", "ben", "cho", "dua"];
 const UTTERANCES: usize = 50;
 
+/// Into German and French, unless `parameters` say otherwise; active.
 fn start(context: &Context, parameters: &[(&str, ParamValue)]) -> TranslatorNode {
-    let text = |text: &str| ParamValue::String(text.to_owned());
     let targets = ParamValue::StringArray(vec!["de".to_owned(), "fr".to_owned()]);
-    let mut given = vec![
-        ("engine".to_owned(), text("scripted")),
-        ("source_locale".to_owned(), text("en")),
-        ("target_locales".to_owned(), targets),
-    ];
-    given.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    let (store, _) = parameters::declare(&given).unwrap();
-    let names = NameResolver::new(NODE_NAME, "/", &[]).unwrap();
-    let loader = Arc::new(|options: &app::EngineOptions| app::load(options, &mut |_| ()));
-    let node =
-        TranslatorNode::start(context, names, store, QosOverrides::default(), loader).unwrap();
+    let given = [&[("target_locales", targets)][..], parameters].concat();
+    let node = scripted_node(context, &given, Arc::new(load));
     node.bring_up().unwrap();
     node
-}
-
-/// A small generator, so that every run says the same.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
 }
 
 const WORDS: [&str; 12] = [
@@ -262,6 +242,61 @@ fn the_topic_speech_takes_every_layout_and_silence_ends_an_utterance() {
     new.publish(&LiveSpeech { r#final: "a person again".to_owned(), ..Default::default() })
         .unwrap();
     assert_eq!(next_final().text, "a person again");
-    let texts: Vec<_> = finals.try_iter().map(|(message, _)| message.data).collect();
+    // The plain text of an utterance is published after its translation.
+    let texts: Vec<_> = (0..4).map(|_| finals.recv_timeout(PATIENCE).unwrap().0.data).collect();
     assert_eq!(texts, ["good morning", "bonjour", "and then", "a person again"]);
+}
+
+/// More than all queues hold, with an engine that cannot follow: what is too much is passed over, and
+/// the captions go on.
+#[test]
+fn a_flood_does_not_stop_the_captions() {
+    let (here, there) = (context(domain(32)), context(domain(32)));
+    let node = start(
+        &there,
+        &[
+            ("input.mode", ParamValue::String("hri".to_owned())),
+            ("scripted.step_ms", ParamValue::Integer(20)),
+            ("speech.partial_agreement", ParamValue::Integer(1)),
+            ("speech.partial_min_interval_ms", ParamValue::Integer(0)),
+            ("diagnostic_updater.period", ParamValue::Double(0.2)),
+        ],
+    );
+    let talker = here.create_node("crowd", "/").unwrap();
+    let (_ear, captions) = talker
+        .subscription_queue::<Translation>("/translator/translation", &QosProfile::DEFAULT, 1 << 16)
+        .unwrap();
+    let publishers: Vec<_> = (0..12)
+        .map(|number| {
+            let topic = format!("/humans/voices/v{number}/speech");
+            let publisher = talker.publisher::<LiveSpeech>(&topic, &QosProfile::DEFAULT).unwrap();
+            wait_until(&topic, || publisher.matched() == 1);
+            publisher
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    for round in 0..400 {
+        for publisher in &publishers {
+            let text = format!("round {round}");
+            let r#final = if round % 4 == 3 { text.clone() } else { String::new() };
+            let said = LiveSpeech { incremental: text, r#final, ..LiveSpeech::default() };
+            publisher.publish(&said).unwrap();
+        }
+    }
+    // Once it is over, the next utterance of each is captioned as ever.
+    std::thread::sleep(Duration::from_secs(1));
+    for publisher in &publishers {
+        let said = LiveSpeech { r#final: "the end".to_owned(), ..LiveSpeech::default() };
+        let started = Instant::now();
+        loop {
+            assert!(started.elapsed() < PATIENCE, "no caption after the flood");
+            publisher.publish(&said).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+            let is_end = |caption: &Translation| caption.is_final && caption.text == "the end";
+            if captions.try_iter().any(|(caption, _)| is_end(&caption)) {
+                break;
+            }
+        }
+    }
+    node.shutdown(Duration::from_secs(2));
 }

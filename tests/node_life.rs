@@ -3,6 +3,8 @@
 #![cfg(any(feature = "dds", feature = "r2r"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "peers/scripted_node.rs"]
+mod scripted_node;
 #[path = "peers/support.rs"]
 mod support;
 
@@ -11,11 +13,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use hymt_llm::engine::scripted::Fault;
-use hymt_ros::app::{self, EngineOptions, LoadedModel};
+use hymt_ros::app::{self, EngineOptions};
 use hymt_ros::lifecycle::State;
-use hymt_ros::node::{ModelLoader, NODE_NAME, TranslatorNode};
-use hymt_ros::parameters;
-use hymt_ros::ros::names::NameResolver;
+use hymt_ros::node::{ModelLoader, TranslatorNode};
 use hymt_ros::ros::param_value::ParamValue;
 use hymt_ros::ros::wire::action::{
     CancelGoal, CancelGoalRequest, FeedbackMessage, GetResultRequest, GoalInfo, GoalStatus,
@@ -33,9 +33,8 @@ use hymt_ros::ros::wire::lifecycle::{
 use hymt_ros::ros::wire::{
     Service, Status, StringMsg, Translate, TranslateRequest, TranslateResponse, Translation,
 };
-use hymt_ros::ros::{
-    Client, Context, MessageInfo, Node, Publisher, QosOverrides, QosProfile, Subscription,
-};
+use hymt_ros::ros::{Client, Context, MessageInfo, Node, Publisher, QosProfile, Subscription};
+use scripted_node::{load, scripted_node};
 use support::{PATIENCE, context_as_node, domain, wait_until};
 
 /// A node and somebody who talks to it, each in a context of its own.
@@ -49,17 +48,7 @@ struct Stage {
 impl Stage {
     fn new(test: u16, parameters: &[(&str, ParamValue)], loader: ModelLoader) -> Self {
         let (here, there) = (context_as_node(domain(test)), context_as_node(domain(test)));
-        let text = |text: &str| ParamValue::String(text.to_owned());
-        let mut given = vec![
-            ("engine".to_owned(), text("scripted")),
-            ("source_locale".to_owned(), text("en")),
-            ("target_locales".to_owned(), ParamValue::StringArray(vec!["de".to_owned()])),
-        ];
-        given.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        let (store, _) = parameters::declare(&given).unwrap();
-        let names = NameResolver::new(NODE_NAME, "/", &[]).unwrap();
-        let translator =
-            TranslatorNode::start(&there, names, store, QosOverrides::default(), loader).unwrap();
+        let translator = scripted_node(&there, parameters, loader);
         let node = here.create_node("manager", "/").unwrap();
         Self { translator, _there: there, here, node }
     }
@@ -87,10 +76,6 @@ impl Stage {
         std::thread::sleep(Duration::from_millis(300));
         publisher
     }
-}
-
-fn load(options: &EngineOptions) -> anyhow::Result<LoadedModel> {
-    app::load(options, &mut |_| ())
 }
 
 fn change(client: &Client<ChangeState>, label: &str) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Without the peers these tests say so loudly and pass; with `HYMT_REQUIRE_PEERS=1`, as in CI,
 //! that is a failure.
-#![cfg(feature = "dds")]
+#![cfg(any(feature = "dds", feature = "r2r"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "peers/node_process.rs"]
@@ -108,6 +108,7 @@ fn texts_of_64_kib_come_back_or_are_refused_with_a_reason() {
     drop(node);
 }
 
+#[cfg_attr(feature = "r2r", ignore = "an rmw answers services in its own style only")]
 #[test]
 fn translate_answers_both_service_styles() {
     let Some(python) = peer_python() else { return };
@@ -248,6 +249,7 @@ fn parameters_are_listed_described_and_set_by_cyclone() {
     assert_eq!(last["heard"], json!({"fr": 20, "zh-Hant": 20}), "{last}");
 }
 
+#[cfg_attr(feature = "r2r", ignore = "an rmw answers services in its own style only")]
 #[test]
 fn parameters_are_listed_and_set_by_fast_dds() {
     let Some(client) = enhanced_client() else { return };

@@ -128,12 +128,12 @@ fn an_empty_array_of_any_type_empties_a_list() {
 #[test]
 fn start_values_are_checked_together_and_unknown_names_reported() {
     let given = [
-        ("engine".to_owned(), text("cuda")),
+        ("engine".to_owned(), text("tensorrt")),
         ("precision".to_owned(), text("int9")),
         ("target_locale".to_owned(), list(&["fr"])),
     ];
     let errors = declare(&given).unwrap_err();
-    assert!(errors[0].contains("'cuda' is not part of this build"), "{errors:?}");
+    assert!(errors[0].contains("'tensorrt' is not part of this build"), "{errors:?}");
     assert!(errors[1].contains("did you mean 'int8'?"), "{errors:?}");
     let (store, remarks) = declare(&given[2..]).unwrap();
     assert_eq!(

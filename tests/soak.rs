@@ -3,7 +3,7 @@
 //!
 //! CI plays it short; `HYMT_SOAK_MESSAGES=20000` (`just soak`) plays it for seven minutes. The last
 //! long run is in `docs/ros2-results.md`.
-#![cfg(all(feature = "dds", target_os = "linux"))]
+#![cfg(all(any(feature = "dds", feature = "r2r"), target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "peers/node_process.rs"]
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use node_process::NodeProcess;
-use support::{Peer, domain, peer_python};
+use support::{Dice, Peer, domain, peer_python};
 
 /// Messages of the short run.
 const MESSAGES_SHORT: u64 = 900;
@@ -31,17 +31,6 @@ const INTERVAL_S: f64 = 0.05;
 /// What memory may grow by after the warm-up, and what of that is noise of small figures. KiB.
 const GROWTH_MAX: f64 = 1.05;
 const NOISE_KIB: u64 = 1024;
-
-/// A small generator, so that every run does the same.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
 
 /// One peer that comes and goes until all have said enough together; returns how often.
 fn come_and_go(python: &Path, domain: u16, seed: u64, said: &AtomicU64, messages: u64) -> u64 {

@@ -33,6 +33,12 @@ const MIDDLEWARE: &str = crate::ros::dds::LOG_DIRECTIVES;
 #[cfg(not(feature = "dds"))]
 const MIDDLEWARE: &str = "";
 
+/// Lines of the middleware that would only frighten.
+#[cfg(feature = "dds")]
+const HARMLESS: &[&str] = crate::ros::dds::HARMLESS_LOGS;
+#[cfg(not(feature = "dds"))]
+const HARMLESS: &[&str] = &[];
+
 type Sink = Box<dyn Fn(&LogLine) + Send>;
 
 /// Where lines go besides standard error; one node a process.
@@ -91,7 +97,27 @@ fn init(filter: EnvFilter, console: bool) {
             .compact()
     });
     // Tests start several nodes in one process; the first one decides.
-    let _ = tracing_subscriber::registry().with(filter).with(printer).with(RosoutLayer).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(Harmless)
+        .with(printer)
+        .with(RosoutLayer)
+        .try_init();
+}
+
+/// Keeps [`HARMLESS`] lines from all others.
+struct Harmless;
+
+impl<S: Subscriber> Layer<S> for Harmless {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        // A filter by target would silence real errors of the same module.
+        if HARMLESS.is_empty() || *event.metadata().level() != tracing::Level::ERROR {
+            return true;
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        !HARMLESS.contains(&text.0.as_str())
+    }
 }
 
 /// Hands events to the sink of [`set_rosout`].
@@ -133,5 +159,33 @@ impl Visit for Text {
         } else if !field.name().starts_with("log.") {
             let _ = write!(self.0, " {}={value:?}", field.name());
         }
+    }
+}
+
+#[cfg(all(test, feature = "dds"))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Counts the events that come through.
+    struct Count(Arc<Mutex<usize>>);
+
+    impl<S: Subscriber> Layer<S> for Count {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+    }
+
+    #[test]
+    fn only_what_is_harmless_is_kept_back() {
+        let count = Arc::new(Mutex::new(0));
+        let subscriber =
+            tracing_subscriber::registry().with(Harmless).with(Count(Arc::clone(&count)));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!("{}", HARMLESS[0]);
+            tracing::error!("{} Really.", HARMLESS[0]);
+            tracing::error!("dp_event_loop poll failed");
+        });
+        assert_eq!(*count.lock().unwrap_or_else(PoisonError::into_inner), 2);
     }
 }

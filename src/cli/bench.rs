@@ -11,7 +11,7 @@ use hymt_llm::TokenId;
 use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
 use serde_json::json;
 
-use crate::app;
+use crate::app::{self, memory};
 use crate::cli::output::Output;
 use crate::cli::{ModelArgs, UsageError, progress};
 
@@ -181,8 +181,5 @@ fn round(value: f64) -> f64 {
 
 /// Largest resident set of this process so far. MiB; `None` where the system does not say.
 fn peak_rss_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
+    memory::peak_resident_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20))
 }

@@ -127,8 +127,13 @@ fn memory() -> Finding {
 }
 
 fn gpu() -> Finding {
-    let detail = "this build has no GPU engine; the CPU does the work".to_owned();
-    Finding { what: "gpu", state: State::Note, detail }
+    match crate::app::gpu::device() {
+        Ok(name) => Finding { what: "gpu", state: State::Ok, detail: name },
+        Err(why) => {
+            let detail = format!("{why}; the CPU does the work");
+            Finding { what: "gpu", state: State::Note, detail }
+        }
+    }
 }
 
 /// Loads the model and lets it translate one sentence.

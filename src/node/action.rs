@@ -15,7 +15,7 @@ use crate::ros::wire::action::{
     SendGoalResponse, TranslateTextFeedback, TranslateTextGetResult, TranslateTextResult,
     TranslateTextSendGoal, Uuid,
 };
-use crate::ros::wire::{Message, Time, Translation};
+use crate::ros::wire::{Time, Translation};
 use crate::ros::{Node, Publisher, QosProfile, Responder, Server};
 
 /// Partial texts of one goal are sent at most this often.
@@ -71,7 +71,7 @@ impl ActionServer {
             waiters
         };
         for waiter in waiters {
-            respond(waiter, &GetResultResponse { status, result: result.clone() });
+            waiter.respond_or_log(&GetResultResponse { status, result: result.clone() });
         }
     }
 
@@ -98,7 +98,7 @@ impl ActionServices {
         let (send, cancel, result) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
         Ok(Self {
             _send_goal: node.service(&service("send_goal")?, move |request, responder| {
-                respond(responder, &send_goal(&send, request));
+                responder.respond_or_log(&send_goal(&send, request));
             })?,
             _cancel_goal: node.service(
                 &service("cancel_goal")?,
@@ -109,7 +109,7 @@ impl ActionServices {
                         cancel.action.tell(&book);
                         response
                     };
-                    respond(responder, &response);
+                    responder.respond_or_log(&response);
                 },
             )?,
             _get_result: node.service(
@@ -169,17 +169,11 @@ fn get_result(action: &ActionServer, id: Uuid, responder: Responder<GetResultRes
     match waited {
         Wait::Kept => {}
         Wait::Ended(waiter, status, result) => {
-            respond(waiter, &GetResultResponse { status, result });
+            waiter.respond_or_log(&GetResultResponse { status, result });
         }
         Wait::Unknown(waiter) | Wait::TooMany(waiter) => {
             tracing::debug!("a result was asked for that is not known");
-            respond(waiter, &GetResultResponse::default());
+            waiter.respond_or_log(&GetResultResponse::default());
         }
-    }
-}
-
-fn respond<R: Message>(responder: Responder<R>, response: &R) {
-    if let Err(error) = responder.respond(response) {
-        tracing::warn!(error = %error.to_string(), "a call of the action could not be answered");
     }
 }

@@ -52,14 +52,8 @@ impl StampClock {
     /// When a message without a stamp of its own was said: by the clock of its writer, or its
     /// arrival where that is not known. In a simulation only `/clock` counts.
     pub(super) fn stamp(&self, info: &MessageInfo) -> Time {
-        self.simulated_now().unwrap_or_else(|| {
-            let time = info.source_time.unwrap_or(info.reception_time);
-            let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            Time {
-                sec: i32::try_from(since_epoch.as_secs()).unwrap_or(i32::MAX),
-                nanosec: since_epoch.subsec_nanos(),
-            }
-        })
+        let said = || info.source_time.unwrap_or(info.reception_time).into();
+        self.simulated_now().unwrap_or_else(said)
     }
 
     fn simulated_now(&self) -> Option<Time> {

@@ -25,7 +25,7 @@ const VOICES: &str = "/humans/voices/";
 
 /// The subscriptions, alive as long as this is.
 pub(super) struct SpeechInputs {
-    _speech: Option<Arc<Subscription<AnyLiveSpeech>>>,
+    speech: Option<Arc<Subscription<AnyLiveSpeech>>>,
     _is_speaking: Option<Subscription<BoolMsg>>,
 }
 
@@ -53,7 +53,12 @@ impl SpeechInputs {
                 Some(node.subscription(&topic, &qos, hear)?)
             }
         };
-        Ok(Self { _speech: speech, _is_speaking: is_speaking })
+        Ok(Self { speech, _is_speaking: is_speaking })
+    }
+
+    /// Whether the topic `speech` is heard.
+    pub(super) fn hears_speech(&self) -> bool {
+        self.speech.is_some()
     }
 }
 
@@ -162,7 +167,7 @@ impl Voices {
 }
 
 /// The voice whose speech is on a topic.
-fn voice(topic: &str) -> Option<&str> {
+pub(super) fn voice(topic: &str) -> Option<&str> {
     let id = topic.strip_prefix(VOICES)?.strip_suffix("/speech")?;
     (!id.is_empty() && !id.contains('/')).then_some(id)
 }

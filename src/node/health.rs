@@ -12,7 +12,7 @@ use super::NodeError;
 use super::ears::Voices;
 use super::managed::Command;
 use super::shared::{Faults, Shared};
-use crate::app::About;
+use crate::app::{About, memory};
 use crate::config::{LiveConfig, NodeConfig};
 use crate::diagnostics::{
     self, Changes, EngineFigures, GlossaryFigures, InputFigures, LatencyFigures, Level,
@@ -21,6 +21,9 @@ use crate::lifecycle::State;
 use crate::ros::wire::diagnostic::{DiagnosticArray, DiagnosticStatus, KeyValue};
 use crate::ros::wire::{Header, Message, Status};
 use crate::ros::{Graph, Node, Publisher, QosProfile, Subscription, SubscriptionStats};
+
+/// How often memory that is free goes back to the system.
+const TRIM_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Something that hears, for diagnostics.
 pub(super) trait Ear: Send + Sync {
@@ -76,6 +79,7 @@ impl Health {
         kick: (Sender<()>, Receiver<()>),
         faults: Faults,
         voices: Option<Voices>,
+        period_s: f64,
     ) -> Result<Self, NodeError> {
         let names = &shared.names;
         let doctor = Doctor {
@@ -86,6 +90,8 @@ impl Health {
             diagnostics: node.publisher("/diagnostics", &QosProfile::DEFAULT)?,
             status: node.publisher(&names.topic("~/status")?, &QosProfile::LATCHED)?,
             changes: Changes::default(),
+            trimmed_at: Instant::now(),
+            period: Duration::from_secs_f64(period_s),
             before: Before { at: Instant::now(), heard: BTreeMap::new(), overflowed: 0 },
         };
         let (kick, inbox) = kick;
@@ -115,6 +121,9 @@ struct Doctor {
     status: Publisher<Status>,
     changes: Changes,
     before: Before,
+    trimmed_at: Instant,
+    /// Time between two looks.
+    period: Duration,
 }
 
 /// What the last look saw, for rates.
@@ -126,24 +135,28 @@ struct Before {
 
 impl Doctor {
     fn run(mut self, kicks: &Receiver<()>) {
-        self.publish_status();
+        self.publish_status(self.engine());
         loop {
-            let period = self.period();
-            let due = self.before.at + period;
+            let due = self.before.at + self.period;
             match kicks.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(()) => self.publish_status(),
+                Ok(()) => self.publish_status(self.engine()),
                 Err(RecvTimeoutError::Timeout) => {
+                    if self.trimmed_at.elapsed() >= TRIM_INTERVAL {
+                        memory::release_unused();
+                        self.trimmed_at = Instant::now();
+                    }
                     self.look_for_fault();
                     if let Some(voices) = &self.voices {
                         voices.look(&self.shared);
                     }
-                    self.examine();
-                    self.publish_status();
+                    let figures = self.engine();
+                    self.examine(&figures);
+                    self.publish_status(figures);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.publish_status();
+        self.publish_status(self.engine());
     }
 
     /// Reports an engine that has ended, also when nobody asks it for anything.
@@ -156,18 +169,11 @@ impl Doctor {
         }
     }
 
-    fn period(&self) -> Duration {
-        Duration::from_secs_f64(
-            self.shared.store.snapshot().double("diagnostic_updater.period").clamp(0.1, 60.0),
-        )
-    }
-
-    fn examine(&mut self) {
+    fn examine(&mut self, engine: &EngineFigures) {
         let Ok(config) = NodeConfig::from_parameters(&self.shared.store.snapshot()) else { return };
-        let engine = self.engine();
-        let hardware_id = engine.device.clone();
+        self.period = Duration::from_secs_f64(config.diagnostics_period_s);
         let statuses = [
-            diagnostics::engine(&engine),
+            diagnostics::engine(engine),
             diagnostics::latency(&self.latency(&config)),
             diagnostics::input(&self.inputs()),
             diagnostics::glossary(&self.glossary(&config.live)),
@@ -186,7 +192,7 @@ impl Doctor {
         } else {
             names.node().to_owned()
         };
-        let status = statuses.into_iter().map(|status| to_wire(status, &name, &hardware_id));
+        let status = statuses.into_iter().map(|status| to_wire(status, &name, &engine.device));
         let header = Header { stamp: self.shared.now(), frame_id: String::new() };
         let message = DiagnosticArray { header, status: status.collect() };
         if let Err(error) = self.diagnostics.publish(&message) {
@@ -206,7 +212,7 @@ impl Doctor {
             engine,
             device,
             is_demo,
-            memory_bytes: resident_bytes(),
+            memory_bytes: memory::resident_bytes().unwrap_or_default(),
             load_ms,
             running: stats.running,
             tokens_out: stats.tokens_out,
@@ -274,8 +280,7 @@ impl Doctor {
         }
     }
 
-    fn publish_status(&self) {
-        let figures = self.engine();
+    fn publish_status(&self, figures: EngineFigures) {
         let counters = &self.shared.counters;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
@@ -319,14 +324,6 @@ fn to_wire(status: diagnostics::Status, node: &str, hardware_id: &str) -> Diagno
         hardware_id: hardware_id.to_owned(),
         values: status.values.into_iter().map(value).collect(),
     }
-}
-
-/// Resident memory of this process, as Linux counts it; 0 elsewhere.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or_default() * 1024
 }
 
 /// States that a status message may show at once; the rest of the life cycle is transitions.

@@ -11,10 +11,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::NodeError;
 use super::shared::{Session, Shared};
-use crate::app::{About, EngineOptions, LoadedModel};
+use crate::app::{About, EngineOptions, LoadedModel, memory};
 use crate::config::{EngineChoice, LiveConfig, NodeConfig};
 use crate::lifecycle::{self, Edge, NotAvailable, Outcome, State, Transition};
-use crate::ros::wire::Message;
 use crate::ros::wire::lifecycle as wire;
 use crate::ros::{Node, Publisher, QosProfile, Responder, Server};
 
@@ -131,25 +130,27 @@ impl Manager {
                 },
             )?,
             _get_state: node.service(&service("get_state")?, move |_, responder| {
-                respond(responder, &wire::GetStateResponse { current_state: state(get.state()) });
+                responder
+                    .respond_or_log(&wire::GetStateResponse { current_state: state(get.state()) });
             })?,
             _get_available_states: node.service(
                 &service("get_available_states")?,
                 |_, responder| {
                     let available_states = State::ALL.into_iter().map(state).collect();
-                    respond(responder, &wire::GetAvailableStatesResponse { available_states });
+                    responder
+                        .respond_or_log(&wire::GetAvailableStatesResponse { available_states });
                 },
             )?,
             _get_available_transitions: node.service(
                 &service("get_available_transitions")?,
                 move |_, responder| {
-                    respond(responder, &descriptions(&from_here.machine().available()));
+                    responder.respond_or_log(&descriptions(&from_here.machine().available()));
                 },
             )?,
             _get_transition_graph: node.service(
                 &service("get_transition_graph")?,
                 |_, responder| {
-                    respond(responder, &descriptions(&lifecycle::graph()));
+                    responder.respond_or_log(&descriptions(&lifecycle::graph()));
                 },
             )?,
         })
@@ -178,11 +179,11 @@ fn ask(
         Ok(transition) => transition,
         Err(error) => {
             tracing::warn!("{error}");
-            return respond(responder, &wire::ChangeStateResponse { success: false });
+            return responder.respond_or_log(&wire::ChangeStateResponse { success: false });
         }
     };
     let reply: Reply = Box::new(move |outcome| {
-        respond(responder, &wire::ChangeStateResponse { success: outcome.is_ok() });
+        responder.respond_or_log(&wire::ChangeStateResponse { success: outcome.is_ok() });
     });
     if let Err(error) = commands.try_send(Command::Change(transition, reply)) {
         tracing::warn!("{COMMANDS_MAX} transitions wait already; one is refused");
@@ -254,6 +255,8 @@ impl Actor {
         self.shared.store.set_configured(true);
         let configured = self.load();
         if configured.is_err() {
+            // It may be the last step that failed, with the model in place already.
+            self.unload();
             self.shared.store.set_configured(false);
         }
         configured
@@ -312,6 +315,8 @@ impl Actor {
     fn unload(&self) {
         if let Some(session) = self.shared.set_session(None) {
             session.generator().shutdown(Duration::ZERO);
+            drop(session);
+            memory::release_unused();
         }
     }
 
@@ -338,10 +343,8 @@ impl Actor {
     }
 
     fn tell(&self, edge: &Edge) {
-        let now = self.shared.now();
-        let seconds = u64::try_from(now.sec).unwrap_or_default();
         let event = wire::TransitionEvent {
-            timestamp: seconds * 1_000_000_000 + u64::from(now.nanosec),
+            timestamp: u64::try_from(self.shared.now().as_nanos()).unwrap_or_default(),
             transition: wire::Transition { id: edge.id, label: edge.label.to_owned() },
             start_state: state(edge.start),
             goal_state: state(edge.goal),
@@ -387,11 +390,5 @@ fn descriptions(edges: &[Edge]) -> wire::GetAvailableTransitionsResponse {
     };
     wire::GetAvailableTransitionsResponse {
         available_transitions: edges.iter().map(describe).collect(),
-    }
-}
-
-fn respond<R: Message>(responder: Responder<R>, response: &R) {
-    if let Err(error) = responder.respond(response) {
-        tracing::warn!(error = %error.to_string(), "a lifecycle call could not be answered");
     }
 }

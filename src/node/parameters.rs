@@ -8,8 +8,8 @@ use crate::ros::convert::{change_to_wire, descriptor_to_wire, value_from_wire, v
 use crate::ros::param_store::{Change, ParamSnapshot, ParameterStore, REQUEST_PARAMETERS_MAX};
 use crate::ros::param_value::ParamValue;
 use crate::ros::qos::QosProfile;
-use crate::ros::wire::{Message, rcl};
-use crate::ros::{Node, Publisher, Responder, Server};
+use crate::ros::wire::rcl;
+use crate::ros::{Node, Publisher, Server};
 
 /// The services, alive as long as this is.
 pub(super) struct ParameterServices {
@@ -46,16 +46,16 @@ impl ParameterServices {
             _describe: node.service(
                 &service("describe_parameters")?,
                 move |request, responder| {
-                    respond(responder, &describe_all(&describe.store, &request));
+                    responder.respond_or_log(&describe_all(&describe.store, &request));
                 },
             )?,
             _get: node.service(&service("get_parameters")?, move |request, responder| {
-                respond(responder, &get_all(&get.store, &request));
+                responder.respond_or_log(&get_all(&get.store, &request));
             })?,
             _get_types: node.service(
                 &service("get_parameter_types")?,
                 move |request, responder| {
-                    respond(responder, &types_of_all(&types.store, &request));
+                    responder.respond_or_log(&types_of_all(&types.store, &request));
                 },
             )?,
             _list: node.service(
@@ -64,21 +64,21 @@ impl ParameterServices {
                     let found = list.store.list(&request.prefixes, request.depth);
                     let result =
                         rcl::ListParametersResult { names: found.names, prefixes: found.prefixes };
-                    respond(responder, &rcl::ListParametersResponse { result });
+                    responder.respond_or_log(&rcl::ListParametersResponse { result });
                 },
             )?,
             _set: node.service(
                 &service("set_parameters")?,
                 move |request: rcl::SetParametersRequest, responder| {
                     let results = set.set_each(request.parameters);
-                    respond(responder, &rcl::SetParametersResponse { results });
+                    responder.respond_or_log(&rcl::SetParametersResponse { results });
                 },
             )?,
             _set_atomically: node.service(
                 &service("set_parameters_atomically")?,
                 move |request: rcl::SetParametersAtomicallyRequest, responder| {
                     let result = set_atomically.set(request.parameters);
-                    respond(responder, &rcl::SetParametersAtomicallyResponse { result });
+                    responder.respond_or_log(&rcl::SetParametersAtomicallyResponse { result });
                 },
             )?,
         })
@@ -198,10 +198,4 @@ fn types_of_all(
     let values = store.snapshot();
     let kind = |name: &String| values.get(name).map_or(0, |value| value.kind() as u8);
     rcl::GetParameterTypesResponse { types: request.names.iter().map(kind).collect() }
-}
-
-fn respond<R: Message>(responder: Responder<R>, response: &R) {
-    if let Err(error) = responder.respond(response) {
-        tracing::warn!(error = %error.to_string(), "a parameter request could not be answered");
-    }
 }

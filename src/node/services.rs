@@ -7,13 +7,13 @@ use hymt_core::language::Language;
 use super::NodeError;
 use super::shared::Shared;
 use crate::config::LiveConfig;
+use crate::ros::wire::Trigger;
 use crate::ros::wire::common::TriggerResponse;
 use crate::ros::wire::hymt::{
     ListGlossaries, ListGlossariesResponse, ListLanguages, ListLanguagesResponse, SetGlossary,
     SetGlossaryRequest, SetGlossaryResponse,
 };
-use crate::ros::wire::{Message, Trigger};
-use crate::ros::{Node, Responder, Server};
+use crate::ros::{Node, Server};
 
 /// The services, alive as long as this is.
 pub(super) struct GlossaryServices {
@@ -32,32 +32,32 @@ impl GlossaryServices {
         let (reload, reset) = (Arc::clone(shared), Arc::clone(shared));
         Ok(Self {
             _list_languages: node.service(&service("list_languages")?, move |_, responder| {
-                respond(responder, &list_languages(&languages));
+                responder.respond_or_log(&list_languages(&languages));
             })?,
             _set_glossary: node.service(
                 &service("set_glossary")?,
                 move |request: SetGlossaryRequest, responder| {
-                    respond(responder, &set_glossary(&set, &request));
+                    responder.respond_or_log(&set_glossary(&set, &request));
                 },
             )?,
             _list_glossaries: node.service(&service("list_glossaries")?, move |_, responder| {
-                respond(responder, &list_glossaries(&list));
+                responder.respond_or_log(&list_glossaries(&list));
             })?,
             _reload_glossaries: node.service(
                 &service("reload_glossaries")?,
                 move |_, responder| {
-                    respond(responder, &reload_glossaries(&reload));
+                    responder.respond_or_log(&reload_glossaries(&reload));
                 },
             )?,
             _clear_cache: node.service(&service("clear_cache")?, |_, responder| {
-                respond(responder, &done("there is no cache in this version"));
+                responder.respond_or_log(&done("there is no cache in this version"));
             })?,
             _reset_context: node.service(&service("reset_context")?, move |_, responder| {
                 let message = match reset.with_speech(|speech| speech.reset_context()) {
                     Some(()) => "what speakers said before is forgotten",
                     None => "nothing to forget: the node is not active",
                 };
-                respond(responder, &done(message));
+                responder.respond_or_log(&done(message));
             })?,
         })
     }
@@ -108,10 +108,4 @@ fn reload_glossaries(shared: &Shared) -> TriggerResponse {
 
 fn done(message: &str) -> TriggerResponse {
     TriggerResponse { success: true, message: message.to_owned() }
-}
-
-fn respond<R: Message>(responder: Responder<R>, response: &R) {
-    if let Err(error) = responder.respond(response) {
-        tracing::warn!(error = %error.to_string(), "a call could not be answered");
-    }
 }

@@ -56,10 +56,6 @@ pub struct Counters {
     pub failed: AtomicU64,
     /// Hypotheses of live speech, and results of them, that were passed over.
     pub partials_dropped: AtomicU64,
-    /// Runs of live speech that have ended.
-    pub speech_runs: AtomicU64,
-    /// Rewritten characters of live captions per 1000 characters of their final texts.
-    pub erasure_permille: AtomicU64,
     /// Glossary terms that were sent and used.
     pub terms_applied: AtomicU64,
     /// Glossary terms that were sent and not used.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hypotheses ─┐                      ┌─► workers for finals ───┐
-//! voices ─────┼─► events ─► conductor┤                         ├─► events
+//! voices ─────┼─► events ─► conductor┤                         ├─► reports ─► conductor
 //! robot speaks┘      (this thread)   └─► workers for partials ─┘
 //!                          └─► outputs, in the conductor's order
 //! ```
@@ -11,12 +11,13 @@
 //! partials have workers of their own, so a final never waits behind a partial.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select_biased};
 use hymt_core::generate::{CancelFlag, GenerateOptions};
 use hymt_core::language::Language;
 use hymt_core::request::RawRequest;
@@ -26,12 +27,17 @@ use hymt_core::speech::{
 };
 use hymt_core::translator::{Translation as Translated, Translator};
 
-use super::shared::{Counters, Session, Shared};
+use super::shared::{Session, Shared};
 use crate::ros::convert::Utterance;
 use crate::ros::wire::{Header, Time, Translation};
 
 /// Events that may wait for the thread. Beyond it hypotheses are dropped and counted.
 const EVENTS_MAX: usize = 1024;
+
+/// Reports of workers that may wait for the thread, and how many of them texts in progress may be:
+/// every job must find room for its end, even while the thread waits to hand out the next one.
+const REPORTS_MAX: usize = 256;
+const REPORTS_PROGRESS_MAX: usize = 128;
 
 /// Workers for finals; one utterance in several languages is one job.
 const FINAL_WORKERS: usize = 2;
@@ -41,6 +47,9 @@ const FINAL_PRIORITY: u8 = 160;
 
 /// Priority of partials in the engine.
 const PARTIAL_PRIORITY: u8 = 96;
+
+/// Utterances of live speech are numbered from here on, those of the topic `text` from 1.
+const UTTERANCES_FROM: u64 = 1 << 32;
 
 /// What a recogniser says, on its way to the thread.
 #[derive(Debug, Clone, Default)]
@@ -59,9 +68,13 @@ enum Event {
     Gone(String),
     Reconfigure(Box<SpeechConfig>),
     ResetContext,
+    End(Instant),
+}
+
+/// What the workers tell the thread.
+enum Report {
     Progress(RunId, Language, String),
     Finished(RunId, Vec<Translated>),
-    End(Instant),
 }
 
 /// The way to the thread.
@@ -77,14 +90,11 @@ impl Speech {
         config: SpeechConfig,
     ) -> Self {
         let (events, inbox) = bounded(EVENTS_MAX);
+        let (reports, reported) = bounded(REPORTS_MAX);
         let n_partials = config.partial_runs_max.max(1);
         let (finals, finals_inbox) = bounded(config.speakers_max.max(1));
         let (partials, partials_inbox) = bounded(n_partials);
-        let worker = Worker {
-            translator: Arc::clone(&session.translator),
-            counters: Arc::clone(&shared.counters),
-            events: events.clone(),
-        };
+        let worker = Worker { translator: Arc::clone(&session.translator), reports };
         let mut workers = worker.spawn("final", FINAL_WORKERS, &finals_inbox);
         workers.extend(worker.spawn("partial", n_partials, &partials_inbox));
         let actor = Actor {
@@ -98,7 +108,7 @@ impl Speech {
         };
         let thread = std::thread::Builder::new()
             .name("hymt-speech".to_owned())
-            .spawn(move || actor.run(&inbox))
+            .spawn(move || actor.run(&inbox, &reported))
             .expect("the system can start one more thread");
         Self { events, thread: Some(thread) }
     }
@@ -155,24 +165,27 @@ struct Job {
 }
 
 impl Actor {
-    fn run(mut self, inbox: &Receiver<Event>) {
+    fn run(mut self, inbox: &Receiver<Event>, reported: &Receiver<Report>) {
         let mut ending: Option<Instant> = None;
         loop {
             let deadline = [self.conductor.next_deadline(), ending].into_iter().flatten().min();
-            let event = match deadline {
-                Some(at) => inbox.recv_deadline(at),
-                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match event {
-                Ok(Event::End(deadline)) => ending = Some(deadline),
-                // Nothing new is taken up at the end.
-                Ok(Event::Said(_)) if ending.is_some() => {}
-                Ok(event) => self.handle(event),
-                Err(RecvTimeoutError::Timeout) => {
+            let timer = deadline.map_or_else(never, at);
+            select_biased! {
+                recv(reported) -> report => match report {
+                    Ok(report) => self.note(report),
+                    Err(_) => break,
+                },
+                recv(inbox) -> event => match event {
+                    Ok(Event::End(deadline)) => ending = Some(deadline),
+                    // Nothing new is taken up at the end.
+                    Ok(Event::Said(_)) if ending.is_some() => {}
+                    Ok(event) => self.handle(event),
+                    Err(_) => break,
+                },
+                recv(timer) -> _ => {
                     let decisions = self.conductor.tick(Instant::now());
                     self.carry_out(decisions, &[]);
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.count();
             let is_idle = self.runs.is_empty() && self.conductor.n_waiting() == 0;
@@ -185,13 +198,12 @@ impl Actor {
         drop((finals, partials));
         // A worker that reports must not wait for us.
         while workers.iter().any(|worker| !worker.is_finished()) {
-            let _ = inbox.recv_timeout(Duration::from_millis(5));
+            let _ = reported.recv_timeout(Duration::from_millis(5));
         }
     }
 
     fn handle(&mut self, event: Event) {
         let now = Instant::now();
-        let mut results = Vec::new();
         let decisions = match event {
             Event::Said(said) => self.hear(&said, now),
             Event::Muted(is_speaking) => self.conductor.muted(is_speaking, now),
@@ -201,10 +213,19 @@ impl Actor {
                 self.conductor.reset_context(None);
                 Vec::new()
             }
-            Event::Progress(run, target, text) => {
+            Event::End(_) => Vec::new(),
+        };
+        self.carry_out(decisions, &[]);
+    }
+
+    fn note(&mut self, report: Report) {
+        let now = Instant::now();
+        let mut results = Vec::new();
+        let decisions = match report {
+            Report::Progress(run, target, text) => {
                 self.conductor.run_partial(run, target, &text, now)
             }
-            Event::Finished(run, translated) => {
+            Report::Finished(run, translated) => {
                 self.runs.remove(&run);
                 results = translated;
                 let outcome = |one: &Translated| RunResult {
@@ -214,21 +235,19 @@ impl Actor {
                 let outcomes: Vec<_> = results.iter().map(outcome).collect();
                 self.conductor.run_finished(run, &outcomes, now)
             }
-            Event::End(_) => Vec::new(),
         };
         self.carry_out(decisions, &results);
     }
 
     fn hear(&mut self, said: &Said, now: Instant) -> Vec<Decision> {
-        let stamp_ns = i64::from(said.stamp.sec) * 1_000_000_000 + i64::from(said.stamp.nanosec);
         let hypothesis = Hypothesis {
             speaker: &said.speaker,
             locale: &said.locale,
-            stamp_ns,
+            stamp_ns: said.stamp.as_nanos(),
             ..Hypothesis::default()
         };
         let hypothesis = hypothesis.with_live_speech(&said.incremental, &said.r#final);
-        let detected = self.translator.detect(hypothesis.text);
+        let detected = self.translator.guess(hypothesis.text);
         self.conductor.hypothesis(&Hypothesis { detected, ..hypothesis }, now)
     }
 
@@ -281,20 +300,15 @@ impl Actor {
             .map(|reason| counters.dropped(*reason))
             .sum();
         self.shared.counters.partials_dropped.store(partials, Ordering::Relaxed);
-        let percent = (counters.normalised_erasure() * 1e3) as u64;
-        self.shared.counters.erasure_permille.store(percent, Ordering::Relaxed);
     }
 }
 
 /// The message for a decision; what the engine said of it is `result`, when it comes from a run.
 fn message(publish: &Publish, result: Option<&Translated>) -> Translation {
-    let stamp = Time {
-        sec: i32::try_from(publish.stamp_ns.div_euclid(1_000_000_000)).unwrap_or(i32::MAX),
-        nanosec: publish.stamp_ns.rem_euclid(1_000_000_000) as u32,
-    };
+    let stamp = Time::from_nanos(publish.stamp_ns);
     let utterance = Utterance {
         header: Header { stamp, frame_id: String::new() },
-        id: publish.utterance,
+        id: UTTERANCES_FROM + publish.utterance,
         text: publish.source_text.clone(),
     };
     let total_ms = result.map_or(0.0, |result| result.total_ms);
@@ -337,8 +351,7 @@ fn joined(first: &str, second: &str) -> String {
 #[derive(Clone)]
 struct Worker {
     translator: Arc<Translator>,
-    counters: Arc<Counters>,
-    events: Sender<Event>,
+    reports: Sender<Report>,
 }
 
 impl Worker {
@@ -354,10 +367,15 @@ impl Worker {
     }
 
     fn work(&self, job: &Job) {
-        let results = if job.cancel.is_cancelled() { Vec::new() } else { self.translate(job) };
-        count(&self.counters.speech_runs);
-        // The thread drains until its workers have ended.
-        let _ = self.events.send(Event::Finished(job.start.run, results));
+        let translate = AssertUnwindSafe(|| {
+            if job.cancel.is_cancelled() { Vec::new() } else { self.translate(job) }
+        });
+        let results = catch_unwind(translate).unwrap_or_else(|_| {
+            tracing::error!("an utterance could not be translated: internal error");
+            Vec::new()
+        });
+        // There is room, and the thread drains until its workers have ended.
+        let _ = self.reports.send(Report::Finished(job.start.run, results));
     }
 
     fn translate(&self, job: &Job) -> Vec<Translated> {
@@ -386,16 +404,14 @@ impl Worker {
         };
         let mut on_partial = |target: usize, text: &str| {
             // Texts in progress may be lost: the next one holds them.
-            let progress = Event::Progress(start.run, start.targets[target], text.to_owned());
-            let _ = self.events.try_send(progress);
+            if self.reports.len() < REPORTS_PROGRESS_MAX {
+                let progress = Report::Progress(start.run, start.targets[target], text.to_owned());
+                let _ = self.reports.try_send(progress);
+            }
         };
         let mut results = self.translator.translate(&request, &options, &mut on_partial);
         let total_ms = job.received.elapsed().as_secs_f32() * 1e3;
         results.iter_mut().for_each(|result| result.total_ms = total_ms);
         results
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }

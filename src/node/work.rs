@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use hymt_core::error::{ErrorCode, RequestError};
 use hymt_core::generate::CancelFlag;
 use hymt_core::request::{RawRequest, TranslateRequest};
-use hymt_core::translator::Translator;
+use hymt_core::translator::{Translation as Translated, Translator};
 
 use super::action::FEEDBACK_INTERVAL;
 use super::managed::Command;
@@ -264,10 +264,10 @@ impl Worker {
         let results = self.translator().translate(&request, &options, &mut on_partial);
         let mut result = TranslateTextResult { success: true, ..TranslateTextResult::default() };
         for one in &results {
-            if !one.status.is_success() && result.success {
-                result.success = false;
-                result.code = one.error.unwrap_or(ErrorCode::Failed) as u8;
-                result.message = format!("into {}: {}", one.target, one.detail);
+            if let Some((code, message)) = failure(one)
+                && result.success
+            {
+                (result.success, result.code, result.message) = (false, code, message);
             }
             result.results.push(utterance.translation(one, total_ms()));
         }
@@ -301,11 +301,12 @@ impl Worker {
             let header = Header { stamp: self.shared.now(), frame_id: String::new() };
             let utterance = Utterance { header, id: index as u64, text: text.clone() };
             for result in results {
-                if !result.status.is_success() && response.success {
+                if let Some((code, message)) = failure(result)
+                    && response.success
+                {
                     response.success = false;
-                    response.code = result.error.unwrap_or(ErrorCode::Failed) as u8;
-                    response.message =
-                        format!("texts[{index}] into {}: {}", result.target, result.detail);
+                    response.code = code;
+                    response.message = format!("texts[{index}] {message}");
                 }
                 response.results.push(utterance.translation(result, total_ms));
             }
@@ -329,6 +330,13 @@ impl Worker {
         };
         request.texts.iter().enumerate().map(check).collect()
     }
+}
+
+/// Code and words for a target that has no translation.
+fn failure(result: &Translated) -> Option<(u8, String)> {
+    let code = result.error.unwrap_or(ErrorCode::Failed) as u8;
+    let words = || format!("into {}: {}", result.target, result.detail);
+    (!result.status.is_success()).then(|| (code, words()))
 }
 
 /// The goal as a request of the service; its text stands beside.

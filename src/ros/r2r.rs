@@ -54,6 +54,3 @@ pub const OUTBOX_SAMPLES_MAX: usize = 256;
 
 /// How long the end of a context waits for what still has to be written.
 pub const OUTBOX_FLUSH_MAX: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Calls of one client that wait for their reply.
-pub const CALLS_PENDING_MAX: usize = 64;

@@ -103,6 +103,16 @@ impl<R: Message> Responder<R> {
     }
 }
 
+impl<R: Message> Responder<R> {
+    /// Answers, and logs when that is not possible; for answers that are small and wait for nobody.
+    pub fn respond_or_log(self, response: &R) {
+        let service = Arc::clone(&self.service);
+        if let Err(error) = self.respond(response) {
+            tracing::warn!(%service, error = %error.to_string(), "a call could not be answered");
+        }
+    }
+}
+
 impl<R: Message> std::fmt::Debug for Responder<R> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Responder({} for {})", self.service, self.client())

@@ -67,6 +67,18 @@ pub(crate) fn skip(why: &str) {
     assert!(!required, "HYMT_REQUIRE_PEERS=1, but {why}");
 }
 
+/// A small generator, so that every run does the same.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
 /// A running peer, killed when dropped.
 pub(crate) struct Peer {
     child: Child,

@@ -3,7 +3,7 @@
 # against the installed node. With none sourced it says so loudly and ends well.
 #
 # HYMT_REQUIRE_ROS=1          without ROS, fail instead of skipping
-# HYMT_MIDDLEWARE=r2r|dds     which node (default: r2r)
+# HYMT_BUILD=r2r|dds|both     which node to build (default: r2r)
 # HYMT_COLCON_WS=DIR          workspace to build in (default: target/colcon)
 # HYMT_CMAKE_ARGS="-D... -D"  more arguments for CMake
 set -euo pipefail
@@ -20,7 +20,7 @@ skip() {
 command -v ros2 >/dev/null || skip "no 'ros2' command, though AMENT_PREFIX_PATH is set"
 command -v colcon >/dev/null || skip "no 'colcon' command; install python3-colcon-common-extensions"
 
-middleware=${HYMT_MIDDLEWARE:-r2r}
+middleware=${HYMT_BUILD:-r2r}
 workspace=${HYMT_COLCON_WS:-$source_dir/target/colcon}
 mkdir -p "$workspace"
 # It lies inside a checkout, which may itself lie in the workspace of somebody else.
@@ -51,4 +51,6 @@ set +u
 source "$workspace/install/local_setup.bash"
 set -u
 cd "$source_dir"
-HYMT_NODE="$workspace/install/hymt_ros/lib/hymt_ros/hymt_node" tests/ros/cli.sh
+export HYMT_NODE="$workspace/install/hymt_ros/lib/hymt_ros/hymt_node"
+tests/ros/cli.sh
+tests/ros/life.sh

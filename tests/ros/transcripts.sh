@@ -12,29 +12,17 @@
 # A command that ends with another status than 0, or whose answer lacks what is expected of it, makes
 # the script end with 1. tests/docs_commands.rs holds the documentation against the page.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-86} PYTHONUNBUFFERED=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
-FAILED=0 PIDS=() WORK=$(mktemp -d)
-PAGE="$WORK/page.md"
-
-leave() {
-    for pid in "${PIDS[@]:-}"; do [ -n "$pid" ] && kill -INT "$pid" 2>/dev/null; done
-    command -v ros2 >/dev/null && timeout 20 ros2 daemon stop >/dev/null 2>&1
-    rm -rf "$WORK"
-}
-trap leave EXIT
-
-if ! command -v ros2 >/dev/null; then
-    echo "SKIPPED: no 'ros2' command here; source a ROS 2 installation to play the transcripts"
-    [ "${HYMT_REQUIRE_ROS:-0}" = 1 ] && exit 1
-    exit 0
-fi
+export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-86} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
+# shellcheck source=tests/ros/common.sh
+source "$(dirname "$0")/common.sh"
+need_ros
 NODE=${HYMT_NODE:-$(ros2 pkg prefix hymt_ros 2>/dev/null)/lib/hymt_ros/hymt_node}
-[ -x "$NODE" ] || { echo "FAIL: no node at $NODE; build the package or set HYMT_NODE" >&2; exit 1; }
+need_node
+PAGE="$WORK/page.md"
 
 # What a command says, without what differs from run to run or comes from peers.
 tidy() {
-    grep -v -e 'Failed to parse type hash' -e '^ *at /' -e 'USER_DATA' |
+    grep -v -e 'All log files' -e 'Failed to parse type hash' -e '^ *at /' -e 'USER_DATA' |
         sed -e 's/\x1b\[[0-9;]*m//g' -e "s#$WORK#/tmp#g" -e "s#$HOME#~#g" -e '/^$/d' | head -n "${LINES_MAX:-40}"
 }
 
@@ -60,8 +48,12 @@ hear() {
     local wanted=$1 echo_command=$2 say_command=$3 said
     timeout 60 bash -c "$echo_command" >"$WORK/heard" 2>&1 &
     local pid=$!
-    sleep 4
-    timeout 60 bash -c "$say_command" >"$WORK/said" 2>&1
+    # On a busy machine the listener is not there at once; who speaks into the void speaks again.
+    for _ in 1 2 3 4; do
+        sleep 4
+        kill -0 "$pid" 2>/dev/null || break
+        timeout 60 bash -c "$say_command" >"$WORK/said" 2>&1
+    done
     wait "$pid"
     local status=$?
     said=$(tidy <"$WORK/said")
@@ -78,16 +70,6 @@ hear() {
 
 part() { printf '### %s\n\n' "$1" >>"$PAGE"; }
 
-wait_for() { # FILE WORD
-    for _ in $(seq 150); do
-        grep -q "$2" "$1" && return
-        sleep 0.1
-    done
-    echo "FAIL: no '$2' in:"
-    cat "$1"
-    exit 1
-}
-
 commands() {
     part "The graph"
     play /translator ros2 node list
@@ -96,10 +78,10 @@ commands() {
     part "Topics"
     hear 'Wo ist die Ladestation?' \
         "ros2 topic echo --once /translator/de/text std_msgs/msg/String" \
-        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: Where is the charging station?}\""
+        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: 'Where is the charging station?'}\""
     hear 'target_locale: de' \
         "ros2 topic echo --once /translator/translation --filter \"m.target_locale == 'de'\"" \
-        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: Where is the charging station?}\""
+        "ros2 topic pub -1 /text std_msgs/msg/String \"{data: 'Where is the charging station?'}\""
     play 'state_label: active' ros2 topic echo --once --qos-durability transient_local /translator/status
     LINES_MAX=60 play 'translator: Latency' ros2 topic echo --once /diagnostics
     part "Services"
@@ -118,7 +100,7 @@ commands() {
     play "['de', 'zh']" ros2 param get /translator target_locales
     play 'Set parameter successful' "ros2 param set /translator glossary.terms \"['[de] charging station=Stromtankstelle']\""
     play "did you mean 'fr'" "ros2 param set /translator target_locales \"['frr']\""
-    LINES_MAX=20 play 'target_locales' "ros2 param dump /translator > /tmp/translator-dump.yaml; head -20 /tmp/translator-dump.yaml"
+    LINES_MAX=20 play 'ros__parameters' "ros2 param dump /translator > /tmp/translator-dump.yaml; head -20 /tmp/translator-dump.yaml"
     play 'target_locales successful' ros2 param load /translator /tmp/translator-dump.yaml
     rm -f /tmp/translator-dump.yaml
     part "The life cycle"
@@ -142,16 +124,12 @@ commands() {
 
 for middleware in ${HYMT_MIDDLEWARES:-r2r dds}; do
     printf '## The node over `%s`\n\n' "$middleware" >>"$PAGE"
-    HYMT_MIDDLEWARE=$middleware "$NODE" >"$WORK/log" 2>&1 &
-    PIDS=($!)
-    wait_for "$WORK/log" ready
+    HYMT_MIDDLEWARE=$middleware start "$WORK/log" ready
     grep -q "on $middleware" "$WORK/log" || { echo "FAIL: not over $middleware"; cat "$WORK/log"; exit 1; }
     printf '```console\n$ HYMT_MIDDLEWARE=%s ros2 run hymt_ros hymt_node\n%s\n```\n\n' "$middleware" \
         "$(sed -e 's/^[0-9TZ:.-]* *//' "$WORK/log" | tidy)" >>"$PAGE"
     commands
-    kill -INT "${PIDS[0]}"
-    wait "${PIDS[0]}"
-    PIDS=()
+    stop
     # Its memory in the graph of the daemon must not answer for the next one.
     timeout 20 ros2 daemon stop >/dev/null 2>&1
 done
@@ -160,7 +138,8 @@ if [ -f "$(ros2 pkg prefix --share hymt_ros 2>/dev/null)/launch/translator.launc
     printf '## Launch\n\n' >>"$PAGE"
     launch="ros2 launch hymt_ros translator.launch.py target_locales:=zh,de namespace:=/robot1"
     setsid bash -c "$launch" >"$WORK/launch" 2>&1 &
-    PIDS=($!)
+    launched=$!
+    PIDS+=("-$launched")
     wait_for "$WORK/launch" ready
     printf '```console\n$ %s\n%s\n```\n\n' "$launch" \
         "$(sed -e 's/ [0-9TZ:.-]*Z / /' "$WORK/launch" | tidy)" >>"$PAGE"
@@ -168,9 +147,7 @@ if [ -f "$(ros2 pkg prefix --share hymt_ros 2>/dev/null)/launch/translator.launc
     play "['zh', 'de']" ros2 param get /robot1/translator target_locales
     hear '充电站在哪里' \
         "ros2 topic echo --once /robot1/translator/zh/text std_msgs/msg/String" \
-        "ros2 topic pub -1 /robot1/text std_msgs/msg/String \"{data: Where is the charging station?}\""
-    kill -INT -- "-${PIDS[0]}" 2>/dev/null
-    PIDS=()
+        "ros2 topic pub -1 /robot1/text std_msgs/msg/String \"{data: 'Where is the charging station?'}\""
 else
     echo "SKIPPED: hymt_ros is not installed as a package here, so nothing was launched"
 fi

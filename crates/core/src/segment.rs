@@ -25,7 +25,7 @@ mod clauses;
 
 use std::ops::Range;
 
-use unicode_segmentation::UnicodeSegmentation;
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use crate::language::Language;
 
@@ -151,6 +151,7 @@ impl Pieces<'_> {
 /// Ranges of the sentences with the white space behind them; together they are the whole text.
 fn sentences(text: &str, language: Option<Language>) -> Vec<Range<usize>> {
     let mut sentences: Vec<Range<usize>> = Vec::new();
+    let words: Vec<usize> = text.split_word_bound_indices().map(|(at, _)| at).collect();
     for (start, part) in text.split_sentence_bound_indices() {
         let mut range = start..start + part.len();
         if let Some(last) = sentences.last_mut() {
@@ -159,12 +160,24 @@ fn sentences(text: &str, language: Option<Language>) -> Vec<Range<usize>> {
             range.start -= mark;
         }
         let part = &text[range.clone()];
+        // In a few scripts Annex 29 ends a sentence inside what it calls a letter or a word.
+        let is_inside =
+            !is_grapheme_boundary(text, range.start) || words.binary_search(&range.start).is_err();
         match sentences.last_mut() {
-            Some(last) if continues(&text[last.clone()], part, language) => last.end = range.end,
+            Some(last) if is_inside || continues(&text[last.clone()], part, language) => {
+                last.end = range.end;
+            }
             _ => sentences.push(range),
         }
     }
     sentences
+}
+
+/// True where a character that a reader sees begins, and at both ends of the text.
+fn is_grapheme_boundary(text: &str, at: usize) -> bool {
+    let mut cursor = GraphemeCursor::new(at, text.len(), true);
+    // With the whole text at hand there is nothing it could still ask for.
+    cursor.is_boundary(text, 0).unwrap_or(true)
 }
 
 /// Bytes of opening marks at the end of `before` that belong to `after`: to Annex 29 all quotation marks

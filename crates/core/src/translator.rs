@@ -130,9 +130,9 @@ impl Translator {
         self.answers.stats()
     }
 
-    /// The language of a text, when it can be told well enough.
-    pub fn detect(&self, text: &str) -> Option<Detection> {
-        self.state().detector.detect(text)
+    /// The likeliest language of a text, however unsure.
+    pub fn guess(&self, text: &str) -> Option<Detection> {
+        self.state().detector.guess(text)
     }
 
     /// Checks a raw request against the configuration in force.

@@ -29,6 +29,51 @@ pub struct EngineSpec {
     pub step_tokens_max: usize,
 }
 
+impl EngineSpec {
+    /// Checks what every engine must before a step; `held` tells how many tokens a slot holds.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidBatch`] or [`EngineError::TokenOutOfRange`].
+    pub fn check_batch(
+        &self,
+        batch: &[BatchRow<'_>],
+        held: impl Fn(usize) -> usize,
+    ) -> Result<(), EngineError> {
+        let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
+        let (mut used, mut n_tokens) = (vec![false; self.slots], 0);
+        for BatchRow { slot: Slot(slot), position, tokens, .. } in batch {
+            let index = usize::from(*slot);
+            match used.get_mut(index) {
+                None => return invalid(format!("slot {slot}; there are {}", self.slots)),
+                Some(true) => return invalid(format!("slot {slot} is in the batch twice")),
+                Some(used) => *used = true,
+            }
+            if tokens.is_empty() {
+                return invalid(format!("no tokens for slot {slot}"));
+            }
+            let held = held(index);
+            if *position > held {
+                return invalid(format!("position {position} in slot {slot}, which holds {held}"));
+            }
+            let max = self.context_tokens_max;
+            if tokens.len() > max - position {
+                let end = position.saturating_add(tokens.len());
+                return invalid(format!("slot {slot} would hold {end} tokens; at most {max}"));
+            }
+            n_tokens += tokens.len();
+        }
+        if n_tokens > self.step_tokens_max {
+            let max = self.step_tokens_max;
+            return invalid(format!("{n_tokens} tokens in one step; at most {max}"));
+        }
+        let vocab_size = self.vocab_size;
+        match batch.iter().flat_map(|row| row.tokens).find(|id| **id as usize >= vocab_size) {
+            Some(&token) => Err(EngineError::TokenOutOfRange { token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Which logits of a row the caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogitsWanted {
@@ -66,6 +111,15 @@ impl BatchRow<'_> {
     }
 }
 
+/// The best of one row of logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shortlist {
+    /// Tokens and their logits, in no order.
+    pub entries: Vec<(TokenId, f32)>,
+    /// No token outside `entries` has a larger logit.
+    pub bound: f32,
+}
+
 /// A network that runs batches of sequences step by step and owns their KV cache.
 ///
 /// `&mut self`: exactly one thread drives an engine. `Send`, not `Sync`.
@@ -83,6 +137,30 @@ pub trait Engine: Send {
     /// On error the slots named in the batch hold nothing that may be used; other slots are
     /// untouched unless the error says [`EngineError::is_fatal`].
     fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Like [`Self::step`], but the logits stay where they are and only each wanted row's best
+    /// come back, in batch order: for engines whose logits are far away. Returns false, and does
+    /// nothing, when the engine has no such thing, or not for this batch; call `step` then.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    fn step_shortlist(
+        &mut self,
+        _batch: &[BatchRow<'_>],
+        _shortlists: &mut Vec<Shortlist>,
+    ) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
+    /// All logits of batch row `row` of the last [`Self::step_shortlist`], for when its shortlist
+    /// does not decide.
+    ///
+    /// # Errors
+    /// When there are none, or the device fails.
+    fn logits_of(&mut self, row: usize, _logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        let detail = format!("logits of row {row} asked for, but this engine keeps none");
+        Err(EngineError::InvalidBatch { detail })
+    }
 
     /// Forgets a slot's sequence.
     fn release(&mut self, slot: Slot);

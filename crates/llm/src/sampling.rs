@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::TokenId;
+use crate::engine::Shortlist;
 
 /// Largest temperature.
 pub const TEMPERATURE_MAX: f32 = 100.0;
@@ -126,6 +127,39 @@ impl Sampler {
         id
     }
 
+    /// Whether [`Self::sample_shortlist`] can ever decide.
+    pub fn takes_shortlist(&self) -> bool {
+        let SamplingParams { temperature, top_k, repetition_penalty, .. } = self.params;
+        repetition_penalty >= 1.0 && (temperature == 0.0 || top_k > 0)
+    }
+
+    /// What [`Self::sample`] would choose from the whole row, when the shortlist is enough to
+    /// know; `None`, and nothing is counted or drawn, when it is not.
+    pub fn sample_shortlist(&mut self, list: &Shortlist) -> Option<TokenId> {
+        if !self.takes_shortlist() || list.entries.iter().any(|(_, logit)| !logit.is_finite()) {
+            return None;
+        }
+        let mut penalised: Vec<(TokenId, f32)> =
+            list.entries.iter().map(|(id, logit)| (*id, self.penalised(*id, *logit))).collect();
+        penalised.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let needed = if self.params.temperature == 0.0 { 1 } else { self.params.top_k };
+        // A penalty of 1 or more never raises a logit, so nothing outside the list passes its
+        // bound; what equals the bound may have an equal outside.
+        let kth = penalised.get(needed - 1)?.1;
+        if kth.total_cmp(&list.bound) != std::cmp::Ordering::Greater {
+            return None;
+        }
+        let id = if self.params.temperature == 0.0 {
+            penalised[0].0
+        } else {
+            let kept = penalised.into_iter().take_while(|(_, logit)| *logit >= kth);
+            self.collect_penalised(kept);
+            self.draw_candidate()
+        };
+        self.record(id);
+        Some(id)
+    }
+
     /// Counts a token as output that was chosen elsewhere, for example an accepted draft.
     pub fn record(&mut self, id: TokenId) {
         if self.params.repetition_penalty != 1.0 {
@@ -162,6 +196,10 @@ impl Sampler {
 
     fn draw(&mut self, logits: &[f32]) -> TokenId {
         self.collect_candidates(logits);
+        self.draw_candidate()
+    }
+
+    fn draw_candidate(&mut self) -> TokenId {
         let mut left: f64 = self.rng.random();
         for candidate in &self.candidates {
             left -= candidate.probability;
@@ -183,12 +221,19 @@ impl Sampler {
     }
 
     fn collect_candidates(&mut self, logits: &[f32]) {
+        let numbers = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
+        let penalised: Vec<_> =
+            numbers.map(|(id, logit)| (id, self.penalised(id, *logit))).collect();
+        self.collect_penalised(penalised.into_iter());
+    }
+
+    fn collect_penalised(&mut self, penalised: impl Iterator<Item = (TokenId, f32)>) {
         // From here on `probability` first holds the scaled logit.
         let temperature = f64::from(self.params.temperature);
         let mut all = std::mem::take(&mut self.candidates);
         all.clear();
-        all.extend((0..).zip(logits).filter(|(_, logit)| !logit.is_nan()).map(|(id, logit)| {
-            let logit = self.penalised(id, *logit).clamp(f32::MIN, f32::MAX);
+        all.extend(penalised.map(|(id, logit)| {
+            let logit = logit.clamp(f32::MIN, f32::MAX);
             Candidate { id, probability: f64::from(logit) / temperature }
         }));
         keep_top_k(&mut all, self.params.top_k);
@@ -327,6 +372,48 @@ mod tests {
             let id = sampler(params, &[0, 3]).sample(&logits) as usize;
             prop_assert!(id < logits.len());
             prop_assert!(!logits[id].is_nan() || logits.iter().all(|x| x.is_nan()));
+        }
+    }
+
+    proptest! {
+        /// A shortlist decides what the whole row would, or says that it cannot.
+        #[test]
+        fn shortlists_choose_what_whole_rows_choose(
+            logits in proptest::collection::vec(-8_i8..8, 8..60),
+            kept in 1_usize..40,
+            top_k in 1_usize..6,
+            greedy in any::<bool>(),
+            penalty in prop_oneof![Just(1.0_f32), Just(1.05), Just(2.0)],
+            seen in proptest::collection::vec(0_u32..8, 0..5),
+        ) {
+            // Few levels, so that ties are common.
+            let logits: Vec<f32> = logits.iter().map(|logit| f32::from(*logit) / 2.0).collect();
+            let params = SamplingParams {
+                temperature: if greedy { 0.0 } else { 0.7 },
+                top_k,
+                top_p: 0.8,
+                repetition_penalty: penalty,
+                seed: 3,
+            };
+            let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+            order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
+            let kept = kept.min(order.len());
+            let entries = order[..kept].iter().map(|id| (*id, logits[*id as usize])).collect();
+            let bound = order.get(kept).map_or(f32::NEG_INFINITY, |id| logits[*id as usize]);
+            let mut whole = Sampler::new(params, &seen).unwrap();
+            let mut short = Sampler::new(params, &seen).unwrap();
+            for _ in 0..4 {
+                let list = Shortlist { entries: Vec::clone(&entries), bound };
+                let expected = whole.sample(&logits);
+                let got = short.sample_shortlist(&list).unwrap_or_else(|| short.sample(&logits));
+                prop_assert_eq!(got, expected);
+            }
+            let mut all = Sampler::new(params, &seen).unwrap();
+            let entries = (0..).zip(logits.iter().copied()).collect::<Vec<_>>();
+            if entries.len() >= top_k {
+                let list = Shortlist { entries, bound: f32::NEG_INFINITY };
+                prop_assert!(all.sample_shortlist(&list).is_some(), "the whole row decides");
+            }
         }
     }
 }

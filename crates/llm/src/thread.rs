@@ -24,7 +24,7 @@ pub use self::stats::{LATENCY_WINDOW, Stats};
 use self::ticket::GroupState;
 pub use self::ticket::{TicketEvent, TicketGroup};
 use crate::TokenId;
-use crate::engine::{BatchRow, Engine, EngineError, LogitsWanted};
+use crate::engine::{BatchRow, Engine, EngineError, LogitsWanted, Shortlist};
 use crate::request::{Completion, FinishReason, GenerateError, GenerateRequest, SubmitError};
 use crate::sampling::Sampler;
 use crate::scheduler::{Ended, Job, Plan, RequestId, Scheduler, SchedulerConfig};
@@ -85,6 +85,8 @@ impl InferenceThread {
             shared: Arc::clone(&shared),
             active: HashMap::new(),
             logits: Vec::new(),
+            shortlists: Vec::new(),
+            chosen: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name(config.name)
@@ -266,7 +268,11 @@ struct Worker {
     engine: Box<dyn Engine>,
     shared: Arc<Shared>,
     active: HashMap<RequestId, Active>,
+    /// Of the rows that want a token, without those in `chosen`.
     logits: Vec<f32>,
+    shortlists: Vec<Shortlist>,
+    /// For each row that wants a token, the one that a shortlist decided.
+    chosen: Vec<Option<TokenId>>,
 }
 
 impl Worker {
@@ -350,9 +356,19 @@ impl Worker {
                 logits: if row.wants_token { LogitsWanted::Last } else { LogitsWanted::None },
             })
             .collect();
-        let (engine, logits) = (&mut self.engine, &mut self.logits);
+        let short = plan
+            .rows
+            .iter()
+            .filter(|row| row.wants_token)
+            .all(|row| self.active.get(&row.id).is_some_and(Active::takes_shortlist));
+        let (engine, logits, lists) = (&mut self.engine, &mut self.logits, &mut self.shortlists);
         // After a panic the engine is not used again, so a half-changed one does no harm.
-        let outcome = catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if short && engine.step_shortlist(&batch, lists)? {
+                return Ok(true);
+            }
+            engine.step(&batch, logits).map(|()| false)
+        }));
         let vocab_size = self.engine.spec().vocab_size;
         let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
         let device = |detail: String| EngineError::Device {
@@ -361,12 +377,39 @@ impl Worker {
         };
         match outcome {
             Err(panic) => Err(device(format!("panicked: {}", panic_text(panic.as_ref())))),
-            Ok(Ok(())) if self.logits.len() != wanted * vocab_size => {
+            Ok(Ok(true)) if self.shortlists.len() != wanted => {
+                let got = self.shortlists.len();
+                Err(device(format!("gave {got} shortlists instead of {wanted}")))
+            }
+            Ok(Ok(false)) if self.logits.len() != wanted * vocab_size => {
                 let got = self.logits.len();
                 Err(device(format!("gave {got} logits instead of {wanted} x {vocab_size}")))
             }
-            Ok(result) => result,
+            Ok(Ok(true)) => self.choose_from_shortlists(plan),
+            Ok(Ok(false)) => {
+                self.chosen = vec![None; wanted];
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
         }
+    }
+
+    /// Lets each sampler try its shortlist; whole rows are fetched for those that need them.
+    fn choose_from_shortlists(&mut self, plan: &Plan) -> Result<(), EngineError> {
+        self.chosen.clear();
+        self.logits.clear();
+        let (mut lists, mut row_logits) = (self.shortlists.iter(), Vec::new());
+        for (index, row) in plan.rows.iter().enumerate().filter(|(_, row)| row.wants_token) {
+            let list = lists.next().expect("as many as rows that want a token; just checked");
+            let active = self.active.get_mut(&row.id);
+            let token = active.map_or(Some(0), |active| active.choose_shortlist(list));
+            if token.is_none() {
+                self.engine.logits_of(index, &mut row_logits)?;
+                self.logits.extend_from_slice(&row_logits);
+            }
+            self.chosen.push(token);
+        }
+        Ok(())
     }
 
     /// Chooses a token for each row that wants one and books it.
@@ -375,7 +418,13 @@ impl Worker {
         let rows: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
         let mut tokens = Vec::with_capacity(rows.len());
         let mut broken = Plan::default();
-        for (row, logits) in rows.iter().zip(self.logits.chunks_exact(vocab_size)) {
+        let mut all_logits = self.logits.chunks_exact(vocab_size);
+        for (row, chosen) in rows.iter().zip(&self.chosen) {
+            if let Some(token) = chosen {
+                tokens.push(*token);
+                continue;
+            }
+            let logits = all_logits.next().unwrap_or_default();
             let token = self.active.get_mut(&row.id).map_or(0, |active| active.choose(logits));
             // The sampler avoids what is not a number, so this one means that there was nothing else.
             if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {

@@ -4,6 +4,8 @@
 //! short while it is mapped.
 #![allow(unsafe_code)]
 
+mod network;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
@@ -18,6 +20,8 @@ use crate::config::{CONFIG_BYTES_MAX, ModelConfig};
 use crate::error::LoadError;
 use crate::format::safetensors::{TensorEntry, parse_header};
 use crate::format::shard_index::{INDEX_BYTES_MAX, shard_names};
+
+pub use network::{EMBEDDING, Embedding};
 
 /// Where a model comes from.
 #[derive(Debug, Clone)]
@@ -230,7 +234,8 @@ impl Tensor {
         }
     }
 
-    pub(crate) fn not_finite(&self, row: usize, value: f32) -> LoadError {
+    /// The error for a value of row `row` that is not finite.
+    pub fn not_finite(&self, row: usize, value: f32) -> LoadError {
         LoadError::NotFinite { file: self.file.name.clone(), tensor: self.name.clone(), row, value }
     }
 }

@@ -1,17 +1,13 @@
 //! Clients of services, in the wire style of their server.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicI64, Ordering},
 };
 
 use rustdds::{SampleIdentity, SequenceNumber, Timestamp, WriteOptions, WriteOptionsBuilder};
 
 use super::{
-    CALLS_PENDING_MAX,
     node::NodeShared,
     raw::{Payload, Sample, dds_name},
     reader::{Handler, RawReader},
@@ -20,11 +16,10 @@ use super::{
 };
 use crate::ros::{
     CallError, Gid, QosProfile, RosError, SerializedMessage,
+    pending::Pending,
     port::{ClientPort, ReplyHandler},
     wire::dds_type_name,
 };
-
-type Pending = Arc<Mutex<HashMap<i64, ReplyHandler>>>;
 
 /// One client.
 pub(super) struct DdsClient {
@@ -51,7 +46,7 @@ impl DdsClient {
         // The reader's identifier is known only after the handler exists.
         let own = Arc::new(OnceLock::new());
         let replies_to = RepliesTo { writer: writer.gid(), reader: Arc::clone(&own) };
-        let handler = reply_handler(replies_to, ros_type, Arc::clone(&pending));
+        let handler = reply_handler(replies_to, ros_type, pending.clone());
         let reader = node.context.reader(&replies, &dds_type("Response"), profile, handler)?;
         let _ = own.set(reader.gid());
         node.add_writer(writer.gid());
@@ -81,10 +76,6 @@ impl DdsClient {
             })
             .build()
     }
-
-    fn lock_pending(&self) -> std::sync::MutexGuard<'_, HashMap<i64, ReplyHandler>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl ClientPort for DdsClient {
@@ -94,17 +85,11 @@ impl ClientPort for DdsClient {
 
     fn send(&self, request: SerializedMessage, on_reply: ReplyHandler) -> Result<i64, CallError> {
         let style = self.style();
-        // Held over the write, so that the reply cannot come before its place is made.
-        let mut pending = self.lock_pending();
-        if pending.len() >= CALLS_PENDING_MAX {
-            let service = self.service.clone();
-            return Err(CallError::TooManyCalls { service, limit: CALLS_PENDING_MAX });
-        }
-        let number = match style {
+        self.pending.send(&self.service, on_reply, || match style {
             ServiceStyle::Enhanced => {
                 let payload = Payload::new(&[], &request);
                 let identity = self.writer.write_now(payload, self.enhanced_options())?;
-                i64::from(identity.sequence_number)
+                Ok(i64::from(identity.sequence_number))
             }
             ServiceStyle::Cyclone => {
                 // Negative, so that it is never the number of an Enhanced sample.
@@ -113,15 +98,13 @@ impl ClientPort for DdsClient {
                     CycloneHeader { client: client_id(self.writer.gid()), sequence_number };
                 let payload = Payload::new(&header.to_octets(), &request);
                 self.writer.write_now(payload, WriteOptions::default())?;
-                sequence_number
+                Ok(sequence_number)
             }
-        };
-        pending.insert(number, on_reply);
-        Ok(number)
+        })
     }
 
     fn forget(&self, number: i64) {
-        self.lock_pending().remove(&number);
+        self.pending.take(number);
     }
 
     fn is_callback_thread(&self) -> bool {
@@ -164,8 +147,7 @@ fn reply_handler(to: RepliesTo, ros_type: &'static str, pending: Pending) -> Han
     Box::new(move |sample| {
         let style = ServiceStyle::of(sample.writer);
         let Some(number) = to.number(style, &sample) else { return };
-        let waiting = pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        if let Some(on_reply) = waiting {
+        if let Some(on_reply) = pending.take(number) {
             on_reply(sample.payload.message(style.header_len(), ros_type));
         }
     })

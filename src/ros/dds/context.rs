@@ -11,9 +11,10 @@ use rustdds::{
 };
 
 use super::{
+    READER_SAMPLES_MAX,
     graph::{DdsGraph, GraphState, NodeEntities, ParticipantEntities, StatusSource},
     node::DdsNode,
-    raw::{Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
+    raw::{LATCHED_SAMPLES_MIN, Payload, RawAdapter, dds_qos, dds_reader_qos, dds_writer_qos},
     reader::{Handler, RawReader},
     spin::Spinner,
     writer::RawWriter,
@@ -124,10 +125,14 @@ impl ContextInner {
         let Some(entities) = entities.as_ref() else {
             return Err(RosError::Closed { what: format!("a writer on {topic}") });
         };
+        // RustDDS gives one bound to all that a participant holds of a topic, and this one is also
+        // read.
+        let latched_min =
+            if topic == DISCOVERY_TOPIC { READER_SAMPLES_MAX } else { LATCHED_SAMPLES_MIN };
         let writer = entities
             .topic(topic, dds_type, profile)
             .and_then(|topic| {
-                let qos = Some(dds_writer_qos(profile));
+                let qos = Some(dds_writer_qos(profile, latched_min));
                 entities.publisher.create_datawriter_no_key::<Payload, RawAdapter>(&topic, qos)
             })
             .map_err(|error| RosError::Create {

@@ -173,6 +173,9 @@ impl SerializerAdapter<Payload> for RawAdapter {
     }
 }
 
+/// A latched writer that keeps one sample could not write the next before all have the last.
+pub(super) const LATCHED_SAMPLES_MIN: i32 = 2;
+
 /// The policies of DDS for a profile.
 pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
     let reliability = match profile.reliability {
@@ -193,10 +196,16 @@ pub(super) fn dds_qos(profile: &QosProfile) -> rustdds::QosPolicies {
         .build()
 }
 
-/// [`dds_qos`] without a bound on what a writer keeps for repair; see
+/// [`dds_qos`] without a bound on what a volatile writer keeps for repair; see
 /// [`WINDOW_SAMPLES_MAX`](super::WINDOW_SAMPLES_MAX) for ours.
-pub(super) fn dds_writer_qos(profile: &QosProfile) -> rustdds::QosPolicies {
-    with_samples_max(profile, i32::MAX)
+pub(super) fn dds_writer_qos(profile: &QosProfile, latched_min: i32) -> rustdds::QosPolicies {
+    let samples_max = match profile.durability {
+        Durability::Volatile => i32::MAX,
+        // Kept for readers that may come; RustDDS keeps and sends them all of this, the oldest
+        // first, so it must not be more than the profile says.
+        Durability::TransientLocal => i32::from(profile.depth_clamped()).max(latched_min),
+    };
+    with_samples_max(profile, samples_max)
 }
 
 /// [`dds_qos`] with the bound on what a reader holds until the spin thread takes it.

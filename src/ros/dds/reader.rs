@@ -1,7 +1,7 @@
 //! Untyped readers: what subscriptions and both ends of services read through.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,10 +19,7 @@ use super::{
     raw::{Payload, RawAdapter, Sample},
     spin::{Source, Spinner},
 };
-use crate::ros::{Gid, RosError};
-
-/// Writers whose sequence numbers one reader follows.
-const WRITERS_TRACKED_MAX: usize = 256;
+use crate::ros::{Gid, RosError, gaps::Gaps};
 
 /// The handle of a reader; its samples go to a handler on the spin thread until it is dropped.
 pub(super) struct RawReader {
@@ -55,13 +52,13 @@ impl RawReader {
         .map_err(|source| RosError::Io { action: "register a reader", source })?;
         let reader = Arc::new(reader);
         let open = Arc::new(AtomicBool::new(true));
-        let missed = Arc::new(AtomicU64::new(0));
+        let gaps = Gaps::default();
+        let missed = gaps.counter();
         let source = ReaderSource {
             topic,
             reader: Arc::clone(&reader),
             open: Arc::clone(&open),
-            missed: Arc::clone(&missed),
-            last_numbers: BTreeMap::new(),
+            gaps,
             handler,
         };
         spinner.add(token, Box::new(source))?;
@@ -106,9 +103,7 @@ struct ReaderSource {
     topic: String,
     reader: Arc<SimpleDataReader<Payload, RawAdapter>>,
     open: Arc<AtomicBool>,
-    missed: Arc<AtomicU64>,
-    /// The newest sequence number of each writer.
-    last_numbers: BTreeMap<Gid, i64>,
+    gaps: Gaps,
     handler: Handler,
 }
 
@@ -131,27 +126,10 @@ impl Source for ReaderSource {
 
 impl ReaderSource {
     fn handle(&mut self, sample: Sample) {
-        let writer = sample.writer;
-        self.count_missed(writer, sample.sequence_number);
+        self.gaps.note(&self.topic, sample.writer, sample.sequence_number);
         // The handler has caught the panics of callbacks; this one keeps the thread alive whatever.
         if catch_unwind(AssertUnwindSafe(|| (self.handler)(sample))).is_err() {
             tracing::error!(topic = self.topic, "a handler panicked; going on");
         }
-    }
-
-    fn count_missed(&mut self, writer: Gid, number: i64) {
-        if self.last_numbers.len() >= WRITERS_TRACKED_MAX
-            && !self.last_numbers.contains_key(&writer)
-        {
-            // Writers that are gone are not told apart from silent ones; starting over only
-            // forgets gaps.
-            self.last_numbers.clear();
-        }
-        let Some(last) = self.last_numbers.insert(writer, number) else { return };
-        let Ok(missed @ 1..) = u64::try_from(number.saturating_sub(last).saturating_sub(1)) else {
-            return;
-        };
-        let total = self.missed.fetch_add(missed, Ordering::Relaxed) + missed;
-        tracing::debug!(topic = self.topic, %writer, missed, total, "samples were missed");
     }
 }

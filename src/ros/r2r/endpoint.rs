@@ -1,6 +1,5 @@
 //! Publishers and subscriptions of bytes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,12 +11,10 @@ use super::slot::{Close, Slot};
 use super::spin::{Registration, Source, report_take};
 use super::{READER_SAMPLES_MAX, WRITER_SAMPLES_MAX};
 use crate::ros::cdr::MESSAGE_BYTES_MAX;
+use crate::ros::gaps::Gaps;
 use crate::ros::port::{PublisherPort, SampleHandler, SubscriptionPort};
 use crate::ros::qos::{Durability, Reliability};
 use crate::ros::{Gid, MessageInfo, PublisherStats, QosProfile, RosError, SerializedMessage};
-
-/// Writers whose numbers are followed per subscription.
-const WRITERS_TRACKED_MAX: usize = 1024;
 
 /// Above this, the memory of a large message is given back instead of kept for the next.
 const BUFFER_KEPT_BYTES: usize = 64 << 10;
@@ -119,13 +116,13 @@ impl R2rSubscription {
         let support = MessageSupport::find(ros_type)?;
         let depth = READER_SAMPLES_MAX;
         let subscription = Arc::new(rcl::Subscription::new(node, topic, support, qos, depth)?);
-        let missed = Arc::new(AtomicU64::new(0));
+        let gaps = Gaps::default();
+        let missed = gaps.counter();
         let source = SubscriptionSource {
             subscription: Arc::clone(&subscription),
             topic: topic.to_owned(),
             buffer: ByteArray::new(),
-            last_numbers: BTreeMap::new(),
-            missed: Arc::clone(&missed),
+            gaps,
             failures: 0,
             handler,
         };
@@ -155,9 +152,8 @@ struct SubscriptionSource {
     subscription: Arc<rcl::Subscription>,
     topic: String,
     buffer: ByteArray,
-    /// The newest number of each writer, where the middleware counts.
-    last_numbers: BTreeMap<Gid, u64>,
-    missed: Arc<AtomicU64>,
+    /// Where the middleware numbers what it hands over.
+    gaps: Gaps,
     failures: u64,
     handler: SampleHandler,
 }
@@ -174,7 +170,9 @@ impl Source for SubscriptionSource {
             }
             match self.subscription.take(&mut self.buffer) {
                 Ok(Some(info)) => {
-                    self.count_missed(info.source, info.number);
+                    if let Some(Ok(number)) = info.number.map(i64::try_from) {
+                        self.gaps.note(&self.topic, info.source, number);
+                    }
                     let info = MessageInfo {
                         source: info.source,
                         source_time: info.source_time,
@@ -190,20 +188,6 @@ impl Source for SubscriptionSource {
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
             self.buffer = ByteArray::new();
         }
-    }
-}
-
-impl SubscriptionSource {
-    fn count_missed(&mut self, writer: Gid, number: Option<u64>) {
-        let Some(number) = number else { return };
-        if self.last_numbers.len() >= WRITERS_TRACKED_MAX {
-            // Writers that are gone are not told apart from silent ones; starting over only
-            // forgets gaps.
-            self.last_numbers.clear();
-        }
-        let Some(last) = self.last_numbers.insert(writer, number) else { return };
-        let gap = number.saturating_sub(last).saturating_sub(1);
-        self.missed.fetch_add(gap, Ordering::Relaxed);
     }
 }
 

@@ -1,15 +1,14 @@
 //! Servers and clients of bytes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
-use super::CALLS_PENDING_MAX;
 use super::context::Shared;
 use super::outbox::{Line, Outbox};
 use super::rcl::{self, RclError, RequestId, ServiceType, Waitable};
 use super::slot::{Close, Slot};
 use super::spin::{Registration, Source, Spinner, report_take};
 use crate::ros::cdr::MESSAGE_BYTES_MAX;
+use crate::ros::pending::Pending;
 use crate::ros::port::{ClientPort, ReplyHandler, ReplyPort, RequestHandler, ServerPort};
 use crate::ros::{CallError, Gid, RosError, SerializedMessage};
 
@@ -117,14 +116,12 @@ impl ReplyPort for R2rReply {
     }
 }
 
-type Pending = Mutex<HashMap<i64, ReplyHandler>>;
-
 /// A client, closed when dropped.
 pub(super) struct R2rClient {
     client: Arc<Slot<rcl::Client>>,
     _registration: Registration,
     name: String,
-    pending: Arc<Pending>,
+    pending: Pending,
     spinner: Arc<Spinner>,
 }
 
@@ -137,12 +134,12 @@ impl R2rClient {
     ) -> Result<Self, RclError> {
         let kind = ServiceType::find(ros_type)?;
         let client = Arc::new(rcl::Client::new(node, name, kind)?);
-        let pending = Arc::new(Pending::default());
+        let pending = Pending::default();
         let source = ClientSource {
             client: Arc::clone(&client),
             name: name.to_owned(),
             failures: 0,
-            pending: Arc::clone(&pending),
+            pending: pending.clone(),
         };
         let registration = shared.spinner.add(Box::new(source));
         let client = Arc::new(Slot::of(Some(client)));
@@ -170,19 +167,12 @@ impl ClientPort for R2rClient {
         let Some(client) = self.client.get() else {
             return Err(RosError::Closed { what: format!("a call of {}", self.name) }.into());
         };
-        // Held over the write, so that the reply cannot come before its place is made.
-        let mut pending = lock(&self.pending);
-        if pending.len() >= CALLS_PENDING_MAX {
-            let service = self.name.clone();
-            return Err(CallError::TooManyCalls { service, limit: CALLS_PENDING_MAX });
-        }
-        let number = client.send(&request).map_err(|error| write_error(&self.name, &error))?;
-        pending.insert(number, on_reply);
-        Ok(number)
+        let write = || client.send(&request).map_err(|error| write_error(&self.name, &error));
+        self.pending.send(&self.name, on_reply, write)
     }
 
     fn forget(&self, number: i64) {
-        lock(&self.pending).remove(&number);
+        self.pending.take(number);
     }
 
     fn is_callback_thread(&self) -> bool {
@@ -200,7 +190,7 @@ struct ClientSource {
     client: Arc<rcl::Client>,
     name: String,
     failures: u64,
-    pending: Arc<Pending>,
+    pending: Pending,
 }
 
 impl Source for ClientSource {
@@ -215,8 +205,7 @@ impl Source for ClientSource {
             }
             match self.client.take() {
                 Ok(Some((id, reply))) => {
-                    let waiting = lock(&self.pending).remove(&id.number());
-                    if let Some(on_reply) = waiting {
+                    if let Some(on_reply) = self.pending.take(id.number()) {
                         on_reply(Ok(reply));
                     }
                 }
@@ -225,10 +214,6 @@ impl Source for ClientSource {
             }
         }
     }
-}
-
-fn lock(pending: &Pending) -> MutexGuard<'_, HashMap<i64, ReplyHandler>> {
-    pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_error(name: &str, error: &RclError) -> RosError {

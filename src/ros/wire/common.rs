@@ -1,6 +1,10 @@
 //! Mirrors of `builtin_interfaces`, `rosgraph_msgs`, `std_msgs` and `std_srvs`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::{interface, service};
+
+const NANOS_PER_S: i64 = 1_000_000_000;
 
 interface! {
     /// A point in time since the epoch of its clock.
@@ -73,13 +77,30 @@ impl Time {
     /// The time of the system clock now.
     #[must_use]
     pub fn now() -> Self {
-        let since_epoch =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        SystemTime::now().into()
+    }
+
+    /// From nanoseconds since the epoch.
+    #[must_use]
+    pub fn from_nanos(nanos: i64) -> Self {
         // The seconds of ROS time are 32 bits wide until 2038; saturate rather than wrap.
         Self {
-            sec: i32::try_from(since_epoch.as_secs()).unwrap_or(i32::MAX),
-            nanosec: since_epoch.subsec_nanos(),
+            sec: i32::try_from(nanos.div_euclid(NANOS_PER_S)).unwrap_or(i32::MAX),
+            nanosec: nanos.rem_euclid(NANOS_PER_S) as u32,
         }
+    }
+
+    /// Nanoseconds since the epoch.
+    #[must_use]
+    pub fn as_nanos(&self) -> i64 {
+        i64::from(self.sec) * NANOS_PER_S + i64::from(self.nanosec)
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_nanos(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
     }
 }
 

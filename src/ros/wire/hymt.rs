@@ -20,7 +20,8 @@ interface! {
         header: Header,
         /// Who spoke; empty when unknown.
         speaker_id: String,
-        /// Same for every target and revision of one utterance.
+        /// Same for every target and revision of one utterance. Texts count from 1, live speech
+        /// from 2^32 on.
         utterance_id: u64,
         /// Grows with every new version of one utterance and target.
         revision: u32,

@@ -128,41 +128,6 @@ impl CpuEngine {
     pub fn config(&self) -> &ModelConfig {
         &self.model.config
     }
-
-    fn check(&self, batch: &[BatchRow<'_>]) -> Result<(), EngineError> {
-        let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
-        let (mut used, mut n_tokens) = (vec![false; self.spec.slots], 0);
-        for BatchRow { slot: Slot(slot), position, tokens, .. } in batch {
-            let index = usize::from(*slot);
-            match used.get_mut(index) {
-                None => return invalid(format!("slot {slot}; there are {}", self.spec.slots)),
-                Some(true) => return invalid(format!("slot {slot} is in the batch twice")),
-                Some(used) => *used = true,
-            }
-            if tokens.is_empty() {
-                return invalid(format!("no tokens for slot {slot}"));
-            }
-            let held = self.cache.n_tokens(index);
-            if *position > held {
-                return invalid(format!("position {position} in slot {slot}, which holds {held}"));
-            }
-            let max = self.spec.context_tokens_max;
-            if tokens.len() > max - position {
-                let end = position.saturating_add(tokens.len());
-                return invalid(format!("slot {slot} would hold {end} tokens; at most {max}"));
-            }
-            n_tokens += tokens.len();
-        }
-        if n_tokens > self.spec.step_tokens_max {
-            let max = self.spec.step_tokens_max;
-            return invalid(format!("{n_tokens} tokens in one step; at most {max}"));
-        }
-        let vocab_size = self.spec.vocab_size;
-        match batch.iter().flat_map(|row| row.tokens).find(|id| **id as usize >= vocab_size) {
-            Some(&token) => Err(EngineError::TokenOutOfRange { token, vocab_size }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Engine for CpuEngine {
@@ -172,7 +137,7 @@ impl Engine for CpuEngine {
 
     fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError> {
         logits.clear();
-        self.check(batch)?;
+        self.spec.check_batch(batch, |slot| self.cache.n_tokens(slot))?;
         let (mut tokens, mut wanted) = (Vec::new(), Vec::new());
         for row in batch {
             let slot = usize::from(row.slot.0);

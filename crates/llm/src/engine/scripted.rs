@@ -159,40 +159,6 @@ impl ScriptedEngine {
             _ => Ok(()),
         }
     }
-
-    fn check(&self, batch: &[BatchRow<'_>]) -> Result<(), EngineError> {
-        let invalid = |detail: String| Err(EngineError::InvalidBatch { detail });
-        let tokens: usize = batch.iter().map(|row| row.tokens.len()).sum();
-        if tokens > self.spec.step_tokens_max {
-            let limit = self.spec.step_tokens_max;
-            return invalid(format!("{tokens} tokens in one step, at most {limit} are allowed"));
-        }
-        let mut used = vec![false; self.slots.len()];
-        for row in batch {
-            let slot = usize::from(row.slot.0);
-            let Some(held) = self.slots.get(slot) else {
-                return invalid(format!("slot {slot}; there are {}", self.slots.len()));
-            };
-            if std::mem::replace(&mut used[slot], true) {
-                return invalid(format!("slot {slot} is in the batch twice"));
-            }
-            if row.tokens.is_empty() {
-                return invalid(format!("the row of slot {slot} has no tokens"));
-            }
-            if row.position > held.len() {
-                let (position, holds) = (row.position, held.len());
-                return invalid(format!("slot {slot} holds {holds} tokens, position {position}"));
-            }
-            if row.position + row.tokens.len() > self.spec.context_tokens_max {
-                return invalid(format!("slot {slot} would exceed the context"));
-            }
-            let vocab_size = self.spec.vocab_size;
-            if let Some(&token) = row.tokens.iter().find(|id| **id as usize >= vocab_size) {
-                return Err(EngineError::TokenOutOfRange { token, vocab_size });
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Engine for ScriptedEngine {
@@ -205,7 +171,7 @@ impl Engine for ScriptedEngine {
         self.record.push(batch);
         std::thread::sleep(self.delay);
         self.fail_if_due()?;
-        self.check(batch)?;
+        self.spec.check_batch(batch, |slot| self.slots[slot].len())?;
         for row in batch {
             let held = &mut self.slots[usize::from(row.slot.0)];
             held.truncate(row.position);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ticket::GroupState;
 use crate::TokenId;
+use crate::engine::Shortlist;
 use crate::request::{Completion, FinishReason, GenerateError};
 use crate::sampling::Sampler;
 use crate::tokenizer::{DecodeStream, Tokenizer};
@@ -48,6 +49,17 @@ impl Active {
     pub(super) fn choose(&mut self, logits: &[f32]) -> TokenId {
         self.first_token.get_or_insert_with(Instant::now);
         self.sampler.sample(logits)
+    }
+
+    /// Whether a shortlist can decide.
+    pub(super) fn takes_shortlist(&self) -> bool {
+        self.sampler.takes_shortlist()
+    }
+
+    /// The next token, when the shortlist decides it.
+    pub(super) fn choose_shortlist(&mut self, list: &Shortlist) -> Option<TokenId> {
+        self.first_token.get_or_insert_with(Instant::now);
+        self.sampler.sample_shortlist(list)
     }
 
     /// Takes a token of the answer and tells the caller about the text it made certain.

@@ -9,11 +9,10 @@ use ::safetensors::Dtype;
 use super::LoadProgress;
 use super::matrix::{Arithmetic, Int8Values, Matrix, Values};
 use super::pool::Pool;
-use crate::TokenId;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
 use crate::quant::int8::{dequantize_row, quantize_row};
-use crate::weights::{Tensor, Tensors};
+use crate::weights::{EMBEDDING, Embedding, Tensor, Tensors};
 
 /// Elements that are quantised between two returns of source pages: 16 MiB of bf16.
 const QUANTIZE_ELEMENTS: usize = 8 << 20;
@@ -55,25 +54,6 @@ pub(super) struct Layer {
     pub(super) down: Matrix,
 }
 
-/// The embedding as stored; rows are widened when they are looked up.
-pub(super) enum Embedding {
-    Float(Tensor),
-    Int8 { tensor: Tensor, scales: Vec<f32> },
-}
-
-impl Embedding {
-    pub(super) fn lookup(&self, token: TokenId, x: &mut [f32]) {
-        let row = token as usize;
-        match self {
-            Self::Float(tensor) => tensor.widen(row * x.len()..(row + 1) * x.len(), x),
-            Self::Int8 { tensor, scales } => {
-                let values: &[i8] = bytemuck::cast_slice(tensor.bytes());
-                dequantize_row(&values[row * x.len()..][..x.len()], scales[row], x);
-            }
-        }
-    }
-}
-
 impl Weights {
     pub(super) fn load(
         tensors: &Tensors,
@@ -90,12 +70,11 @@ impl Weights {
             layers.push(loader.layer(index)?);
         }
         progress(LoadProgress { done: config.n_layers, total });
-        const EMBEDDING: &str = "model.embed_tokens.weight";
         let head = if config.tie_word_embeddings { EMBEDDING } else { "lm_head.weight" };
         let weights = Self {
-            embedding: loader.embedding(EMBEDDING)?,
+            embedding: Embedding::load(tensors, config)?,
             layers,
-            final_norm: loader.vector("model.norm.weight", config.hidden_size)?,
+            final_norm: tensors.vector("model.norm.weight", config.hidden_size)?,
             head: loader.matrix(head, config.vocab_size, config.hidden_size)?,
         };
         progress(LoadProgress { done: total, total });
@@ -115,42 +94,26 @@ impl Loader<'_> {
         let c = self.config;
         let (hidden, ffn, q, kv) = (c.hidden_size, c.intermediate_size, c.q_size(), c.kv_size());
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
+        let vector = |name: &str, len: usize| self.tensors.vector(name, len);
         Ok(Layer {
-            input_norm: self.vector(&name("input_layernorm"), hidden)?,
+            input_norm: vector(&name("input_layernorm"), hidden)?,
             q: self.matrix(&name("self_attn.q_proj"), q, hidden)?,
             k: self.matrix(&name("self_attn.k_proj"), kv, hidden)?,
             v: self.matrix(&name("self_attn.v_proj"), kv, hidden)?,
-            q_norm: self.vector(&name("self_attn.query_layernorm"), c.head_dim)?,
-            k_norm: self.vector(&name("self_attn.key_layernorm"), c.head_dim)?,
+            q_norm: vector(&name("self_attn.query_layernorm"), c.head_dim)?,
+            k_norm: vector(&name("self_attn.key_layernorm"), c.head_dim)?,
             o: self.matrix(&name("self_attn.o_proj"), hidden, q)?,
-            post_attention_norm: self.vector(&name("post_attention_layernorm"), hidden)?,
+            post_attention_norm: vector(&name("post_attention_layernorm"), hidden)?,
             gate: self.matrix(&name("mlp.gate_proj"), ffn, hidden)?,
             up: self.matrix(&name("mlp.up_proj"), ffn, hidden)?,
             down: self.matrix(&name("mlp.down_proj"), hidden, ffn)?,
         })
     }
 
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let tensor = self.tensors.tensor(name)?.with_shape(&[len])?;
-        let values = tensor.clone().to_f32()?;
-        check_finite(&tensor, &values)?;
-        Ok(values)
-    }
-
-    fn embedding(&self, name: &str) -> Result<Embedding, LoadError> {
-        let shape = [self.config.vocab_size, self.config.hidden_size];
-        let tensor = self.tensors.tensor(name)?.with_shape(&shape)?;
-        if tensor.dtype() == Dtype::I8 {
-            let scales = self.scales(&tensor, shape[0])?;
-            return Ok(Embedding::Int8 { tensor, scales });
-        }
-        tensor.with_float_elements().map(Embedding::Float)
-    }
-
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
         let tensor = self.tensors.tensor(name)?.with_shape(&[rows, cols])?;
         let values = if tensor.dtype() == Dtype::I8 {
-            let scales = self.scales(&tensor, rows)?;
+            let scales = self.tensors.row_scales(&tensor, rows, self.config)?;
             match self.arithmetic {
                 Arithmetic::Int8 => Values::Int8 { values: Int8Values::Stored(tensor), scales },
                 Arithmetic::F32 => Values::F32(dequantize(&tensor, &scales, cols)),
@@ -159,31 +122,10 @@ impl Loader<'_> {
             let tensor = tensor.with_float_elements()?;
             match self.arithmetic {
                 Arithmetic::Int8 => self.quantize(&tensor, rows, cols)?,
-                Arithmetic::F32 => {
-                    let values = tensor.clone().to_f32()?;
-                    check_finite(&tensor, &values)?;
-                    Values::F32(values)
-                }
+                Arithmetic::F32 => Values::F32(tensor.to_finite_f32()?),
             }
         };
         Ok(Matrix { rows, cols, values })
-    }
-
-    /// The scale of each row of a stored INT8 tensor, from `[]`, `[1]`, `[rows]` or `[rows, 1]`.
-    fn scales(&self, tensor: &Tensor, rows: usize) -> Result<Vec<f32>, LoadError> {
-        if self.config.quantization.is_none() {
-            let expected = "BF16, F16 or F32 (config.json has no quantization_config)";
-            return Err(tensor.wrong_dtype(expected, Dtype::I8));
-        }
-        let scale = self.tensors.tensor(&format!("{}_scale", tensor.name()))?;
-        let per_row = match *scale.shape() {
-            [] | [1] => false,
-            [n] | [n, 1] if n == rows => true,
-            _ => return Err(scale.wrong_shape(format!("[], [1], [{rows}] or [{rows}, 1]"))),
-        };
-        let values = scale.clone().to_f32()?;
-        check_finite(&scale, &values)?;
-        Ok(if per_row { values } else { vec![values[0]; rows] })
     }
 
     fn quantize(&mut self, tensor: &Tensor, rows: usize, cols: usize) -> Result<Values, LoadError> {
@@ -222,11 +164,4 @@ fn dequantize(tensor: &Tensor, scales: &[f32], cols: usize) -> Vec<f32> {
         dequantize_row(values, *scale, out);
     }
     out
-}
-
-/// Refuses NaN and infinity: one such weight makes every logit NaN.
-fn check_finite(tensor: &Tensor, values: &[f32]) -> Result<(), LoadError> {
-    let Some(bad) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
-    let row_len: usize = tensor.shape().iter().skip(1).product();
-    Err(tensor.not_finite(bad / row_len.max(1), values[bad]))
 }

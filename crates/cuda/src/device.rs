@@ -1,0 +1,396 @@
+//! The GPU: discovery, context, memory, modules, launches.
+//!
+//! One of the files with `unsafe`: the driver's interface is pointers and handles. Everything here
+//! that is safe to call checks its sizes and makes its context current first.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_int, c_uint, c_void};
+use std::sync::Arc;
+
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use cudarc::driver::{DriverError, result};
+
+use crate::error::CudaError;
+use crate::nvrtc::text;
+
+/// Oldest compute capability that the kernels run on.
+const ARCH_MIN: u32 = 72;
+
+/// What is known of a device before anything runs on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Number of the device.
+    pub ordinal: usize,
+    /// Name, for example `NVIDIA H200`.
+    pub name: String,
+    /// Compute capability times ten.
+    pub arch: u32,
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// Shared memory that one block may have. Bytes.
+    pub shared_bytes: usize,
+    /// Memory in all. Bytes.
+    pub memory_bytes: usize,
+    /// Whether it shares its memory with the CPU (Jetson).
+    pub is_integrated: bool,
+}
+
+/// Names what failed.
+fn failed(call: &'static str) -> impl Fn(DriverError) -> CudaError {
+    move |error| {
+        let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), text);
+        let words = error.error_string().map(text).unwrap_or_default();
+        CudaError::Call { call, detail: format!("{name} ({words})") }
+    }
+}
+
+/// Finds a usable device.
+///
+/// # Errors
+/// [`CudaError::NoDriver`], [`CudaError::DriverFailed`], [`CudaError::NoDevice`] or
+/// [`CudaError::TooOld`].
+pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
+    // SAFETY: opens and closes the driver's library, which has no preconditions.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    let start = |error: DriverError| CudaError::DriverFailed { detail: format!("{error:?}") };
+    result::init().map_err(start)?;
+    let count = result::device::get_count().map_err(start)? as usize;
+    if ordinal >= count {
+        return Err(CudaError::NoDevice { ordinal, count });
+    }
+    let device = result::device::get(ordinal as c_int).map_err(start)?;
+    // SAFETY: `device` came from `device::get`.
+    let attribute = |which| unsafe { result::device::get_attribute(device, which) }.map_err(start);
+    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    let name = result::device::get_name(device).map_err(start)?;
+    let arch = (major * 10 + minor) as u32;
+    if arch < ARCH_MIN {
+        return Err(CudaError::TooOld { name, major, minor });
+    }
+    let shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+    let sms = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?;
+    // SAFETY: as above.
+    let memory_bytes = unsafe { result::device::total_mem(device) }.map_err(start)?;
+    Ok(DeviceInfo {
+        ordinal,
+        name,
+        arch,
+        multiprocessors: sms as usize,
+        shared_bytes: shared as usize,
+        memory_bytes,
+        is_integrated: integrated != 0,
+    })
+}
+
+/// The device's primary context with one stream.
+pub(crate) struct Gpu {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+}
+
+// SAFETY: contexts and streams may be used from any thread once made current there, which every
+// method does first.
+unsafe impl Send for Gpu {}
+// SAFETY: as above; the driver locks its own state.
+unsafe impl Sync for Gpu {}
+
+impl Gpu {
+    pub(crate) fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
+        let device = result::device::get(info.ordinal as c_int).map_err(failed("cuDeviceGet"))?;
+        // SAFETY: `device` is valid; the context is released in `drop`.
+        let context = unsafe { result::primary_ctx::retain(device) }
+            .map_err(failed("cuDevicePrimaryCtxRetain"))?;
+        let mut gpu = Self { device, context, stream: std::ptr::null_mut() };
+        gpu.bind()?;
+        let kind = result::stream::StreamKind::NonBlocking;
+        gpu.stream = result::stream::create(kind).map_err(failed("cuStreamCreate"))?;
+        Ok(Arc::new(gpu))
+    }
+
+    /// Makes the context current on this thread.
+    pub(crate) fn bind(&self) -> Result<(), CudaError> {
+        // SAFETY: the context lives as long as `self`.
+        unsafe { result::ctx::set_current(self.context) }.map_err(failed("cuCtxSetCurrent"))
+    }
+
+    /// Free and total memory. Bytes.
+    pub(crate) fn memory(&self) -> Result<(usize, usize), CudaError> {
+        self.bind()?;
+        result::mem_get_info().map_err(failed("cuMemGetInfo"))
+    }
+
+    pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
+        // SAFETY: the stream lives as long as `self`.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(failed("a kernel or a copy"))
+    }
+
+    /// Zeroed device memory.
+    pub(crate) fn alloc(
+        self: &Arc<Self>,
+        what: &'static str,
+        bytes: usize,
+    ) -> Result<DeviceBuffer, CudaError> {
+        self.bind()?;
+        let bytes = bytes.max(16);
+        // SAFETY: plain allocation; freed in `DeviceBuffer::drop`.
+        let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| {
+            if error.0 != sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+                return failed("cuMemAlloc")(error);
+            }
+            let (free, total) = result::mem_get_info().unwrap_or_default();
+            CudaError::OutOfMemory {
+                what,
+                needed_mib: bytes >> 20,
+                free_mib: free >> 20,
+                total_mib: total >> 20,
+            }
+        })?;
+        let buffer = DeviceBuffer { gpu: Arc::clone(self), pointer, bytes };
+        // SAFETY: the buffer has `bytes` bytes.
+        unsafe { result::memset_d8_async(pointer, 0, bytes, self.stream) }
+            .map_err(failed("cuMemsetD8Async"))?;
+        Ok(buffer)
+    }
+
+    /// Page-locked host memory, zeroed.
+    pub(crate) fn alloc_host(self: &Arc<Self>, bytes: usize) -> Result<HostBuffer, CudaError> {
+        self.bind()?;
+        let bytes = bytes.max(16);
+        // SAFETY: plain allocation; freed in `HostBuffer::drop`; zeroed before anyone reads it.
+        let pointer = unsafe {
+            let pointer = result::malloc_host(bytes, 0).map_err(failed("cuMemHostAlloc"))?;
+            std::ptr::write_bytes(pointer.cast::<u8>(), 0, bytes);
+            pointer
+        };
+        Ok(HostBuffer { gpu: Arc::clone(self), pointer: pointer.cast(), bytes })
+    }
+
+    /// Starts a kernel. `arguments` point at values in the kernel's parameter order.
+    ///
+    /// # Safety
+    /// The arguments must match the kernel's parameters, and device pointers among them must be
+    /// valid, and large enough, until the stream has been synchronised.
+    pub(crate) unsafe fn launch(
+        &self,
+        kernel: Kernel,
+        grid: [usize; 3],
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), CudaError> {
+        let grid = (grid[0] as c_uint, grid[1] as c_uint, grid[2] as c_uint);
+        let block = (crate::program::THREADS as c_uint, 1, 1);
+        let (function, shared) = (kernel.function, kernel.shared_bytes);
+        // SAFETY: the caller vouches for the arguments; function and stream are valid.
+        let launched = unsafe {
+            if kernel.is_cooperative {
+                result::launch_cooperative_kernel(
+                    function,
+                    grid,
+                    block,
+                    shared,
+                    self.stream,
+                    arguments,
+                )
+            } else {
+                result::launch_kernel(function, grid, block, shared, self.stream, arguments)
+            }
+        };
+        launched.map_err(failed("cuLaunchKernel"))
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // SAFETY: made in `open`, and nothing that uses them is left. Errors of a dead context
+        // have nobody to be told.
+        unsafe {
+            if !self.stream.is_null() {
+                let _ = result::ctx::set_current(self.context);
+                let _ = result::stream::destroy(self.stream);
+            }
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
+
+/// Device memory.
+pub(crate) struct DeviceBuffer {
+    gpu: Arc<Gpu>,
+    pointer: sys::CUdeviceptr,
+    bytes: usize,
+}
+
+impl DeviceBuffer {
+    pub(crate) fn address(&self) -> u64 {
+        self.pointer
+    }
+
+    /// Address of byte `offset`.
+    pub(crate) fn at(&self, offset: usize) -> u64 {
+        assert!(offset <= self.bytes, "an offset into a buffer of {} bytes", self.bytes);
+        self.pointer + offset as u64
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Copies from ordinary memory; `source` may be reused at once.
+    pub(crate) fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
+        assert!(offset + source.len() <= self.bytes, "a copy stays inside its buffer");
+        // SAFETY: the range was checked; pageable memory is read before the call returns.
+        unsafe { result::memcpy_htod_async(self.pointer + offset as u64, source, self.gpu.stream) }
+            .map_err(failed("cuMemcpyHtoDAsync"))
+    }
+
+    /// Copies from page-locked memory, which must stay as it is until the stream is synchronised.
+    pub(crate) fn write_async(&self, source: &HostBuffer, bytes: usize) -> Result<(), CudaError> {
+        self.write(0, &source.as_slice()[..bytes])
+    }
+
+    /// Copies `destination.len()` bytes from `offset` on and waits for them.
+    pub(crate) fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
+        assert!(offset + destination.len() <= self.bytes, "a copy stays inside its buffer");
+        let from = self.pointer + offset as u64;
+        // SAFETY: the range was checked, and the stream is synchronised before this returns.
+        unsafe { result::memcpy_dtoh_async(destination, from, self.gpu.stream) }
+            .map_err(failed("cuMemcpyDtoHAsync"))?;
+        self.gpu.synchronize()
+    }
+
+    /// Starts a copy of `bytes` to page-locked memory.
+    pub(crate) fn read_async(
+        &self,
+        destination: &mut HostBuffer,
+        bytes: usize,
+    ) -> Result<(), CudaError> {
+        assert!(bytes <= self.bytes, "a copy stays inside its buffer");
+        let stream = self.gpu.stream;
+        // SAFETY: the range was checked; both buffers outlive the synchronisation that follows.
+        unsafe {
+            let slice = &mut destination.as_mut_slice()[..bytes];
+            result::memcpy_dtoh_async(slice, self.pointer, stream)
+        }
+        .map_err(failed("cuMemcpyDtoHAsync"))
+    }
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `alloc`, freed once. The driver waits for work that uses it.
+        unsafe {
+            let _ = result::ctx::set_current(self.gpu.context);
+            let _ = result::free_sync(self.pointer);
+        }
+    }
+}
+
+/// Page-locked host memory.
+pub(crate) struct HostBuffer {
+    gpu: Arc<Gpu>,
+    pointer: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: it owns its memory, like a Vec.
+unsafe impl Send for HostBuffer {}
+
+impl HostBuffer {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        // SAFETY: allocated with this size and initialised; `&self` keeps writers away.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.bytes) }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.bytes) }
+    }
+}
+
+impl Drop for HostBuffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `alloc_host`, freed once.
+        unsafe {
+            let _ = result::ctx::set_current(self.gpu.context);
+            let _ = result::free_host(self.pointer.cast());
+        }
+    }
+}
+
+/// A function of a module and how it is launched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kernel {
+    function: sys::CUfunction,
+    shared_bytes: c_uint,
+    is_cooperative: bool,
+}
+
+// SAFETY: a handle, valid in any thread while its module is loaded.
+unsafe impl Send for Kernel {}
+
+/// Loaded machine code.
+pub(crate) struct Module {
+    gpu: Arc<Gpu>,
+    module: sys::CUmodule,
+}
+
+// SAFETY: a handle, used with its context current.
+unsafe impl Send for Module {}
+
+impl Module {
+    pub(crate) fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
+        gpu.bind()?;
+        // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
+        let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
+            .map_err(failed("cuModuleLoadData"))?;
+        Ok(Self { gpu: Arc::clone(gpu), module })
+    }
+
+    pub(crate) fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
+        let name = CString::new(name).expect("kernel names are constants without NUL");
+        // SAFETY: the module is loaded.
+        let function = unsafe { result::module::get_function(self.module, name) }
+            .map_err(failed("cuModuleGetFunction"))?;
+        Ok(Kernel { function, shared_bytes: 0, is_cooperative: false })
+    }
+
+    /// A cooperative kernel with as much dynamic shared memory as the module's constant
+    /// `shared_name` says.
+    pub(crate) fn cooperative(&self, name: &str, shared_name: &str) -> Result<Kernel, CudaError> {
+        let kernel = self.kernel(name)?;
+        let shared_bytes = self.constant(shared_name)?;
+        let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function is valid.
+        unsafe { result::function::set_function_attribute(kernel.function, which, shared_bytes) }
+            .map_err(failed("cuFuncSetAttribute"))?;
+        let shared_bytes = shared_bytes as c_uint;
+        Ok(Kernel { shared_bytes, is_cooperative: true, ..kernel })
+    }
+
+    /// An `int` constant of the module.
+    pub(crate) fn constant(&self, name: &str) -> Result<i32, CudaError> {
+        let name = CString::new(name).expect("constant names have no NUL");
+        let mut value = [0_i32];
+        // SAFETY: the module is loaded, and the constant is one `int`.
+        unsafe {
+            let (pointer, _) = result::module::get_global(self.module, name)
+                .map_err(failed("cuModuleGetGlobal"))?;
+            result::memcpy_dtoh_sync(&mut value, pointer).map_err(failed("cuMemcpyDtoH"))?;
+        }
+        Ok(value[0])
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        // SAFETY: loaded in `load`, unloaded once.
+        unsafe {
+            let _ = result::ctx::set_current(self.gpu.context);
+            let _ = result::module::unload(self.module);
+        }
+    }
+}

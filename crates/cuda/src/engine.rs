@@ -1,0 +1,280 @@
+//! The engine: batches in, logits out.
+//!
+//! Two ways through the network, with the same bits: up to eight sequences that each take one
+//! token run in one persistent kernel ([`DECODE_SIZES`]); everything else, prompts above all, runs
+//! one launch an operation.
+
+mod memory;
+mod run;
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hymt_llm::config::{ModelConfig, POSITIONS_MAX};
+use hymt_llm::engine::cpu::{LoadProgress, SLOTS_MAX, STEP_TOKENS_MAX};
+use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Shortlist, Slot};
+use hymt_llm::error::LoadError;
+use hymt_llm::weights::ModelSource;
+
+use self::memory::KvPages;
+use self::run::{Buffers, Kernels};
+use crate::device::{DeviceInfo, Gpu, Module, probe};
+use crate::error::CudaError;
+use crate::nvrtc::Nvrtc;
+use crate::program::{DECODE_SIZES, Shape, Source, Target, default_cache};
+use crate::weights::{Loader, Weights};
+
+/// How to set an engine up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// Number of the device.
+    pub device: usize,
+    /// Sequences in flight at once, 1 to [`SLOTS_MAX`]. An idle slot costs nothing.
+    pub slots: usize,
+    /// Longest sequence of a slot, prompt and output together. Tokens.
+    pub context_tokens_max: usize,
+    /// Most tokens of one step, 1 to [`STEP_TOKENS_MAX`].
+    pub step_tokens_max: usize,
+    /// File of the compiler's library; `None` looks for it by name.
+    pub nvrtc: Option<PathBuf>,
+    /// Folder for compiled kernels; `None` compiles at every start.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for CudaOptions {
+    fn default() -> Self {
+        Self {
+            device: 0,
+            slots: 8,
+            context_tokens_max: 4096,
+            step_tokens_max: 512,
+            nvrtc: None,
+            cache: default_cache(),
+        }
+    }
+}
+
+/// What the engine takes of the device's memory. Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryReport {
+    /// Weights with their scales and norms.
+    pub weights: usize,
+    /// Buffers of a step.
+    pub buffers: usize,
+    /// KV cache in use or kept for reuse.
+    pub cache: usize,
+    /// Free on the device.
+    pub free: usize,
+    /// The device's memory.
+    pub total: usize,
+}
+
+/// HunYuanDenseV1 on an NVIDIA GPU. Fields are dropped in this order.
+pub struct CudaEngine {
+    spec: EngineSpec,
+    shape: Shape,
+    device: DeviceInfo,
+    pages: KvPages,
+    buffers: Buffers,
+    weights: Weights,
+    kernels: Kernels,
+    _module: Module,
+    gpu: Arc<Gpu>,
+    inverse_frequencies: Vec<f32>,
+    /// Rows of logits that the last step left on the device.
+    logits_rows: usize,
+}
+
+impl CudaEngine {
+    /// Loads a model. A float checkpoint is quantised on the way.
+    ///
+    /// # Errors
+    /// [`CudaError`]: what is missing on this machine, what does not fit it, or what is wrong with
+    /// the model's files.
+    pub fn load(
+        source: &ModelSource,
+        options: &CudaOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, CudaError> {
+        let config = source.config()?;
+        let spec = spec(&config, options)?;
+        let shape = Shape::new(&config)?;
+        let device = probe(options.device)?;
+        let gpu = Gpu::open(&device)?;
+        let target = Target { arch: device.arch, shared_bytes: device.shared_bytes };
+        let program = Source::new(&shape, &target);
+        let nvrtc = Nvrtc::open(options.nvrtc.as_deref())?;
+        let cubin = program.cubin(&nvrtc, options.cache.as_deref())?;
+        let module = Module::load(&gpu, &cubin)?;
+        let kernels = Kernels::new(&module, &program.decode_sizes)?;
+        let tensors = source.tensors()?;
+        let weights = Loader::new(&gpu, &module, &tensors, &shape)?.load(progress)?;
+        let pages = KvPages::new(&gpu, &shape, spec.slots, spec.context_tokens_max)?;
+        let buffers = Buffers::new(&gpu, &shape, &spec, pages.pages_max(), device.multiprocessors)?;
+        tracing::info!(device = device.name, arch = device.arch, "model loaded on the GPU");
+        let inverse_frequencies = inverse_frequencies(&config);
+        Ok(Self {
+            spec,
+            shape,
+            device,
+            pages,
+            buffers,
+            weights,
+            kernels,
+            _module: module,
+            gpu,
+            inverse_frequencies,
+            logits_rows: 0,
+        })
+    }
+
+    /// The hyper-parameters of the loaded model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.shape.config
+    }
+
+    /// The device in use.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// What is in the device's memory.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn memory(&self) -> Result<MemoryReport, CudaError> {
+        let (free, total) = self.gpu.memory()?;
+        Ok(MemoryReport {
+            weights: self.weights.bytes(),
+            buffers: self.buffers.bytes(),
+            cache: self.pages.bytes(),
+            free,
+            total,
+        })
+    }
+
+    /// Measures the device's memory: GB/s of a copy, bytes read and written both counted, and of
+    /// reading alone; medians.
+    ///
+    /// # Errors
+    /// When the driver fails or memory is short.
+    pub fn memory_speed(&self) -> Result<(f64, f64), CudaError> {
+        run::memory_speed(&self.gpu, &self._module, self.device.multiprocessors)
+    }
+
+    fn fatal(&self, error: CudaError) -> EngineError {
+        EngineError::Device { engine: self.spec.name.clone(), source: Box::new(error) }
+    }
+
+    /// True when the batch fits a decode kernel.
+    fn is_decode(&self, batch: &[BatchRow<'_>]) -> bool {
+        let one_each = batch.iter().all(|row| row.tokens.len() == 1);
+        one_each && self.kernels.decode_for(batch.len()).is_some()
+    }
+
+    fn advance(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        logits: Option<&mut Vec<f32>>,
+    ) -> Result<(), CudaError> {
+        self.gpu.bind()?;
+        self.logits_rows = 0;
+        for row in batch {
+            self.pages.open(usize::from(row.slot.0), row.position, row.tokens.len())?;
+        }
+        self.pages.upload()?;
+        let result = if self.is_decode(batch) {
+            self.decode(batch, logits)
+        } else {
+            self.prefill(batch, logits)
+        };
+        if result.is_err() {
+            batch.iter().for_each(|row| self.pages.release(usize::from(row.slot.0)));
+        }
+        result
+    }
+}
+
+impl Engine for CudaEngine {
+    fn spec(&self) -> &EngineSpec {
+        &self.spec
+    }
+
+    fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        logits.clear();
+        self.spec.check_batch(batch, |slot| self.pages.n_tokens(slot))?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.advance(batch, Some(logits)).map_err(|error| self.fatal(error))
+    }
+
+    fn step_shortlist(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        shortlists: &mut Vec<Shortlist>,
+    ) -> Result<bool, EngineError> {
+        shortlists.clear();
+        self.spec.check_batch(batch, |slot| self.pages.n_tokens(slot))?;
+        if batch.is_empty() || !self.is_decode(batch) {
+            return Ok(false);
+        }
+        self.advance(batch, None).map_err(|error| self.fatal(error))?;
+        self.buffers.shortlists(batch, self.spec.vocab_size, shortlists);
+        Ok(true)
+    }
+
+    fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        let rows = self.logits_rows;
+        if row >= rows {
+            let detail = format!("logits of row {row} asked for; the last step left {rows}");
+            return Err(EngineError::InvalidBatch { detail });
+        }
+        let vocab_size = self.spec.vocab_size;
+        logits.resize(vocab_size, 0.0);
+        let bytes = bytemuck::cast_slice_mut(logits);
+        self.buffers.logits.read(row * vocab_size * 4, bytes).map_err(|error| self.fatal(error))
+    }
+
+    fn release(&mut self, slot: Slot) {
+        if usize::from(slot.0) < self.spec.slots {
+            self.pages.release(usize::from(slot.0));
+        }
+    }
+}
+
+fn spec(config: &ModelConfig, options: &CudaOptions) -> Result<EngineSpec, LoadError> {
+    in_range("slots", options.slots, 1..=SLOTS_MAX)?;
+    in_range("context_tokens_max", options.context_tokens_max, 1..=POSITIONS_MAX)?;
+    in_range("step_tokens_max", options.step_tokens_max, 1..=STEP_TOKENS_MAX)?;
+    Ok(EngineSpec {
+        name: "cuda-int8".to_owned(),
+        vocab_size: config.vocab_size,
+        slots: options.slots,
+        context_tokens_max: options.context_tokens_max.min(config.max_positions),
+        step_tokens_max: options.step_tokens_max,
+    })
+}
+
+fn in_range(
+    option: &'static str,
+    value: usize,
+    range: RangeInclusive<usize>,
+) -> Result<(), LoadError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let allowed = format!("{} to {}", range.start(), range.end());
+    Err(LoadError::Option { option, value, allowed })
+}
+
+/// Angle per position of each pair of a head, as the CPU engine computes it.
+fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
+    let d = config.head_dim as f64;
+    let base = config.rope.base(config.head_dim);
+    (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
+}
+
+/// Largest batch that a decode kernel takes.
+pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];

@@ -1,0 +1,511 @@
+//! Forward passes: which kernels run on which buffers.
+//!
+//! One of the files with `unsafe`: it launches kernels, whose parameters the compiler cannot check.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hymt_llm::TokenId;
+use hymt_llm::engine::{BatchRow, EngineSpec, LogitsWanted, Shortlist};
+
+use super::CudaEngine;
+use crate::device::{DeviceBuffer, Gpu, HostBuffer, Kernel, Module};
+use crate::error::CudaError;
+use crate::program::{BEST, PAGE_TOKENS, Shape, TILE_ROWS, padded};
+
+/// Rows of logits that the device holds at a time.
+const LOGITS_ROWS: usize = 64;
+/// Tokens that one attention launch takes: bounds its partial results.
+const ATTENTION_TOKENS: usize = 512;
+
+pub(super) struct Kernels {
+    decode: Vec<(usize, Kernel)>,
+    norm_quantize_hidden: Kernel,
+    quantize_attended: Kernel,
+    quantize_gated: Kernel,
+    product_qkv: Kernel,
+    product_o: Kernel,
+    product_gate: Kernel,
+    product_down: Kernel,
+    product_head: Kernel,
+    append: Kernel,
+    attention: Kernel,
+    /// Tokens of one block of a product.
+    product_tokens: usize,
+}
+
+impl Kernels {
+    pub(super) fn new(module: &Module, decode_sizes: &[usize]) -> Result<Self, CudaError> {
+        let decode = decode_sizes
+            .iter()
+            .map(|n| {
+                let (name, shared) = (format!("decode_{n}"), format!("decode_shared_{n}"));
+                Ok((*n, module.cooperative(&name, &shared)?))
+            })
+            .collect::<Result<_, CudaError>>()?;
+        Ok(Self {
+            decode,
+            norm_quantize_hidden: module.kernel("norm_quantize_hidden")?,
+            quantize_attended: module.kernel("quantize_attended")?,
+            quantize_gated: module.kernel("quantize_gated")?,
+            product_qkv: module.kernel("product_qkv")?,
+            product_o: module.kernel("product_o")?,
+            product_gate: module.kernel("product_gate")?,
+            product_down: module.kernel("product_down")?,
+            product_head: module.kernel("product_head")?,
+            append: module.kernel("append")?,
+            attention: module.kernel("attention")?,
+            product_tokens: module.constant("product_tokens")? as usize,
+        })
+    }
+
+    /// The smallest decode kernel for `n` tokens.
+    pub(super) fn decode_for(&self, n: usize) -> Option<Kernel> {
+        self.decode.iter().find(|(size, _)| *size >= n).map(|(_, kernel)| *kernel)
+    }
+}
+
+/// Buffers of one step.
+pub(super) struct Buffers {
+    /// Residual stream, `[n, hidden]`; behind it rotations `[n, head_dim]`, positions, slots.
+    input: DeviceBuffer,
+    staged: HostBuffer,
+    qkv: DeviceBuffer,
+    attended: DeviceBuffer,
+    gated: DeviceBuffer,
+    quantized: DeviceBuffer,
+    scales: DeviceBuffer,
+    picked: DeviceBuffer,
+    partials: DeviceBuffer,
+    arrivals: DeviceBuffer,
+    /// `[LOGITS_ROWS, vocab]`
+    pub(super) logits: DeviceBuffer,
+    /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits.
+    best: DeviceBuffer,
+    best_host: HostBuffer,
+    /// `[4 * layers + 1][8]` largest magnitudes, kept at 0 between steps.
+    tops: DeviceBuffer,
+    /// `[8][hidden / 16]` sums of squares.
+    squares: DeviceBuffer,
+    barrier: DeviceBuffer,
+    barrier_base: u32,
+    blocks: usize,
+}
+
+impl Buffers {
+    pub(super) fn new(
+        gpu: &Arc<Gpu>,
+        shape: &Shape,
+        spec: &EngineSpec,
+        pages_max: usize,
+        blocks: usize,
+    ) -> Result<Self, CudaError> {
+        let c = &shape.config;
+        let n = spec.step_tokens_max.max(8);
+        let widest = padded(c.hidden_size.max(c.q_size()).max(c.intermediate_size));
+        let input_bytes = n * (4 * (c.hidden_size + c.head_dim) + 8);
+        let what = "the buffers of a step";
+        let split_tokens = n.min(ATTENTION_TOKENS);
+        let partial = 4 * pages_max * c.n_heads * (c.head_dim + 2);
+        let best_bytes = 8 * blocks * (BEST * 8 + 4);
+        Ok(Self {
+            input: gpu.alloc(what, input_bytes)?,
+            staged: gpu.alloc_host(input_bytes)?,
+            qkv: gpu.alloc(what, 4 * n * shape.qkv_rows())?,
+            attended: gpu.alloc(what, 4 * n * c.q_size())?,
+            gated: gpu.alloc(what, 4 * n * c.intermediate_size)?,
+            quantized: gpu.alloc(what, n * widest)?,
+            scales: gpu.alloc(what, 4 * n)?,
+            picked: gpu.alloc(what, 4 * n)?,
+            partials: gpu.alloc(what, split_tokens * partial)?,
+            arrivals: gpu.alloc(what, 4 * n * c.n_kv_heads)?,
+            logits: gpu.alloc(what, 4 * LOGITS_ROWS * c.vocab_size)?,
+            best: gpu.alloc(what, best_bytes)?,
+            best_host: gpu.alloc_host(best_bytes)?,
+            tops: gpu.alloc(what, 4 * 8 * (4 * c.n_layers + 1))?,
+            squares: gpu.alloc(what, 4 * 8 * c.hidden_size.div_ceil(TILE_ROWS))?,
+            barrier: gpu.alloc(what, 4)?,
+            barrier_base: 0,
+            blocks,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let all = [
+            &self.input,
+            &self.qkv,
+            &self.attended,
+            &self.gated,
+            &self.quantized,
+            &self.scales,
+            &self.picked,
+            &self.partials,
+            &self.arrivals,
+            &self.logits,
+            &self.best,
+            &self.barrier,
+        ];
+        all.iter().map(|buffer| buffer.bytes()).sum()
+    }
+
+    /// The candidates of the last decode step, for each row that wanted logits.
+    pub(super) fn shortlists(
+        &self,
+        batch: &[BatchRow<'_>],
+        vocab_size: usize,
+        out: &mut Vec<Shortlist>,
+    ) {
+        let bytes = self.best_host.as_slice();
+        let (candidates, dropped) = bytes.split_at(8 * self.blocks * BEST * 8);
+        let candidates: &[u64] = bytemuck::cast_slice(candidates);
+        let dropped: &[f32] = bytemuck::cast_slice(dropped);
+        for (row, _) in batch.iter().enumerate().filter(|(_, row)| row.logits_rows() > 0) {
+            let of = |values: usize| row * self.blocks * values..(row + 1) * self.blocks * values;
+            let mut entries: Vec<(TokenId, f32)> =
+                candidates[of(BEST)].iter().filter(|c| **c != 0).map(|c| unpacked(*c)).collect();
+            entries.retain(|(id, _)| (*id as usize) < vocab_size);
+            let bound = dropped[of(1)].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            out.push(Shortlist { entries, bound });
+        }
+    }
+}
+
+/// Token and logit of a candidate as `packed` in `decode.cu` made it.
+fn unpacked(candidate: u64) -> (TokenId, f32) {
+    let key = (candidate >> 32) as u32;
+    let bits = if key & 0x8000_0000 != 0 { key & 0x7fff_ffff } else { !key };
+    (!(candidate as u32), f32::from_bits(bits))
+}
+
+/// Parameter of the decode kernels; the same fields, in the same order, as in `decode.cu`.
+#[repr(C)]
+struct DecodeStep {
+    phases: u64,
+    norms: u64,
+    head_norms: u64,
+    x: u64,
+    rotations: u64,
+    qkv: u64,
+    attended: u64,
+    gated: u64,
+    partials: u64,
+    arrivals: u64,
+    pages: u64,
+    logits: u64,
+    best: u64,
+    dropped: u64,
+    tops: u64,
+    squares: u64,
+    barrier: u64,
+    barrier_base: u32,
+    pages_max: i32,
+    n: i32,
+    wants_logits: i32,
+    positions: [i32; 8],
+    slots: [i32; 8],
+}
+
+/// Parameter of the attention kernels; as in `prefill.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Tokens {
+    positions: u64,
+    slots: u64,
+    rotations: u64,
+    pages: u64,
+    pages_max: i32,
+}
+
+/// Pointers to values, in the order of a kernel's parameters.
+macro_rules! arguments {
+    ($($value:expr),* $(,)?) => { &mut [$((&raw mut $value).cast::<c_void>()),*] };
+}
+
+impl CudaEngine {
+    /// Looks tokens up, computes their rotations and starts the copy. Returns addresses of
+    /// rotations, positions and slots.
+    fn stage(&mut self, batch: &[BatchRow<'_>]) -> Result<[u64; 3], CudaError> {
+        let c = &self.shape.config;
+        let n: usize = batch.iter().map(|row| row.tokens.len()).sum();
+        let (x_len, rotation_len) = (n * c.hidden_size, n * c.head_dim);
+        let b = &mut self.buffers;
+        let words: &mut [f32] = bytemuck::cast_slice_mut(b.staged.as_mut_slice());
+        let (x, rest) = words.split_at_mut(x_len);
+        let (rotations, rest) = rest.split_at_mut(rotation_len);
+        let integers: &mut [i32] = bytemuck::cast_slice_mut(rest);
+        let (positions, slots) = integers[..2 * n].split_at_mut(n);
+        let tokens = batch.iter().flat_map(|row| {
+            (row.position..).zip(row.tokens).map(|(position, id)| (row.slot.0, position, *id))
+        });
+        let half = c.head_dim / 2;
+        for (index, (slot, position, id)) in tokens.enumerate() {
+            self.weights.embedding.lookup(id, &mut x[index * c.hidden_size..][..c.hidden_size]);
+            let rotation = &mut rotations[index * c.head_dim..][..c.head_dim];
+            for (i, frequency) in self.inverse_frequencies.iter().enumerate() {
+                // The angle is rounded to f32 before its cosine is taken, as the reference does.
+                let angle = f64::from(position as f32 * frequency);
+                rotation[i] = angle.cos() as f32;
+                rotation[i + half] = angle.sin() as f32;
+            }
+            positions[index] = position as i32;
+            slots[index] = i32::from(slot);
+        }
+        b.input.write_async(&b.staged, 4 * (x_len + rotation_len + 2 * n))?;
+        let at = |words: usize| b.input.at(4 * words);
+        Ok([at(x_len), at(x_len + rotation_len), at(x_len + rotation_len + n)])
+    }
+
+    /// One token of each row, in one kernel.
+    pub(super) fn decode(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        logits: Option<&mut Vec<f32>>,
+    ) -> Result<(), CudaError> {
+        let kernel = self.kernels.decode_for(batch.len()).expect("checked by is_decode");
+        let [rotations, _, _] = self.stage(batch)?;
+        let wants_logits = batch.iter().any(|row| row.logits != LogitsWanted::None);
+        let (b, w) = (&mut self.buffers, &self.weights);
+        let mut step = DecodeStep {
+            phases: w.phases.address(),
+            norms: w.norms.address(),
+            head_norms: w.head_norms.address(),
+            x: b.input.address(),
+            rotations,
+            qkv: b.qkv.address(),
+            attended: b.attended.address(),
+            gated: b.gated.address(),
+            partials: b.partials.address(),
+            arrivals: b.arrivals.address(),
+            pages: self.pages.table(),
+            logits: b.logits.address(),
+            best: b.best.address(),
+            dropped: b.best.at(8 * b.blocks * BEST * 8),
+            tops: b.tops.address(),
+            squares: b.squares.address(),
+            barrier: b.barrier.address(),
+            barrier_base: b.barrier_base,
+            pages_max: self.pages.pages_max() as i32,
+            n: batch.len() as i32,
+            wants_logits: i32::from(wants_logits),
+            positions: [0; 8],
+            slots: [0; 8],
+        };
+        for (index, row) in batch.iter().enumerate() {
+            step.positions[index] = row.position as i32;
+            step.slots[index] = i32::from(row.slot.0);
+        }
+        let barriers = 5 * self.shape.config.n_layers * b.blocks;
+        b.barrier_base = b.barrier_base.wrapping_add(barriers as u32);
+        // SAFETY: `DecodeStep` is the kernel's parameter; its buffers were made for this shape and
+        // live in `self`, and the stream is synchronised before this returns.
+        unsafe { self.gpu.launch(kernel, [b.blocks, 1, 1], arguments![step])? };
+        if !wants_logits {
+            return self.gpu.synchronize();
+        }
+        self.logits_rows = batch.len();
+        match logits {
+            None => {
+                let bytes = b.best.bytes();
+                b.best.read_async(&mut b.best_host, bytes)?;
+                self.gpu.synchronize()
+            }
+            Some(logits) => {
+                let vocab_size = self.shape.config.vocab_size;
+                let wanted = batch.iter().enumerate().filter(|(_, row)| row.logits_rows() > 0);
+                for (index, _) in wanted {
+                    let at = logits.len();
+                    logits.resize(at + vocab_size, 0.0);
+                    let bytes = bytemuck::cast_slice_mut(&mut logits[at..]);
+                    b.logits.read(4 * index * vocab_size, bytes)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Any number of tokens, one launch an operation.
+    pub(super) fn prefill(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        logits: Option<&mut Vec<f32>>,
+    ) -> Result<(), CudaError> {
+        let [rotations, positions, slots] = self.stage(batch)?;
+        let n: usize = batch.iter().map(|row| row.tokens.len()).sum();
+        let c = &self.shape.config;
+        let (b, k, gpu) = (&self.buffers, &self.kernels, &self.gpu);
+        let pages_max = self.pages.pages_max();
+        let mut tokens = Tokens {
+            positions,
+            slots,
+            rotations,
+            pages: self.pages.table(),
+            pages_max: pages_max as i32,
+        };
+        let last = batch.iter().map(|row| row.position + row.tokens.len()).max().unwrap_or(1);
+        let splits = last.div_ceil(PAGE_TOKENS);
+        let (mut x, mut qkv, mut attended) =
+            (b.input.address(), b.qkv.address(), b.attended.address());
+        let (mut gated, mut quantized) = (b.gated.address(), b.quantized.address());
+        let (mut scales, mut nothing, mut n_tokens) = (b.scales.address(), 0_u64, n as i32);
+        let (mut partials, mut arrivals) = (b.partials.address(), b.arrivals.address());
+        let mut head_norms = self.weights.head_norms.address();
+        let per_block = |tiles: usize| [tiles, n.div_ceil(k.product_tokens), 1];
+        let hidden_tiles = c.hidden_size.div_ceil(TILE_ROWS);
+        let qkv_tiles = self.shape.qkv_rows().div_ceil(TILE_ROWS);
+        let ffn_tiles = c.intermediate_size.div_ceil(TILE_ROWS / 2);
+        for index in 0..c.n_layers {
+            let mut layer = index as i32;
+            let mut norm = self.weights.norms.at(4 * 2 * index * c.hidden_size);
+            let mut next_norm = self.weights.norms.at(4 * (2 * index + 1) * c.hidden_size);
+            let matrices = &self.weights.matrices[4 * index..4 * index + 4];
+            let mut addresses: Vec<[u64; 2]> =
+                matrices.iter().map(|m| [m.values.address(), m.scales.address()]).collect();
+            // SAFETY: parameters are those of the kernels in `prefill.cu`; buffers hold
+            // `step_tokens_max` tokens of this shape and live in `self`; the stream is
+            // synchronised before this returns.
+            unsafe {
+                gpu.launch(
+                    k.norm_quantize_hidden,
+                    [n, 1, 1],
+                    arguments![x, nothing, norm, quantized, scales],
+                )?;
+                let [values, w_scales] = &mut addresses[0];
+                gpu.launch(
+                    k.product_qkv,
+                    per_block(qkv_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, qkv],
+                )?;
+                gpu.launch(k.append, [n, 1, 1], arguments![qkv, tokens, head_norms, layer])?;
+                for first in (0..n).step_by(ATTENTION_TOKENS) {
+                    let here = ATTENTION_TOKENS.min(n - first);
+                    let offset = |address: u64, bytes: usize| address + (first * bytes) as u64;
+                    let mut some = Tokens {
+                        positions: offset(tokens.positions, 4),
+                        slots: offset(tokens.slots, 4),
+                        rotations: offset(tokens.rotations, 4 * c.head_dim),
+                        ..tokens
+                    };
+                    let mut from = offset(qkv, 4 * self.shape.qkv_rows());
+                    let mut to = offset(attended, 4 * c.q_size());
+                    gpu.launch(
+                        k.attention,
+                        [c.n_kv_heads, here, splits],
+                        arguments![from, some, head_norms, layer, to, partials, arrivals],
+                    )?;
+                }
+                gpu.launch(
+                    k.quantize_attended,
+                    [n, 1, 1],
+                    arguments![attended, quantized, scales],
+                )?;
+                let [values, w_scales] = &mut addresses[1];
+                gpu.launch(
+                    k.product_o,
+                    per_block(hidden_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, x],
+                )?;
+                gpu.launch(
+                    k.norm_quantize_hidden,
+                    [n, 1, 1],
+                    arguments![x, nothing, next_norm, quantized, scales],
+                )?;
+                let [values, w_scales] = &mut addresses[2];
+                gpu.launch(
+                    k.product_gate,
+                    per_block(ffn_tiles.div_ceil(2)),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, gated],
+                )?;
+                gpu.launch(k.quantize_gated, [n, 1, 1], arguments![gated, quantized, scales])?;
+                let [values, w_scales] = &mut addresses[3];
+                gpu.launch(
+                    k.product_down,
+                    per_block(hidden_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, x],
+                )?;
+            }
+        }
+        let Some(logits) = logits else { return gpu.synchronize() };
+        let mut wanted = Vec::new();
+        let mut end = 0;
+        for row in batch {
+            end += row.tokens.len();
+            wanted.extend((end - row.logits_rows()..end).map(|token| token as i32));
+        }
+        self.head(&wanted, logits)
+    }
+
+    /// Logits of the tokens `wanted`, some rows at a time.
+    fn head(&self, wanted: &[i32], logits: &mut Vec<f32>) -> Result<(), CudaError> {
+        let c = &self.shape.config;
+        let (b, k, gpu) = (&self.buffers, &self.kernels, &self.gpu);
+        let mut norm = self.weights.norms.at(4 * 2 * c.n_layers * c.hidden_size);
+        let (mut x, mut picked) = (b.input.address(), b.picked.address());
+        let (mut quantized, mut scales) = (b.quantized.address(), b.scales.address());
+        let mut out = b.logits.address();
+        for some in wanted.chunks(LOGITS_ROWS) {
+            b.picked.write(0, bytemuck::cast_slice(some))?;
+            let mut n = some.len() as i32;
+            // SAFETY: as in `prefill`; `picked` names tokens of this step.
+            unsafe {
+                gpu.launch(
+                    k.norm_quantize_hidden,
+                    [some.len(), 1, 1],
+                    arguments![x, picked, norm, quantized, scales],
+                )?;
+                for piece in 0..self.shape.head_pieces() {
+                    let tiles = &self.weights.matrices[4 * c.n_layers + piece];
+                    let mut number = piece as i32;
+                    let (mut values, mut w_scales) =
+                        (tiles.values.address(), tiles.scales.address());
+                    let in_piece = tiles.scales.bytes() / 4 / TILE_ROWS;
+                    gpu.launch(
+                        k.product_head,
+                        [in_piece.div_ceil(2), some.len().div_ceil(k.product_tokens), 1],
+                        arguments![values, w_scales, quantized, scales, n, out, number],
+                    )?;
+                }
+            }
+            let at = logits.len();
+            logits.resize(at + some.len() * c.vocab_size, 0.0);
+            b.logits.read(0, bytemuck::cast_slice_mut(&mut logits[at..]))?;
+        }
+        gpu.synchronize()
+    }
+}
+
+/// GB/s of a copy (read and written bytes) and of reading; medians of several runs over a buffer
+/// far larger than any cache.
+pub(super) fn memory_speed(
+    gpu: &Arc<Gpu>,
+    module: &Module,
+    multiprocessors: usize,
+) -> Result<(f64, f64), CudaError> {
+    const RUNS: usize = 11;
+    let (free, _) = gpu.memory()?;
+    let bytes = (free / 4).min(2 << 30) & !0xfff;
+    let (from, to) = (gpu.alloc("a copy", bytes)?, gpu.alloc("a copy", bytes)?);
+    let (copy, read, randomize) =
+        (module.kernel("copy")?, module.kernel("read")?, module.kernel("randomize")?);
+    let (mut source, mut destination, mut seed) = (from.address(), to.address(), 1_u32);
+    let (mut words, mut vectors) = ((bytes / 4) as u64, (bytes / 16) as u64);
+    let grid = [multiprocessors * 8, 1, 1];
+    // SAFETY: parameters are those of the kernels in `load.cu`; both buffers have `bytes` bytes
+    // and outlive the synchronisation.
+    unsafe { gpu.launch(randomize, grid, arguments![source, words, seed])? };
+    gpu.synchronize()?;
+    let mut median = |kernel: Kernel, factor: f64| -> Result<f64, CudaError> {
+        let mut speeds = Vec::new();
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            // SAFETY: as above.
+            unsafe { gpu.launch(kernel, grid, arguments![source, destination, vectors])? };
+            gpu.synchronize()?;
+            speeds.push(factor * bytes as f64 / started.elapsed().as_secs_f64() / 1e9);
+        }
+        speeds.sort_by(f64::total_cmp);
+        Ok(speeds[RUNS / 2])
+    };
+    Ok((median(copy, 2.0)?, median(read, 1.0)?))
+}

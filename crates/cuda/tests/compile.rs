@@ -1,0 +1,117 @@
+//! NVRTC compiles every kernel for every architecture, without a GPU, and within bounds of
+//! registers spilled to memory. Needs the compilers of CUDA 12 and 13, for example out of the
+//! wheels `nvidia-cuda-nvrtc-cu12` and `nvidia-cuda-nvrtc`; says so without.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use hymt_cuda::nvrtc::Nvrtc;
+use hymt_cuda::program::{Shape, Source, Target};
+use hymt_llm::config::ModelConfig;
+
+/// Bytes that one kernel may spill, stores and loads together. The decode kernels keep the state
+/// of a whole pass in registers; what they spill lies outside their inner loops.
+const SPILL_BYTES_MAX: usize = 700;
+
+/// Architecture, shared memory of a block in KiB (CUDA C++ Programming Guide, compute
+/// capabilities), and the compiler's major version.
+const TARGETS: [(u32, usize, i32); 11] = [
+    (72, 96, 12),
+    (75, 64, 13),
+    (80, 163, 13),
+    (86, 99, 13),
+    (87, 163, 13),
+    (89, 99, 13),
+    (90, 227, 13),
+    (100, 227, 13),
+    (101, 227, 12),
+    (110, 227, 13),
+    (120, 99, 13),
+];
+
+/// Width, feed-forward width, layers, heads, key heads, head width, vocabulary.
+const SHAPES: [(&str, [usize; 7]); 2] =
+    [("1.8B", [2048, 6144, 32, 16, 4, 128, 120_818]), ("tiny", [64, 112, 2, 4, 2, 16, 300])];
+
+fn config([hidden, ffn, layers, heads, kv_heads, head_dim, vocab]: [usize; 7]) -> ModelConfig {
+    let json = format!(
+        r#"{{"model_type": "hunyuan_v1_dense", "hidden_act": "silu", "hidden_size": {hidden},
+        "intermediate_size": {ffn}, "num_hidden_layers": {layers}, "num_attention_heads": {heads},
+        "num_key_value_heads": {kv_heads}, "head_dim": {head_dim}, "vocab_size": {vocab},
+        "max_position_embeddings": 262144, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "use_qk_norm": true}}"#
+    );
+    ModelConfig::from_json(json.as_bytes()).unwrap()
+}
+
+/// The compiler of one CUDA version, from `HYMT_NVRTC_12` or `HYMT_NVRTC_13` or by name.
+fn compiler(major: i32) -> Option<Nvrtc> {
+    let variable = format!("HYMT_NVRTC_{major}");
+    let named = std::env::var_os(&variable).map(PathBuf::from);
+    let path = named.unwrap_or_else(|| format!("libnvrtc.so.{major}").into());
+    match Nvrtc::open(Some(&path)) {
+        Ok(nvrtc) => Some(nvrtc),
+        Err(error) => {
+            // Straight to the stream: the test runner swallows what the macros print.
+            let said = format!("\n*** SKIPPED for CUDA {major}: set {variable}: {error} ***\n");
+            let _ = writeln!(std::io::stderr(), "{said}");
+            let required = std::env::var_os("HYMT_REQUIRE_NVRTC").is_some();
+            assert!(!required, "HYMT_REQUIRE_NVRTC is set, but: {error}");
+            None
+        }
+    }
+}
+
+/// Every `N bytes spill stores, M bytes spill loads` of a log, as N + M.
+fn spills(log: &str) -> Vec<usize> {
+    log.lines()
+        .filter(|line| line.contains("bytes spill stores"))
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let before = |mark: &str| {
+                let at = words.windows(3).position(|w| w[1] == "bytes" && w[2] == "spill").unwrap();
+                let all: Vec<usize> = words[at..]
+                    .windows(4)
+                    .filter(|w| w[1] == "bytes" && w[3].starts_with(mark))
+                    .map(|w| w[0].parse().unwrap())
+                    .collect();
+                all[0]
+            };
+            before("stores") + before("loads")
+        })
+        .collect()
+}
+
+#[test]
+fn every_kernel_compiles_for_every_architecture() {
+    for major in [12, 13] {
+        let Some(nvrtc) = compiler(major) else { continue };
+        for (arch, shared_kib, _) in TARGETS.into_iter().filter(|target| target.2 == major) {
+            for (name, dimensions) in SHAPES {
+                let shape = Shape::new(&config(dimensions)).unwrap();
+                let source = Source::new(&shape, &Target { arch, shared_bytes: shared_kib << 10 });
+                assert!(!source.decode_sizes.is_empty(), "sm_{arch} {name}: no decode kernel fits");
+                let compiled = source.compile_with_report(&nvrtc).unwrap();
+                assert!(compiled.cubin.starts_with(b"\x7fELF"));
+                let spills = spills(&compiled.log);
+                assert!(spills.len() > 10, "sm_{arch}: a report for each kernel: {}", compiled.log);
+                let worst = spills.iter().max().unwrap();
+                eprintln!(
+                    "sm_{arch} {name}: decode for {:?}, {} KiB, worst spill {worst} bytes",
+                    source.decode_sizes,
+                    compiled.cubin.len() >> 10
+                );
+                assert!(*worst <= SPILL_BYTES_MAX, "sm_{arch} {name} spills {worst} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_broken_program_is_refused_with_its_log() {
+    let Some(nvrtc) = compiler(13) else { return };
+    let error = nvrtc.compile("__global__ void broken( {", "sm_90", &[]).unwrap_err().to_string();
+    assert!(error.contains("sm_90") && error.contains("error"), "{error}");
+}

@@ -1,0 +1,168 @@
+//! The suite every engine passes, and the CPU engine as oracle. Needs a GPU; says so without.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use hymt_cuda::{CudaEngine, CudaError, CudaOptions, device};
+use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, logits_of_all_positions};
+use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
+use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
+use hymt_llm::testkit::conformance::run_conformance;
+use hymt_llm::weights::ModelSource;
+
+fn options() -> CudaOptions {
+    CudaOptions {
+        slots: 5,
+        context_tokens_max: 600,
+        step_tokens_max: 300,
+        ..CudaOptions::default()
+    }
+}
+
+fn has_gpu() -> bool {
+    match device::probe(0) {
+        Ok(_) => true,
+        Err(error) => {
+            // Straight to the stream: the test runner swallows what the macros print.
+            let said = format!("\n*** SKIPPED: needs an NVIDIA GPU: {error} ***\n");
+            let _ = writeln!(std::io::stderr(), "{said}");
+            assert!(
+                std::env::var_os("HYMT_REQUIRE_CUDA").is_none(),
+                "HYMT_REQUIRE_CUDA is set, but there is no GPU: {error}"
+            );
+            false
+        }
+    }
+}
+
+/// Two golden models (of which one is stored in INT8), and one made now.
+fn models() -> Vec<(ModelSource, Option<tempfile::TempDir>)> {
+    let golden = std::env::var_os("HYMT_GOLDEN").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../llm/tests/golden"),
+        PathBuf::from,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let synth = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 77 };
+    write_model(folder.path(), &synth, &mut |_| {}).unwrap();
+    vec![
+        (ModelSource::Dir(golden.join("f32")), None),
+        (ModelSource::Dir(golden.join("int8")), None),
+        (ModelSource::Dir(folder.path().to_owned()), Some(folder)),
+    ]
+}
+
+fn cuda(source: &ModelSource) -> CudaEngine {
+    CudaEngine::load(source, &options(), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn the_cuda_engine_conforms() {
+    if !has_gpu() {
+        return;
+    }
+    for (source, _folder) in models() {
+        run_conformance(&mut || Box::new(cuda(&source)));
+    }
+}
+
+#[test]
+fn logits_agree_with_the_cpu_engine() {
+    if !has_gpu() {
+        return;
+    }
+    for (source, _folder) in models() {
+        let cpu = CpuOptions { context_tokens_max: 600, ..CpuOptions::default() };
+        let mut cpu = CpuEngine::load(&source, &cpu, &mut |_| {}).unwrap();
+        let mut gpu = cuda(&source);
+        let vocab = gpu.spec().vocab_size;
+        // Past one page of the cache, so that splits are added up.
+        let tokens: Vec<u32> = (0..520).map(|i: u32| (i * i * 31 + i * 7) % vocab as u32).collect();
+        let expected = logits_of_all_positions(&mut cpu, &tokens).unwrap();
+        let got = logits_of_all_positions(&mut gpu, &tokens).unwrap();
+        let (mut difference, mut size) = (0.0_f64, 0.0_f64);
+        for (a, b) in got.iter().zip(&expected) {
+            difference += f64::from(a - b).powi(2);
+            size += f64::from(*b).powi(2);
+        }
+        let relative = (difference / size).sqrt();
+        let best = |row: &[f32]| (0..vocab).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+        let same = got
+            .chunks_exact(vocab)
+            .zip(expected.chunks_exact(vocab))
+            .filter(|(a, b)| best(a) == best(b))
+            .count();
+        eprintln!("relative error {relative:.2e}, same best token {same} of {}", tokens.len());
+        // The cache is f16 here and f32 there; a rounding of an activation moves by one level.
+        assert!(relative < 0.02, "relative error {relative}");
+    }
+}
+
+#[test]
+fn shortlists_are_the_head_of_the_logits() {
+    if !has_gpu() {
+        return;
+    }
+    for (source, _folder) in models() {
+        let mut gpu = cuda(&source);
+        let mut logits = Vec::new();
+        for slot in 0..5 {
+            let tokens = [1 + u32::from(slot), 5, 9];
+            let row = BatchRow {
+                slot: Slot(slot),
+                position: 0,
+                tokens: &tokens,
+                logits: LogitsWanted::None,
+            };
+            gpu.step(&[row], &mut logits).unwrap();
+        }
+        for n in 1..=5_u16 {
+            let tokens = [11];
+            let batch: Vec<_> = (0..n)
+                .map(|slot| BatchRow {
+                    slot: Slot(slot),
+                    position: 3,
+                    tokens: &tokens,
+                    logits: LogitsWanted::Last,
+                })
+                .collect();
+            gpu.step(&batch, &mut logits).unwrap();
+            let mut lists = Vec::new();
+            assert!(gpu.step_shortlist(&batch, &mut lists).unwrap());
+            let vocab = gpu.spec().vocab_size;
+            assert_eq!(lists.len(), usize::from(n));
+            for (index, list) in lists.iter().enumerate() {
+                let row = &logits[index * vocab..][..vocab];
+                for (id, logit) in &list.entries {
+                    assert_eq!(row[*id as usize], *logit, "row {index}, token {id}");
+                }
+                for (id, logit) in (0..).zip(row) {
+                    let listed = list.entries.iter().any(|entry| entry.0 == id);
+                    assert!(listed || *logit <= list.bound, "token {id} is lost");
+                }
+                let mut again = Vec::new();
+                gpu.logits_of(index, &mut again).unwrap();
+                assert_eq!(again, row, "logits on demand");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_machine_without_gpu_gets_a_reason() {
+    match device::probe(usize::MAX >> 40) {
+        Ok(info) => panic!("no machine has so many devices: {info:?}"),
+        Err(error) => {
+            assert!(
+                matches!(
+                    error,
+                    CudaError::NoDriver
+                        | CudaError::DriverFailed { .. }
+                        | CudaError::NoDevice { .. }
+                ),
+                "{error:?}"
+            );
+        }
+    }
+}
