@@ -116,6 +116,13 @@ pub struct About {
     pub load_ms: f64,
 }
 
+impl About {
+    /// What distinguishes the answers of one model from those of another: the model and the arithmetic.
+    pub fn identity(&self) -> String {
+        format!("{} {}", self.model, self.engine)
+    }
+}
+
 impl EngineOptions {
     /// The model's files.
     pub fn source(&self) -> ModelSource {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hymt_core::cache::CacheLimits;
 use hymt_core::detect::DetectConfig;
 use hymt_core::error::RequestError;
 use hymt_core::glossary::{Glossary, GlossarySet};
@@ -193,6 +194,8 @@ pub struct LiveConfig {
     pub input_chars_max: usize,
     /// How long a text heard on a topic may take.
     pub deadline: Option<Duration>,
+    /// Answers that are kept for exact repeats; 0 for none.
+    pub cache_entries: usize,
     /// How live speech is conducted, its languages not counted.
     pub speech: SpeechConfig,
     /// Stamps follow `/clock`.
@@ -257,6 +260,7 @@ impl LiveConfig {
             },
             input_chars_max: values.size("limits.max_input_chars"),
             deadline: (deadline_ms > 0).then(|| Duration::from_millis(deadline_ms as u64)),
+            cache_entries: values.size("cache.entries"),
             speech: speech(values),
             use_sim_time: values.bool("use_sim_time"),
         })
@@ -283,11 +287,13 @@ impl LiveConfig {
     /// The translator's configuration for a model.
     pub fn translator(
         &self,
+        model: &str,
         family: PromptFamily,
         languages: &[Language],
         glossaries: GlossarySet,
     ) -> TranslatorConfig {
         TranslatorConfig {
+            model: model.to_owned(),
             family,
             languages: languages.to_vec(),
             defaults: self.defaults.clone(),
@@ -295,7 +301,7 @@ impl LiveConfig {
             detect: self.detect.clone(),
             source_fallback: None,
             limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },
-            ..TranslatorConfig::default()
+            cache: CacheLimits { entries_max: self.cache_entries, ..CacheLimits::default() },
         }
     }
 }

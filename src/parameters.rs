@@ -101,6 +101,11 @@ pub fn table() -> Vec<Declaration> {
             ..live("limits.deadline_ms", ParamValue::Integer(0), DEADLINE_MS)
         },
         Declaration {
+            constraints: "0 (none) to 1000000",
+            range: Some(Range::Integer { from: 0, to: 1_000_000 }),
+            ..live("cache.entries", ParamValue::Integer(1024), CACHE_ENTRIES)
+        },
+        Declaration {
             constraints: "1 to 4096",
             range: Some(Range::Integer { from: 1, to: 4096 }),
             ..fixed("limits.queue", ParamValue::Integer(256), QUEUE)
@@ -206,6 +211,8 @@ const DEADLINE_MS: &str = "How long the translation of a text heard on a topic m
     included; later it is of no use and is given up.";
 const QUEUE: &str = "Texts and service requests that may wait. Beyond it they are refused, with a \
     counter and a message.";
+const CACHE_ENTRIES: &str = "Answers that are kept, in at most 16 MiB of memory, and given again to exactly the same \
+    question: text, languages, terms and context alike. ~/clear_cache forgets them.";
 const ENGINE: &str = "What runs the model; auto says in the log what it took and why. scripted \
     echoes the text and translates nothing.";
 const MODEL_PATH: &str = "Model folder with config.json, tokenizer.json and *.safetensors.";

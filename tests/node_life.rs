@@ -22,6 +22,7 @@ use hymt_ros::ros::wire::action::{
     GoalStatusArray, SendGoalRequest, TranslateTextGetResult, TranslateTextGoal,
     TranslateTextResult, TranslateTextSendGoal, Uuid,
 };
+use hymt_ros::ros::wire::common::{Trigger, TriggerRequest};
 use hymt_ros::ros::wire::diagnostic::DiagnosticArray;
 use hymt_ros::ros::wire::hymt::{
     ListGlossaries, ListGlossariesRequest, SetGlossary, SetGlossaryRequest,
@@ -289,6 +290,27 @@ fn diagnostics_and_status_tell_how_the_node_is() {
     let expect = "not heard because of QoS: /text: /manager: it offers best_effort";
     wait_until("the mismatch", || input("Input").message.starts_with(expect));
     drop(stage.here);
+}
+
+#[test]
+fn what_was_answered_is_not_computed_again() {
+    let stage = Stage::new(26, &[], Arc::new(load));
+    stage.translator.bring_up().unwrap();
+    let (_latched, status) = stage.hear::<Status>("/translator/status", &QosProfile::LATCHED);
+    let service = stage.client::<Translate>("translate");
+    let is_from_cache = || {
+        let response = translate(&service);
+        assert!(response.success, "{}", response.message);
+        response.results[0].from_cache
+    };
+    assert!(!is_from_cache(), "nobody asked before");
+    assert!(is_from_cache());
+    let clear = stage.client::<Trigger>("clear_cache");
+    let cleared = clear.call(&TriggerRequest::default(), PATIENCE).unwrap();
+    assert!(cleared.success && cleared.message.starts_with("1 "), "{}", cleared.message);
+    assert!(!is_from_cache(), "it was to be forgotten");
+    let hits = || status.try_iter().last().is_some_and(|(status, _)| status.cache_hits == 1);
+    wait_until("the hit is counted", hits);
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl Session {
         let options = args.engine_options()?;
         let model = load_with_bar(&options)?;
         let config = TranslatorConfig {
+            model: model.about.identity(),
             family: model.family,
             languages: model.languages,
             ..TranslatorConfig::default()
@@ -179,6 +180,7 @@ fn result_json(result: &Translation) -> Value {
         "source_confidence": result.source_confidence,
         "glossary_applied": terms(&result.glossary_applied),
         "glossary_missed": terms(&result.glossary_missed),
+        "from_cache": result.from_cache,
         "tokens_in": result.tokens_in,
         "tokens_out": result.tokens_out,
         "total_ms": result.total_ms,

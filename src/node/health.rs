@@ -285,6 +285,8 @@ impl Doctor {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         let latency = self.shared.latency().summary(Instant::now());
+        let session = self.shared.session();
+        let cache = session.map(|session| session.translator.cache_stats()).unwrap_or_default();
         let (last_error, last_error_stamp) = self.shared.last_error().unwrap_or_default();
         let status = Status {
             stamp: self.shared.now(),
@@ -302,7 +304,7 @@ impl Doctor {
             failed: count(&counters.failed),
             partials_dropped: count(&counters.partials_dropped),
             own_output_dropped: count(&counters.own_output),
-            cache_hits: 0,
+            cache_hits: cache.hits,
             latency_p50_ms: latency.p50_ms,
             latency_p95_ms: latency.p95_ms,
             latency_max_ms: latency.max_ms,

@@ -29,7 +29,7 @@ impl GlossaryServices {
     pub(super) fn start(node: &Node, shared: &Arc<Shared>) -> Result<Self, NodeError> {
         let service = |name: &str| shared.names.service(&format!("~/{name}"));
         let (languages, set, list) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
-        let (reload, reset) = (Arc::clone(shared), Arc::clone(shared));
+        let (reload, clear, reset) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
         Ok(Self {
             _list_languages: node.service(&service("list_languages")?, move |_, responder| {
                 responder.respond_or_log(&list_languages(&languages));
@@ -49,8 +49,8 @@ impl GlossaryServices {
                     responder.respond_or_log(&reload_glossaries(&reload));
                 },
             )?,
-            _clear_cache: node.service(&service("clear_cache")?, |_, responder| {
-                responder.respond_or_log(&done("there is no cache in this version"));
+            _clear_cache: node.service(&service("clear_cache")?, move |_, responder| {
+                responder.respond_or_log(&clear_cache(&clear));
             })?,
             _reset_context: node.service(&service("reset_context")?, move |_, responder| {
                 let message = match reset.with_speech(|speech| speech.reset_context()) {
@@ -104,6 +104,15 @@ fn reload_glossaries(shared: &Shared) -> TriggerResponse {
             TriggerResponse { success: false, message }
         }
     }
+}
+
+fn clear_cache(shared: &Shared) -> TriggerResponse {
+    let Some(session) = shared.session() else {
+        return done("nothing to forget: no model is loaded");
+    };
+    let entries = session.translator.cache_stats().entries;
+    session.translator.clear_cache();
+    done(&format!("{entries} answers are forgotten"))
 }
 
 fn done(message: &str) -> TriggerResponse {

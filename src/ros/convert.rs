@@ -45,7 +45,7 @@ impl Utterance {
             detail: result.detail.clone(),
             glossary_applied: terms(&result.glossary_applied),
             glossary_missed: terms(&result.glossary_missed),
-            from_cache: false,
+            from_cache: result.from_cache,
             queue_ms: result.queue_ms,
             inference_ms: result.inference_ms,
             total_ms,
