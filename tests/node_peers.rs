@@ -94,17 +94,26 @@ fn a_thousand_texts_come_back_in_order() {
 fn texts_of_64_kib_come_back_or_are_refused_with_a_reason() {
     let Some(python) = peer_python() else { return };
     let domain = domain(2);
-    let parameters = ["limits.max_input_chars:=100000", "source_locale:=zh"];
-    let node = NodeProcess::start(domain, &["engine:=scripted", parameters[0], parameters[1]]);
-    // From Chinese into Chinese nothing is translated, so that the size is the only question;
-    // German is beyond what the engine can hold and must say so.
+    let source = "source_locale:=zh";
+    let node =
+        NodeProcess::start(domain, &["engine:=scripted", "limits.max_input_chars:=100000", source]);
+    // Into German in many parts; from Chinese into Chinese as it is.
     let command = "utter --count 50 --window 2 --size 65536";
     let last = Peer::start(&python, domain, command).last_line();
     assert_eq!(last["heard"], json!({"de": 50, "zh": 50}), "{last}");
-    assert_eq!(last["strings"], json!({"de": 0, "zh": 50}), "{last}");
+    assert_eq!(last["strings"], json!({"de": 50, "zh": 50}), "{last}");
     assert!(last["octets"].as_u64() > Some(65_000), "{last}");
-    assert!(last["details"].to_string().contains("tokens"), "{last}");
+    assert_eq!(last["statuses"], json!([0, 1]), "{last}");
     println!("50 texts of 64 KiB: {last}");
+    drop(node);
+
+    let domain = self::domain(27);
+    let node = NodeProcess::start(domain, &["engine:=scripted", source]);
+    let command = "utter --count 5 --window 2 --size 65536";
+    let last = Peer::start(&python, domain, command).last_line();
+    assert_eq!(last["heard"], json!({"de": 5, "zh": 5}), "{last}");
+    assert_eq!(last["strings"], json!({"de": 0, "zh": 0}), "{last}");
+    assert!(last["details"].to_string().contains("4000"), "{last}");
     drop(node);
 }
 
