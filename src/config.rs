@@ -104,6 +104,17 @@ impl EngineChoice {
 }
 
 words! {
+    /// Where translations go.
+    Targets, "target mode", {
+        /// Into every target language.
+        #[default]
+        Fixed = "fixed",
+        /// What is said in one of two languages goes into the other.
+        OtherParty = "other_party",
+    }
+}
+
+words! {
     /// Where live speech comes from.
     InputMode, "input mode", {
         /// The topic `speech`.
@@ -246,10 +257,20 @@ impl LiveConfig {
     /// The reason, in words that name parameter, value and what is allowed.
     pub fn from_parameters(values: &ParamSnapshot) -> Result<Self, String> {
         let deadline_ms = values.size("limits.deadline_ms");
+        let targets = target_locales(values.strings("target_locales"))?;
+        let is_conversation = values.parse::<Targets>("target.mode")? == Targets::OtherParty;
+        if is_conversation && targets.len() != 2 {
+            return Err(format!(
+                "target.mode 'other_party' is a conversation in two languages, but target_locales has {}; \
+                 name the two, or set target.mode to 'fixed'",
+                targets.len()
+            ));
+        }
         Ok(Self {
             defaults: RequestDefaults {
                 source: source_locale(values.string("source_locale"))?,
-                targets: target_locales(values.strings("target_locales"))?,
+                targets,
+                is_conversation,
             },
             terms: glossary_terms(values.strings("glossary.terms"))?,
             glossary_files: values.strings("glossary.files").to_vec(),
@@ -278,7 +299,10 @@ impl LiveConfig {
             language: LanguageConfig {
                 source: self.defaults.source,
                 min_confidence: self.detect.min_confidence,
-                targets: TargetMode::Fixed(self.defaults.targets.clone()),
+                targets: match (self.defaults.is_conversation, self.defaults.targets.as_slice()) {
+                    (true, [a, b]) => TargetMode::OtherParty([*a, *b]),
+                    (_, targets) => TargetMode::Fixed(targets.to_vec()),
+                },
             },
             ..self.speech.clone()
         }

@@ -24,6 +24,7 @@ mod parameters;
 mod services;
 mod shared;
 mod speech;
+mod talk;
 mod work;
 
 use std::sync::Arc;

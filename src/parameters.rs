@@ -6,8 +6,8 @@
 mod text;
 
 use crate::config::{
-    EngineChoice, InputMode, ModelFamily, NodeConfig, Precision, allowed_locales, glossary_terms,
-    source_locale, target_locales,
+    EngineChoice, InputMode, ModelFamily, NodeConfig, Precision, Targets, allowed_locales,
+    glossary_terms, source_locale, target_locales,
 };
 use crate::ros::param_store::{Changes, Declaration, ParamSnapshot, ParameterStore, Range};
 use crate::ros::param_value::ParamValue;
@@ -21,6 +21,11 @@ pub fn table() -> Vec<Declaration> {
             constraints: "1 to 16 languages, none twice; `hymt languages` lists them",
             check: |value| strings(value, |tags| target_locales(tags).map(drop)),
             ..live("target_locales", list(&["de", "zh"]), TARGET_LOCALES)
+        },
+        Declaration {
+            constraints: "fixed, or other_party with exactly two target_locales",
+            check: |value| word(value, parses::<Targets>),
+            ..live("target.mode", text("fixed"), TARGET_MODE)
         },
         Declaration {
             constraints: "auto or a language",
@@ -182,6 +187,9 @@ pub fn table() -> Vec<Declaration> {
 
 const TARGET_LOCALES: &str = "Languages to translate into. Each has its own topic ~/<locale>/text. \
     A change applies from the next text on.";
+const TARGET_MODE: &str = "fixed translates everything into every language of target_locales. \
+    other_party is a conversation: what is said in one of the two goes into the other; what is in \
+    neither goes into both.";
 const SOURCE_LOCALE: &str = "Language of what is heard; auto detects it.";
 const GLOSSARY_TERMS: &str = "Terms that must be translated in a given way. Only those that occur \
     in a text are sent to the model.";
@@ -203,7 +211,7 @@ const IGNORE_WHILE_SPEAKING: &str = "Topic that is true while the robot speaks; 
 const INPUT_MODE: &str = "Where live speech comes from: the topic `speech`, the voices of REP-155 \
     (/humans/voices/*/speech), or both. The topic `text` is always heard.";
 const CONTEXT_SENTENCES: &str = "Sentences of the same speaker that the model sees before the one \
-    it translates. The demo model was not trained with any.";
+    it translates; the topic `text` is one speaker. The demo model was not trained with any.";
 const PUBLISH_PARTIALS: &str = "Growing translations also on ~/<locale>/partial; ~/translation \
     has them either way.";
 const MAX_INPUT_CHARS: &str = "Longest text. A longer one is refused, never cut.";

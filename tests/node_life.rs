@@ -314,6 +314,38 @@ fn what_was_answered_is_not_computed_again() {
 }
 
 #[test]
+fn a_conversation_goes_to_the_other_party_with_what_was_said_before() {
+    let text = |text: &str| ParamValue::String(text.to_owned());
+    let locales = ["en", "de"].map(str::to_owned).to_vec();
+    let parameters = [
+        ("engine", text("cpu")),
+        ("source_locale", text("auto")),
+        ("target_locales", ParamValue::StringArray(locales)),
+        ("target.mode", text("other_party")),
+        ("context.sentences", ParamValue::Integer(2)),
+    ];
+    let stage = Stage::new(28, &parameters, Arc::new(load));
+    stage.translator.bring_up().unwrap();
+    let (_ear, translations) =
+        stage.hear::<Translation>("/translator/translation", &QosProfile::DEFAULT);
+    let say = stage.say("/text");
+    let said = |text: &str| {
+        say.publish(&text.into()).unwrap();
+        let (translation, _) = translations.recv_timeout(PATIENCE).unwrap();
+        (translation.target_locale, translation.text)
+    };
+    let to = |locale: &str, text: &str| (locale.to_owned(), text.to_owned());
+    assert_eq!(said("I am looking for a jacket."), to("de", "Ich suche eine Jacke."));
+    // Only what was said before tells the gender.
+    assert_eq!(said("I see it."), to("de", "Ich sehe sie."));
+    assert_eq!(said("Wo ist die Ladestation?"), to("en", "Where is the charging station?"));
+    assert!(translations.try_recv().is_err(), "nobody hears their own words again");
+    let reset = stage.client::<Trigger>("reset_context");
+    assert!(reset.call(&TriggerRequest::default(), PATIENCE).unwrap().success);
+    assert_eq!(said("I see it."), to("de", "Ich sehe es."));
+}
+
+#[test]
 fn glossaries_come_by_service() {
     let stage = Stage::new(25, &[], Arc::new(load));
     stage.translator.bring_up().unwrap();

@@ -126,6 +126,21 @@ fn an_empty_array_of_any_type_empties_a_list() {
 }
 
 #[test]
+fn a_conversation_has_two_sides() {
+    let store = store();
+    let both = |mode, targets| {
+        let group = [("target.mode", text(mode)), ("target_locales", list(targets))];
+        store.set_atomically(group.map(|(name, value)| (name.to_owned(), value)).to_vec())
+    };
+    let refused = both("other_party", &["en", "de", "fr"]).unwrap_err();
+    assert!(refused.contains("target_locales has 3; name the two"), "{refused}");
+    both("other_party", &["en", "fr"]).unwrap();
+    let refused = store.set("target_locales", list(&["en"])).unwrap_err();
+    assert!(refused.contains("target_locales has 1"), "{refused}");
+    both("fixed", &["en"]).unwrap();
+}
+
+#[test]
 fn start_values_are_checked_together_and_unknown_names_reported() {
     let given = [
         ("engine".to_owned(), text("tensorrt")),

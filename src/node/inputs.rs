@@ -56,6 +56,7 @@ fn hear(shared: &Shared, message: Result<StringMsg, &RosError>, info: MessageInf
         utterance: shared.next_utterance(),
         header: Header { stamp: shared.clock.stamp(&info), frame_id: String::new() },
         text: String::new(),
+        context: String::new(),
         received: Instant::now(),
     };
     match message {

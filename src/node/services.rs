@@ -6,6 +6,7 @@ use hymt_core::language::Language;
 
 use super::NodeError;
 use super::shared::Shared;
+use super::talk::Talk;
 use crate::config::LiveConfig;
 use crate::ros::wire::Trigger;
 use crate::ros::wire::common::TriggerResponse;
@@ -53,6 +54,7 @@ impl GlossaryServices {
                 responder.respond_or_log(&clear_cache(&clear));
             })?,
             _reset_context: node.service(&service("reset_context")?, move |_, responder| {
+                reset.with_talk(Talk::reset);
                 let message = match reset.with_speech(|speech| speech.reset_context()) {
                     Some(()) => "what speakers said before is forgotten",
                     None => "nothing to forget: the node is not active",

@@ -21,6 +21,7 @@ use super::glossaries::Glossaries;
 use super::health::Ears;
 use super::outputs::{Ordered, Outputs};
 use super::speech::Speech;
+use super::talk::Talk;
 use super::work::{Heard, Job, Workers};
 use crate::app::{LlmGenerator, LoadedModel};
 use crate::config::{LiveConfig, NodeConfig};
@@ -98,6 +99,7 @@ struct Active {
     workers: Workers,
     cancel: CancelFlag,
     speech: Speech,
+    talk: Talk,
     /// Place of the next text among those that were queued.
     order_next: Mutex<u64>,
 }
@@ -237,11 +239,18 @@ impl Shared {
     pub(super) fn enqueue_heard(&self, heard: Heard) -> Result<(), NotTaken> {
         let sent = self.with_jobs(Job::Heard(heard), |active, mut job| {
             let mut order = active.order_next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut said = None;
             if let Job::Heard(heard) = &mut job {
                 heard.order = *order;
+                heard.context = active.talk.before(heard.utterance, heard.received);
+                said = Some((heard.utterance, heard.text.clone(), heard.received));
             }
             active.jobs.try_send(job)?;
             *order += 1;
+            // What was refused is not part of the talk.
+            if let Some((utterance, text, received)) = said {
+                active.talk.add(utterance, &text, received);
+            }
             Ok(())
         });
         match &sent {
@@ -278,6 +287,11 @@ impl Shared {
         self.active().as_ref().map(|active| with(&active.speech))
     }
 
+    /// The same with what is said on the topic `text`.
+    pub(super) fn with_talk<T>(&self, with: impl FnOnce(&Talk) -> T) -> Option<T> {
+        self.active().as_ref().map(|active| with(&active.talk))
+    }
+
     fn active(&self) -> RwLockReadGuard<'_, Option<Active>> {
         self.active.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -294,7 +308,8 @@ impl Shared {
         let ordered = Arc::new(Ordered::new(Arc::clone(&self.outputs)));
         let workers = Workers::start(WORKERS, &queue, self, session, &ordered, &cancel, faults);
         let speech = Speech::start(self, session, live.speech());
-        let active = Active { jobs, workers, cancel, speech, order_next: Mutex::new(0) };
+        let talk = Talk::new(live.speech.context);
+        let active = Active { jobs, workers, cancel, speech, talk, order_next: Mutex::new(0) };
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = Some(active);
     }
 
@@ -364,6 +379,7 @@ impl Shared {
             tracing::error!(%error, "/clock cannot be followed");
         }
         self.with_speech(|speech| speech.reconfigure(live.speech()));
+        self.with_talk(|talk| talk.reconfigure(live.speech.context));
         Ok(edited)
     }
 }

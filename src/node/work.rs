@@ -16,6 +16,7 @@ use super::action::FEEDBACK_INTERVAL;
 use super::managed::Command;
 use super::outputs::Ordered;
 use super::shared::{Faults, Session, Shared, not_active};
+use super::talk::Talk;
 use crate::lifecycle::State;
 use crate::ros::convert::{Utterance, raw_request};
 use crate::ros::wire::action::{GoalStatus, TranslateTextGoal, TranslateTextResult, Uuid};
@@ -48,6 +49,8 @@ pub(super) struct Heard {
     pub(super) utterance: u64,
     pub(super) header: Header,
     pub(super) text: String,
+    /// What was said before, a sentence a line.
+    pub(super) context: String,
     pub(super) received: Instant,
 }
 
@@ -198,12 +201,18 @@ impl Worker {
     }
 
     fn hear(&self, heard: Heard) -> Vec<Translation> {
-        let Heard { utterance, header, text, received, .. } = heard;
+        let Heard { utterance, header, text, context, received, .. } = heard;
         let since = || received.elapsed().as_secs_f32() * 1e3;
         let request =
             self.translator().request(&RawRequest { text: &text, ..RawRequest::default() });
         let utterance = Utterance { header, id: utterance, text };
-        match request {
+        // Not in the raw request: too long a context of ours is cut, one of a caller is refused.
+        let limits = self.translator().config().limits;
+        let before = self.shared.with_talk(Talk::language).flatten();
+        let with_before = |request: TranslateRequest| {
+            request.with_context(&context, &limits).with_spoken_before(before)
+        };
+        match request.map(with_before) {
             Err(error) => {
                 // The reason names positions and bounds, never the text itself.
                 tracing::warn!(utterance = utterance.id, %error, "a text was refused");
@@ -222,6 +231,10 @@ impl Worker {
                 let results = self.translator().translate(&request, &options, &mut |_, _| ());
                 tracing::debug!(utterance = utterance.id, total_ms = since(), "translated");
                 self.shared.latency().add(Instant::now(), since());
+                let surely = results.iter().find(|result| result.source_confidence > 0.0);
+                if let Some(language) = surely.and_then(|result| result.source) {
+                    self.shared.with_talk(|talk| talk.spoke(language));
+                }
                 results.iter().map(|result| utterance.translation(result, since())).collect()
             }
         }

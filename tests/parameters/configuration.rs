@@ -65,6 +65,7 @@ fn every_parameter_reaches_the_configuration() {
     for Declaration { name, default, range, .. } in table() {
         let other = match (name, &default) {
             ("source_locale", _) => text("fr"),
+            ("target.mode", _) => text("other_party"),
             ("engine", _) => text("scripted"),
             ("model.path", _) => text("/models/hy-mt"),
             ("model.family", _) => text("hy-mt1.5"),

@@ -143,6 +143,8 @@ pub struct RequestDefaults {
     pub source: SourceChoice,
     /// Target languages.
     pub targets: Vec<Language>,
+    /// The two targets are a conversation: what is said in one goes into the other only.
+    pub is_conversation: bool,
 }
 
 /// A valid request to translate one text into one or more languages.
@@ -151,6 +153,8 @@ pub struct TranslateRequest {
     text: String,
     source: SourceChoice,
     targets: Vec<Language>,
+    is_conversation: bool,
+    spoken_before: Option<Language>,
     glossary: Option<String>,
     inline_terms: Glossary,
     context: Option<String>,
@@ -192,6 +196,8 @@ impl TranslateRequest {
             text,
             source,
             targets,
+            is_conversation: defaults.is_conversation && raw.targets.is_empty(),
+            spoken_before: None,
             glossary: Some(raw.glossary.trim()).filter(|g| !g.is_empty()).map(str::to_owned),
             inline_terms: Glossary::from_lines(raw.inline_terms)?,
             context: Some(context).filter(|context| !context.is_empty()),
@@ -216,6 +222,16 @@ impl TranslateRequest {
         &self.targets
     }
 
+    /// True when what is said in one of the two targets goes into the other only.
+    pub fn is_conversation(&self) -> bool {
+        self.is_conversation
+    }
+
+    /// The language that whoever said this spoke last.
+    pub fn spoken_before(&self) -> Option<Language> {
+        self.spoken_before
+    }
+
     /// Name of the glossary asked for.
     pub fn glossary(&self) -> Option<&str> {
         self.glossary.as_deref()
@@ -234,6 +250,14 @@ impl TranslateRequest {
     /// A hint.
     pub fn formality(&self) -> Formality {
         self.formality
+    }
+
+    /// The same request from somebody who spoke this language last: it is believed where detection is
+    /// not sure.
+    #[must_use]
+    pub fn with_spoken_before(mut self, language: Option<Language>) -> Self {
+        self.spoken_before = language;
+        self
     }
 
     /// The same request with other context, for callers that keep a conversation. Too long a context

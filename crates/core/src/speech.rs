@@ -54,12 +54,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use context::{ContextConfig, ContextSentence};
+pub use context::{ContextConfig, ContextSentence, RollingContext};
 pub use counters::SpeechCounters;
 pub use decision::{
     Decision, DropReason, Dropped, Hypothesis, Publish, PublishText, RunId, RunResult, Start,
 };
-pub use language_choice::{LanguageChoice, LanguageConfig, SpeakerLanguage, TargetMode};
+pub use language_choice::{
+    LanguageChoice, LanguageConfig, SpeakerLanguage, TargetMode, other_party,
+};
 
 use crate::language::Language;
 use crate::request::INPUT_CHARS_MAX;

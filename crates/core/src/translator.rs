@@ -10,6 +10,7 @@
 //! | one paragraph of at most [`SEGMENT_CHARS_MAX`](crate::segment::SEGMENT_CHARS_MAX) characters | one prompt per target |
 //! | longer, or with a blank line | cut by [`segment`](crate::segment), one prompt per part and target, joined as it was |
 //! | with tags, code, links, addresses, placeholders | the form that keeps markers, see [`protect`](crate::protect); should the model lose them, once more without, and `detail` says so |
+//! | sentences of several languages | each by its own; one in the target language stays |
 //! | the same prompt again | the answer given before, see [`cache`](crate::cache) |
 //!
 //! The configuration can be replaced at any time ([`Translator::reconfigure`]); a request that runs
@@ -23,6 +24,7 @@ mod plan;
 mod progress;
 mod question;
 mod result;
+mod source;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -41,6 +43,7 @@ use batch::Batches;
 pub use plan::{NEW_TOKENS_MIN, NEW_TOKENS_PER_CHAR};
 use plan::{Plan, Planned, State};
 pub use result::{Status, Translation};
+pub use source::{SWITCH_CONFIDENCE_MIN, SWITCH_LETTERS_MIN, SWITCH_LETTERS_MIN_CJK};
 
 /// Most prompts, over several targets, texts and parts of texts, that are generated as one batch. A queue
 /// that takes one request with all its targets takes this.
@@ -146,7 +149,8 @@ impl Translator {
         Ok(request)
     }
 
-    /// Translates one text into all its targets, as one batch; one result per target, in order.
+    /// Translates one text into all its targets, as one batch; one result per target, in order, but
+    /// none for the speaker's own language in a conversation.
     ///
     /// `on_partial(i, text)` is told the translation into target `i` so far, whenever it grew. Of a text in
     /// parts that is what is finished up to the first part that is not, and the beginning of that one;
@@ -198,9 +202,10 @@ impl Translator {
         let mut progress = batches.into_progress().into_iter();
         let finish = |planned: &Planned<'_>| {
             let targets = planned.request.targets().iter().zip(&planned.plans);
-            let results = targets.map(|(target, plan)| {
+            let results = targets.filter_map(|(target, plan)| {
                 let mut result = Translation::empty(*target, &planned.source);
                 match plan {
+                    Plan::Skip => return None,
                     Plan::Pass => result.pass(planned.request.text()),
                     Plan::Reject(code, why) => result.reject(*code, why.clone()),
                     Plan::Ask(questions) => {
@@ -209,7 +214,7 @@ impl Translator {
                     }
                 }
                 result.total_ms = started.elapsed().as_secs_f32() * 1e3;
-                result
+                Some(result)
             });
             results.collect()
         };

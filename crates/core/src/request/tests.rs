@@ -2,7 +2,7 @@ use super::*;
 use crate::error::ErrorCode;
 
 fn defaults() -> RequestDefaults {
-    RequestDefaults { source: SourceChoice::Auto, targets: vec![Language::German] }
+    RequestDefaults { targets: vec![Language::German], ..RequestDefaults::default() }
 }
 
 fn parse(raw: &RawRequest<'_>) -> Result<TranslateRequest, RequestError> {

@@ -38,28 +38,30 @@ pub struct ContextSentence {
 
 /// The context of one speaker, oldest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Context {
+pub struct RollingContext {
     sentences: VecDeque<Arc<ContextSentence>>,
 }
 
-impl Context {
+impl RollingContext {
     /// Adds a sentence; a correction takes the place of what it corrects.
-    pub(super) fn push(&mut self, sentence: ContextSentence, config: &ContextConfig) {
+    pub fn push(&mut self, sentence: ContextSentence, config: &ContextConfig) {
         self.sentences.retain(|old| old.utterance != sentence.utterance);
         self.sentences.push_back(Arc::new(sentence));
         self.trim(config);
     }
 
     /// The sentences before `utterance`.
-    pub(super) fn before(&self, utterance: u64) -> Vec<Arc<ContextSentence>> {
+    pub fn before(&self, utterance: u64) -> Vec<Arc<ContextSentence>> {
         self.sentences.iter().filter(|s| s.utterance < utterance).cloned().collect()
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets all.
+    pub fn clear(&mut self) {
         self.sentences.clear();
     }
 
-    pub(super) fn trim(&mut self, config: &ContextConfig) {
+    /// Forgets the oldest until the bounds hold.
+    pub fn trim(&mut self, config: &ContextConfig) {
         let chars = |sentence: &Arc<ContextSentence>| sentence.source.chars().count();
         while self.sentences.len() > config.sentences
             || self.sentences.iter().map(chars).sum::<usize>() > config.chars_max
@@ -81,7 +83,7 @@ mod tests {
     #[test]
     fn it_is_bounded_in_sentences_and_characters() {
         let config = ContextConfig { sentences: 3, chars_max: 10, ..ContextConfig::default() };
-        let mut context = Context::default();
+        let mut context = RollingContext::default();
         for (utterance, source) in ["one", "two", "six", "ten"].into_iter().enumerate() {
             context.push(said(utterance as u64, source), &config);
         }
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn a_correction_takes_the_old_place() {
         let config = ContextConfig::default();
-        let mut context = Context::default();
+        let mut context = RollingContext::default();
         context.push(said(1, "hello"), &config);
         context.push(said(2, "open the"), &config);
         context.push(said(2, "open the door"), &config);

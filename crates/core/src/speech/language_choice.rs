@@ -88,9 +88,24 @@ impl SpeakerLanguage {
 fn targets(mode: &TargetMode, source: Option<Language>) -> Vec<Language> {
     match (mode, source) {
         (TargetMode::Fixed(targets), _) => targets.clone(),
-        (TargetMode::OtherParty([a, b]), Some(source)) if source == *a => vec![*b],
-        (TargetMode::OtherParty([a, b]), Some(source)) if source == *b => vec![*a],
-        (TargetMode::OtherParty([a, b]), _) => vec![*a, *b],
+        (TargetMode::OtherParty(pair), source) => other_party(*pair, source),
+    }
+}
+
+/// Where what is said in `source` goes in a conversation in two languages: to the other one, and to both
+/// when it is in neither or unknown. Who writes Chinese in another way than the Chinese party is that
+/// party still, unless both are Chinese.
+pub fn other_party([a, b]: [Language; 2], source: Option<Language>) -> Vec<Language> {
+    let are_both_chinese = a.is_chinese() && b.is_chinese();
+    let is_of = |party: Language| {
+        source.is_some_and(|source| {
+            source == party || (source.is_chinese() && party.is_chinese() && !are_both_chinese)
+        })
+    };
+    match (is_of(a), is_of(b)) {
+        (true, false) => vec![b],
+        (false, true) => vec![a],
+        _ => vec![a, b],
     }
 }
 
@@ -144,5 +159,9 @@ mod tests {
         assert_eq!(to("en_US"), [Language::Chinese]);
         assert_eq!(to("fr"), pair);
         assert_eq!(to(""), pair);
+        assert_eq!(to("zh-TW"), [Language::English], "the same party, in another script");
+        let both = [Language::Chinese, Language::Cantonese];
+        assert_eq!(other_party(both, Some(Language::Cantonese)), [Language::Chinese]);
+        assert_eq!(other_party(both, Some(Language::TraditionalChinese)), both);
     }
 }

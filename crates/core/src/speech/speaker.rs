@@ -11,7 +11,7 @@ pub(super) use desk::Desk;
 use finals::{FinalJob, Forced};
 
 use super::agreement::{Agreed, Agreement};
-use super::context::Context;
+use super::context::RollingContext;
 use super::decision::{DropReason, RunId, RunResult};
 use super::language_choice::{LanguageChoice, SpeakerLanguage};
 use super::shown::Shown;
@@ -103,7 +103,7 @@ pub(super) struct Speaker {
     pub(super) name: Arc<str>,
     pub(super) heard_at: Instant,
     pub(super) is_gone: bool,
-    pub(super) context: Context,
+    pub(super) context: RollingContext,
     pub(super) language: SpeakerLanguage,
     /// When it got its last partial run, in turns of all speakers; for the round robin.
     pub(super) served: u64,
@@ -122,7 +122,7 @@ impl Speaker {
             name,
             heard_at: now,
             is_gone: false,
-            context: Context::default(),
+            context: RollingContext::default(),
             language: SpeakerLanguage::default(),
             served: 0,
             open: None,

@@ -18,8 +18,17 @@ pub(super) fn pieces(
     if !is_long(text) {
         return vec![Piece::Text(text)];
     }
+    whole(text, segment(text, language, SEGMENT_CHARS_MAX), family)
+}
+
+/// `pieces` of `text`, with those put back together that were cut inside something to be kept.
+pub(super) fn whole<'a>(
+    text: &'a str,
+    pieces: Vec<Piece<'a>>,
+    family: PromptFamily,
+) -> Vec<Piece<'a>> {
     let parts = protect::parts_of(text, &format_options(family)).map(|(_, part)| part).collect();
-    whole_parts(text, segment(text, language, SEGMENT_CHARS_MAX), parts)
+    whole_parts(text, pieces, parts)
 }
 
 fn is_long(text: &str) -> bool {

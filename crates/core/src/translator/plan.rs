@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use super::TranslatorConfig;
 use super::question::{Asker, Question};
-use super::{TranslatorConfig, cut, question};
+use super::source::{Pieces, Source};
 use crate::detect::Detector;
 use crate::error::ErrorCode;
 use crate::glossary::Glossary;
 use crate::language::Language;
-use crate::request::{SourceChoice, TranslateRequest};
+use crate::request::TranslateRequest;
 use crate::segment::Piece;
+use crate::speech::other_party;
 
 /// Fewest tokens that a translation may take.
 pub const NEW_TOKENS_MIN: usize = 64;
@@ -37,17 +39,12 @@ pub(super) struct Planned<'a> {
     pub(super) plans: Vec<Plan>,
 }
 
-/// The source language, and how it came to be that.
-pub(super) struct Source {
-    pub(super) language: Option<Language>,
-    pub(super) confidence: f32,
-    pub(super) detail: String,
-    has_words: bool,
-}
-
 /// What is done for one target.
 pub(super) enum Plan {
     Pass,
+    /// Nothing, not even the text as it is: in a conversation nobody needs what was said in their own
+    /// language.
+    Skip,
     Reject(ErrorCode, String),
     /// One for each piece that is text; `None` keeps it as it is.
     Ask(Vec<Option<Question>>),
@@ -61,8 +58,8 @@ impl State {
 
     /// What is to be done for a request.
     pub(super) fn planned<'a>(&self, request: &'a TranslateRequest) -> Planned<'a> {
-        let source = self.source_of(request);
-        let pieces = cut::pieces(request.text(), source.language, self.config.family);
+        let mut source = self.source_of(request);
+        let pieces = self.pieces(request, &mut source);
         let targets = request.targets().iter();
         let plans = match self.config.glossaries.layers(request.glossary()) {
             Ok(layers) => {
@@ -73,43 +70,7 @@ impl State {
             // The glossary went away between the check and now.
             Err(error) => targets.map(|_| reject(ErrorCode::InvalidRequest, &error)).collect(),
         };
-        Planned { request, source, pieces, plans }
-    }
-
-    fn source_of(&self, request: &TranslateRequest) -> Source {
-        let has_words = question::has_words(request.text());
-        if let SourceChoice::Given(language) = request.source() {
-            return Source {
-                language: Some(language),
-                confidence: 1.0,
-                detail: String::new(),
-                has_words,
-            };
-        }
-        let guess = self.detector.guess(request.text());
-        if let Some(sure) =
-            guess.filter(|guess| guess.confidence >= self.config.detect.min_confidence)
-        {
-            return Source {
-                language: Some(sure.language),
-                confidence: sure.confidence,
-                detail: String::new(),
-                has_words,
-            };
-        }
-        let best = guess.map_or(String::new(), |guess| {
-            format!(" (best guess {} at {:.2})", guess.language, guess.confidence)
-        });
-        let assumed = match self.config.source_fallback {
-            Some(language) => format!("assumed {language}"),
-            None => "left to the model".to_owned(),
-        };
-        Source {
-            language: self.config.source_fallback,
-            confidence: 0.0,
-            detail: format!("source language not recognised{best}, {assumed}"),
-            has_words,
-        }
+        Planned { request, source, pieces: pieces.all, plans }
     }
 
     /// Says which of the two languages the model does not know.
@@ -131,21 +92,37 @@ impl State {
         &self,
         request: &TranslateRequest,
         source: &Source,
-        pieces: &[Piece<'_>],
+        pieces: &Pieces<'_>,
         target: Language,
         layers: &[&Glossary],
     ) -> Plan {
-        if source.language == Some(target) || !source.has_words {
+        let all_are = |language| pieces.languages.iter().all(|of| *of == Some(language));
+        if request.is_conversation() && !is_for(request.targets(), source.language, target) {
+            return Plan::Skip;
+        }
+        if all_are(target) || !source.has_words {
             return Plan::Pass;
         }
-        if let Some(unknown) = self.unknown(source.language, target) {
+        let others = pieces.languages.iter().filter(|of| **of != Some(target));
+        if let Some(unknown) = others.copied().find_map(|of| self.unknown(of, target)) {
             return reject(ErrorCode::UnsupportedLanguage, &unknown);
         }
         let config = &self.config;
-        let asker = Asker { config, request, source: source.language, target, layers };
-        let texts = pieces.iter().filter_map(|piece| piece.text());
-        let questions: Vec<_> = texts.map(|text| asker.question(text)).collect();
+        let texts = pieces.all.iter().filter_map(|piece| piece.text()).zip(&pieces.languages);
+        let question = |(text, source): (&str, &Option<Language>)| {
+            let asker = Asker { config, request, source: *source, target, layers };
+            if *source == Some(target) { None } else { asker.question(text) }
+        };
+        let questions: Vec<_> = texts.map(question).collect();
         if questions.iter().all(Option::is_none) { Plan::Pass } else { Plan::Ask(questions) }
+    }
+}
+
+/// Whether what is said in `source` goes to `target`, which is one of the two of a conversation.
+fn is_for(pair: &[Language], source: Option<Language>, target: Language) -> bool {
+    match pair {
+        [a, b] => other_party([*a, *b], source).contains(&target),
+        _ => true,
     }
 }
 

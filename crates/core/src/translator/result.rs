@@ -1,8 +1,8 @@
 //! What comes back for one target.
 
-use super::plan::Source;
 use super::progress::{Failure, Progress};
 use super::question::Question;
+use super::source::Source;
 use crate::error::ErrorCode;
 use crate::glossary::{TERMS_PER_PROMPT_MAX, Term};
 use crate::language::Language;
@@ -21,6 +21,14 @@ pub enum Status {
     Rejected = 3,
     /// The engine could not answer.
     Failed = 4,
+}
+
+/// Adds a remark to others.
+pub(super) fn append(details: &mut String, detail: &str) {
+    if !details.is_empty() {
+        details.push_str("; ");
+    }
+    details.push_str(detail);
 }
 
 impl Status {
@@ -99,10 +107,7 @@ impl Translation {
     }
 
     fn note(&mut self, detail: &str) {
-        if !self.detail.is_empty() {
-            self.detail.push_str("; ");
-        }
-        self.detail.push_str(detail);
+        append(&mut self.detail, detail);
     }
 
     pub(super) fn pass(&mut self, text: &str) {

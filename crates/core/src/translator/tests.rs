@@ -1,4 +1,5 @@
 mod format;
+mod languages;
 mod long;
 mod repeats;
 
@@ -76,6 +77,7 @@ fn config(targets: &[&str]) -> TranslatorConfig {
         defaults: RequestDefaults {
             source: SourceChoice::Auto,
             targets: targets.iter().map(|code| language(code)).collect(),
+            ..RequestDefaults::default()
         },
         ..TranslatorConfig::default()
     }

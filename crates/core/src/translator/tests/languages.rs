@@ -1,0 +1,101 @@
+//! Conversations, speakers that change their language, and texts of several languages.
+
+use super::*;
+
+fn conversation(a: &str, b: &str) -> TranslatorConfig {
+    let mut config = config(&[a, b]);
+    config.defaults.is_conversation = true;
+    config
+}
+
+fn targets(results: &[Translation]) -> Vec<&'static str> {
+    results.iter().map(|result| result.target.code()).collect()
+}
+
+#[test]
+fn a_conversation_goes_to_the_other_party_only() {
+    let generator = Arc::new(Scripted::answering(&[("English", "the door"), ("中文", "门")]));
+    let translator = Translator::new(generator.clone(), conversation("zh", "en"));
+    let say = |text, targets: &[String]| run(&translator, &RawRequest { text, targets, ..DOOR });
+    assert_eq!(targets(&say("The door is open.", &[])), ["zh"]);
+    assert_eq!(targets(&say("门现在开着，请进来。", &[])), ["en"]);
+    assert_eq!(targets(&say("La porte est ouverte, entrez donc.", &[])), ["zh", "en"]);
+    // Who names targets gets those.
+    let named = say("The door is open.", &["en".to_owned(), "de".to_owned()]);
+    assert_eq!(targets(&named), ["en", "de"]);
+    assert_eq!(named[0].status, Status::Passthrough);
+}
+
+#[test]
+fn what_a_speaker_spoke_before_decides_where_detection_cannot() {
+    let generator = Arc::new(Scripted::answering(&[("English", "x"), ("中文", "门")]));
+    let translator = Translator::new(generator.clone(), conversation("zh", "en"));
+    let results = |text: &str, before: Option<&str>| {
+        let raw = RawRequest { text, ..DOOR };
+        let request = translator.request(&raw).unwrap().with_spoken_before(before.map(language));
+        translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ())
+    };
+    assert_eq!(results("A12?", None).len(), 2, "nobody knows whose it is");
+    let kept = results("A12?", Some("en"));
+    assert_eq!(targets(&kept), ["zh"]);
+    assert!(kept[0].detail.contains("kept en from before"), "{}", kept[0].detail);
+    assert_eq!(kept[0].source_confidence, 0.0);
+    // A sure detection is believed at once.
+    assert_eq!(targets(&results("门现在开着，请进来。", Some("en"))), ["en"]);
+}
+
+/// Answers with the source text in capitals and its target language.
+struct Echo;
+
+impl Generator for Echo {
+    fn generate(
+        &self,
+        prompts: &[GeneratePrompt],
+        _: &GenerateOptions,
+        _: &mut dyn FnMut(usize, &str),
+    ) -> Vec<Result<Generated, GenerateError>> {
+        let answer = |prompt: &GeneratePrompt| {
+            let (_, text) = prompt.user.rsplit_once("\n\n").unwrap();
+            Ok(generated(&text.to_uppercase()))
+        };
+        prompts.iter().map(answer).collect()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len()
+    }
+}
+
+#[test]
+fn each_sentence_of_a_mixed_text_goes_by_its_own_language() {
+    let translator = Translator::new(Arc::new(Echo), config(&["de", "fr"]));
+    let cases = [
+        // German stays for the Germans; what is English does not.
+        (
+            "Der Aufzug ist heute leider außer Betrieb. Please take the stairs to the second floor.",
+            "Der Aufzug ist heute leider außer Betrieb. PLEASE TAKE THE STAIRS TO THE SECOND FLOOR.",
+            "DER AUFZUG IST HEUTE LEIDER AUSSER BETRIEB. PLEASE TAKE THE STAIRS TO THE SECOND FLOOR.",
+        ),
+        (
+            "电梯今天坏了。Please take the stairs to the second floor.",
+            "电梯今天坏了。 PLEASE TAKE THE STAIRS TO THE SECOND FLOOR.",
+            "电梯今天坏了。 PLEASE TAKE THE STAIRS TO THE SECOND FLOOR.",
+        ),
+    ];
+    for (text, german, french) in cases {
+        let results = run(&translator, &RawRequest { text, ..DOOR });
+        assert_eq!(results[0].text, german);
+        assert_eq!(results[1].text, french);
+        let detail = &results[0].detail;
+        assert!(detail.contains("several languages (") && detail.contains("en"), "{detail}");
+    }
+    // One language, however many sentences, and words too few to tell, are asked for as ever.
+    for text in ["The door is open. Come in, Ms. Müller! Danke.", "Ciao! The door is open."] {
+        let results = run(&translator, &RawRequest { text, ..DOOR });
+        assert_eq!(results[0].text, text.to_uppercase());
+        assert!(!results[0].detail.contains("several"), "{text}: {}", results[0].detail);
+    }
+    // Who says what language it is knows better.
+    let given = run(&translator, &RawRequest { text: cases[0].0, source: "en", ..DOOR });
+    assert_eq!(given[0].text, cases[0].0.to_uppercase());
+}
