@@ -115,6 +115,28 @@ words! {
 }
 
 words! {
+    /// How `output.log_file` is written.
+    LogFormat, "log format", {
+        /// One JSON object a line.
+        #[default]
+        Jsonl = "jsonl",
+        /// WebVTT.
+        Vtt = "vtt",
+        /// SubRip.
+        Srt = "srt",
+        /// One line a text.
+        Txt = "txt",
+    }
+}
+
+impl LogFormat {
+    /// True for subtitles: each language has a file of its own.
+    pub fn is_per_language(self) -> bool {
+        matches!(self, Self::Vtt | Self::Srt)
+    }
+}
+
+words! {
     /// Where live speech comes from.
     InputMode, "input mode", {
         /// The topic `speech`.
@@ -188,6 +210,15 @@ pub struct NodeConfig {
     pub live: LiveConfig,
 }
 
+/// A file that what is published is kept in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputLog {
+    /// Its path.
+    pub file: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
 /// The part of the configuration that may change while the node runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveConfig {
@@ -205,6 +236,8 @@ pub struct LiveConfig {
     pub input_chars_max: usize,
     /// How long a text heard on a topic may take.
     pub deadline: Option<Duration>,
+    /// Keeps what is published in a file.
+    pub output_log: Option<OutputLog>,
     /// Answers that are kept for exact repeats; 0 for none.
     pub cache_entries: usize,
     /// How live speech is conducted, its languages not counted.
@@ -281,6 +314,7 @@ impl LiveConfig {
             },
             input_chars_max: values.size("limits.max_input_chars"),
             deadline: (deadline_ms > 0).then(|| Duration::from_millis(deadline_ms as u64)),
+            output_log: output_log(values)?,
             cache_entries: values.size("cache.entries"),
             speech: speech(values),
             use_sim_time: values.bool("use_sim_time"),
@@ -328,6 +362,11 @@ impl LiveConfig {
             cache: CacheLimits { entries_max: self.cache_entries, ..CacheLimits::default() },
         }
     }
+}
+
+fn output_log(values: &ParamSnapshot) -> Result<Option<OutputLog>, String> {
+    let (file, format) = (values.string("output.log_file"), values.parse("output.log_format")?);
+    Ok((!file.is_empty()).then(|| OutputLog { file: file.to_owned(), format }))
 }
 
 fn speech(values: &ParamSnapshot) -> SpeechConfig {

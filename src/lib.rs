@@ -11,4 +11,5 @@ pub mod lifecycle;
 pub mod node;
 pub mod parameters;
 pub mod ros;
+pub mod transcript;
 mod words;

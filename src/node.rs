@@ -18,6 +18,7 @@ mod goals;
 mod health;
 mod idle_overrides;
 mod inputs;
+mod log_file;
 mod managed;
 mod outputs;
 mod parameters;
@@ -244,6 +245,7 @@ impl TranslatorNode {
     fn end(&mut self, grace: Duration) -> usize {
         drop(self.endpoints.take());
         let left = self.manager.end(grace);
+        self.shared.outputs.log_file.follow(None);
         self.health.end();
         logging::set_rosout(None);
         left

@@ -6,8 +6,8 @@
 mod text;
 
 use crate::config::{
-    EngineChoice, InputMode, ModelFamily, NodeConfig, Precision, Targets, allowed_locales,
-    glossary_terms, source_locale, target_locales,
+    EngineChoice, InputMode, LogFormat, ModelFamily, NodeConfig, Precision, Targets,
+    allowed_locales, glossary_terms, source_locale, target_locales,
 };
 use crate::ros::param_store::{Changes, Declaration, ParamSnapshot, ParameterStore, Range};
 use crate::ros::param_value::ParamValue;
@@ -94,6 +94,15 @@ pub fn table() -> Vec<Declaration> {
             constraints: "true or false",
             changes: Changes::Never,
             ..fixed("output.publish_partials", ParamValue::Bool(true), PUBLISH_PARTIALS)
+        },
+        Declaration {
+            constraints: "empty, or a file in a folder that is there",
+            ..live("output.log_file", text(""), LOG_FILE)
+        },
+        Declaration {
+            constraints: "jsonl, vtt, srt or txt",
+            check: |value| word(value, parses::<LogFormat>),
+            ..live("output.log_format", text("jsonl"), LOG_FORMAT)
         },
         Declaration {
             constraints: "1 to 100000 characters",
@@ -214,6 +223,11 @@ const CONTEXT_SENTENCES: &str = "Sentences of the same speaker that the model se
     it translates; the topic `text` is one speaker. The demo model was not trained with any.";
 const PUBLISH_PARTIALS: &str = "Growing translations also on ~/<locale>/partial; ~/translation \
     has them either way.";
+const LOG_FILE: &str = "File that keeps every final translation, appended to. Subtitles have one for \
+    each language, captions.de.vtt beside captions.zh.vtt, and begin a new one at every start. The \
+    texts are in it: mind who may read it.";
+const LOG_FORMAT: &str = "How that file is written: objects with everything that is known, subtitles, \
+    or plain lines.";
 const MAX_INPUT_CHARS: &str = "Longest text. A longer one is refused, never cut.";
 const DEADLINE_MS: &str = "How long the translation of a text heard on a topic may take, waiting \
     included; later it is of no use and is given up.";

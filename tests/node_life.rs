@@ -316,6 +316,8 @@ fn what_was_answered_is_not_computed_again() {
 #[test]
 fn a_conversation_goes_to_the_other_party_with_what_was_said_before() {
     let text = |text: &str| ParamValue::String(text.to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let captions = folder.path().join("captions.srt");
     let locales = ["en", "de"].map(str::to_owned).to_vec();
     let parameters = [
         ("engine", text("cpu")),
@@ -323,6 +325,8 @@ fn a_conversation_goes_to_the_other_party_with_what_was_said_before() {
         ("target_locales", ParamValue::StringArray(locales)),
         ("target.mode", text("other_party")),
         ("context.sentences", ParamValue::Integer(2)),
+        ("output.log_file", text(&captions.display().to_string())),
+        ("output.log_format", text("srt")),
     ];
     let stage = Stage::new(28, &parameters, Arc::new(load));
     stage.translator.bring_up().unwrap();
@@ -343,6 +347,12 @@ fn a_conversation_goes_to_the_other_party_with_what_was_said_before() {
     let reset = stage.client::<Trigger>("reset_context");
     assert!(reset.call(&TriggerRequest::default(), PATIENCE).unwrap().success);
     assert_eq!(said("I see it."), to("de", "Ich sehe es."));
+    // All of it is in the file, once the node has ended.
+    assert_eq!(stage.translator.shutdown(PATIENCE), 0);
+    let german = std::fs::read_to_string(folder.path().join("captions.de.srt")).unwrap();
+    let texts: Vec<_> = german.split("\n\n").filter_map(|cue| cue.lines().nth(2)).collect();
+    assert_eq!(texts, ["Ich suche eine Jacke.", "Ich sehe sie.", "Ich sehe es."]);
+    assert!(folder.path().join("captions.en.srt").is_file());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 use hymt_core::language::Language;
 
 use super::NodeError;
+use super::log_file::LogFile;
 use super::shared::Counters;
 use super::work::Heard;
 use crate::ros::convert::Utterance;
@@ -29,6 +30,7 @@ pub(super) struct Outputs {
     translation: Publisher<Translation>,
     texts: RwLock<BTreeMap<&'static str, TextOutput>>,
     has_partials: bool,
+    pub(super) log_file: LogFile,
 }
 
 /// The plain texts of one target language.
@@ -63,7 +65,8 @@ impl Outputs {
         let topic = names.topic("~/translation")?;
         let translation = node.publisher(&topic, &qos.publisher(&topic, QosProfile::DEFAULT))?;
         let (names, qos) = (names.clone(), qos.clone());
-        Ok(Self { node, names, qos, counters, translation, texts: RwLock::default(), has_partials })
+        let (texts, log_file) = (RwLock::default(), LogFile::default());
+        Ok(Self { node, names, qos, counters, translation, texts, has_partials, log_file })
     }
 
     /// Makes the text topics those of `targets`; the ones that stay keep their subscribers.
@@ -128,6 +131,7 @@ impl Outputs {
 
     pub(super) fn publish(&self, translation: &Translation) {
         self.count(translation);
+        self.log_file.add(translation);
         if let Err(error) = self.translation.publish(translation) {
             tracing::error!(%error, utterance = translation.utterance_id, "a translation is lost");
         }

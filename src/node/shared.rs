@@ -19,6 +19,7 @@ use super::action::ActionServer;
 use super::clock::StampClock;
 use super::glossaries::Glossaries;
 use super::health::Ears;
+use super::log_file;
 use super::outputs::{Ordered, Outputs};
 use super::speech::Speech;
 use super::talk::Talk;
@@ -344,6 +345,7 @@ impl Shared {
     /// What could not.
     pub(super) fn check(&self, values: &ParamSnapshot) -> Result<(), String> {
         let live = LiveConfig::from_parameters(values)?;
+        log_file::check(live.output_log.as_ref())?;
         let glossaries = self.glossaries().with_files(&live.glossary_files, false)?;
         glossaries.assemble(&live).map(drop)
     }
@@ -360,12 +362,14 @@ impl Shared {
     ) -> Result<T, Vec<String>> {
         let one = |problem: String| vec![problem];
         let live = LiveConfig::from_parameters(&self.store.snapshot()).map_err(one)?;
+        log_file::check(live.output_log.as_ref()).map_err(one)?;
         // Held to the end, so that two changes at once do not lose one.
         let mut held = self.glossaries();
         let mut glossaries = held.with_files(&live.glossary_files, reread).map_err(one)?;
         let edited = edit(&mut glossaries)?;
         let set = glossaries.assemble(&live).map_err(one)?;
         *held = glossaries;
+        self.outputs.log_file.follow(live.output_log.as_ref());
         self.deadline_ms.store(live.deadline_ms(), Ordering::Relaxed);
         if let Some(session) = self.session() {
             let before = session.translator.config();
