@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use hymt_core::guard::Guards;
 use hymt_core::language::Language;
 use hymt_core::prompt::PromptFamily;
 use hymt_llm::chat::{ChatFormat, Opener};
@@ -91,6 +92,8 @@ pub struct LoadedModel {
     pub family: PromptFamily,
     /// Languages that it knows; empty for all.
     pub languages: Vec<Language>,
+    /// Whether its answers are watched; those of an echo are not.
+    pub guards: Guards,
     /// For people.
     pub about: About,
 }
@@ -260,7 +263,8 @@ pub fn load_scripted(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    start(options, Box::new(engine), tokenizer, about, started)
+    let model = start(options, Box::new(engine), tokenizer, about, started)?;
+    Ok(LoadedModel { guards: Guards::Off, ..model })
 }
 
 /// Starts the inference thread on an engine.
@@ -285,6 +289,7 @@ fn start(
     Ok(LoadedModel {
         generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
         family: family(options),
+        guards: Guards::On,
         languages: if about.is_demo { demo_model::LANGUAGES.to_vec() } else { Vec::new() },
         about: About { load_ms: started.elapsed().as_secs_f64() * 1e3, ..about },
     })

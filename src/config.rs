@@ -8,6 +8,7 @@ use std::time::Duration;
 use hymt_core::detect::DetectConfig;
 use hymt_core::error::RequestError;
 use hymt_core::glossary::{Glossary, GlossarySet};
+use hymt_core::guard::Guards;
 use hymt_core::language::Language;
 use hymt_core::prompt::PromptFamily;
 use hymt_core::request::{Limits, RequestDefaults, SourceChoice, parse_targets};
@@ -187,6 +188,8 @@ pub struct LiveConfig {
     pub glossary_files: Vec<String>,
     /// Name of the glossary of requests that name none; empty for none.
     pub glossary_default: String,
+    /// Ask once more for terms that a translation lacks.
+    pub enforce_terms: bool,
     /// How languages are detected.
     pub detect: DetectConfig,
     /// Longest text. Characters.
@@ -251,6 +254,7 @@ impl LiveConfig {
             terms: glossary_terms(values.strings("glossary.terms"))?,
             glossary_files: values.strings("glossary.files").to_vec(),
             glossary_default: values.string("glossary.default").to_owned(),
+            enforce_terms: values.bool("glossary.enforce"),
             detect: DetectConfig {
                 allowed: allowed_locales(values.strings("detect.allowed"))?,
                 min_confidence: values.double("detect.min_confidence") as f32,
@@ -285,6 +289,7 @@ impl LiveConfig {
         &self,
         family: PromptFamily,
         languages: &[Language],
+        guards: Guards,
         glossaries: GlossarySet,
     ) -> TranslatorConfig {
         TranslatorConfig {
@@ -292,6 +297,8 @@ impl LiveConfig {
             languages: languages.to_vec(),
             defaults: self.defaults.clone(),
             glossaries,
+            guards,
+            enforce_terms: self.enforce_terms,
             detect: self.detect.clone(),
             source_fallback: None,
             limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },

@@ -114,6 +114,7 @@ impl Session {
         let config = TranslatorConfig {
             family: model.family,
             languages: model.languages,
+            guards: model.guards,
             ..TranslatorConfig::default()
         };
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);

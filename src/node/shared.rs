@@ -354,7 +354,7 @@ impl Shared {
         self.deadline_ms.store(live.deadline_ms(), Ordering::Relaxed);
         if let Some(session) = self.session() {
             let before = session.translator.config();
-            let config = live.translator(before.family, &before.languages, set);
+            let config = live.translator(before.family, &before.languages, before.guards, set);
             session.translator.reconfigure(config);
         }
         if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
@@ -374,7 +374,7 @@ impl Session {
         let terms = GlossarySet::from_base(config.live.terms.clone());
         let translator = Arc::new(Translator::new(
             Arc::clone(&model.generator) as Arc<dyn Generator>,
-            config.live.translator(model.family, &model.languages, terms),
+            config.live.translator(model.family, &model.languages, model.guards, terms),
         ));
         Self { model, translator, queue_limit: config.queue_limit }
     }
