@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use hymt_core::guard::Guards;
 use hymt_core::language::Language;
 use hymt_core::prompt::PromptFamily;
+use hymt_core::translator::TranslatorConfig;
 use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::Engine;
@@ -91,6 +93,8 @@ pub struct LoadedModel {
     pub family: PromptFamily,
     /// Languages that it knows; empty for all.
     pub languages: Vec<Language>,
+    /// Whether its answers are watched; those of an echo are not.
+    pub guards: Guards,
     /// For people.
     pub about: About,
 }
@@ -114,6 +118,19 @@ pub struct About {
     pub slots: usize,
     /// Time to load. Milliseconds.
     pub load_ms: f64,
+}
+
+impl LoadedModel {
+    /// What a translator has to know of the model, with everything else at its default.
+    pub fn translator(&self) -> TranslatorConfig {
+        TranslatorConfig {
+            model: self.about.identity(),
+            family: self.family,
+            languages: self.languages.clone(),
+            guards: self.guards,
+            ..TranslatorConfig::default()
+        }
+    }
 }
 
 impl About {
@@ -267,7 +284,8 @@ pub fn load_scripted(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    start(options, Box::new(engine), tokenizer, about, started)
+    let model = start(options, Box::new(engine), tokenizer, about, started)?;
+    Ok(LoadedModel { guards: Guards::Off, ..model })
 }
 
 /// Starts the inference thread on an engine.
@@ -292,6 +310,7 @@ fn start(
     Ok(LoadedModel {
         generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
         family: family(options),
+        guards: Guards::On,
         languages: if about.is_demo { demo_model::LANGUAGES.to_vec() } else { Vec::new() },
         about: About { load_ms: started.elapsed().as_secs_f64() * 1e3, ..about },
     })

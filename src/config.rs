@@ -10,7 +10,6 @@ use hymt_core::detect::DetectConfig;
 use hymt_core::error::RequestError;
 use hymt_core::glossary::{Glossary, GlossarySet};
 use hymt_core::language::Language;
-use hymt_core::prompt::PromptFamily;
 use hymt_core::request::{Limits, RequestDefaults, SourceChoice, parse_targets};
 use hymt_core::speech::{ContextConfig, LanguageConfig, SpeechConfig, TargetMode};
 use hymt_core::translator::TranslatorConfig;
@@ -230,6 +229,8 @@ pub struct LiveConfig {
     pub glossary_files: Vec<String>,
     /// Name of the glossary of requests that name none; empty for none.
     pub glossary_default: String,
+    /// Ask once more for terms that a translation lacks.
+    pub enforce_terms: bool,
     /// How languages are detected.
     pub detect: DetectConfig,
     /// Longest text. Characters.
@@ -308,6 +309,7 @@ impl LiveConfig {
             terms: glossary_terms(values.strings("glossary.terms"))?,
             glossary_files: values.strings("glossary.files").to_vec(),
             glossary_default: values.string("glossary.default").to_owned(),
+            enforce_terms: values.bool("glossary.enforce"),
             detect: DetectConfig {
                 allowed: allowed_locales(values.strings("detect.allowed"))?,
                 min_confidence: values.double("detect.min_confidence") as f32,
@@ -342,20 +344,20 @@ impl LiveConfig {
         }
     }
 
-    /// The translator's configuration for a model.
+    /// The translator's configuration, with what is said of the model taken from `of_model`.
     pub fn translator(
         &self,
-        model: &str,
-        family: PromptFamily,
-        languages: &[Language],
+        of_model: &TranslatorConfig,
         glossaries: GlossarySet,
     ) -> TranslatorConfig {
         TranslatorConfig {
-            model: model.to_owned(),
-            family,
-            languages: languages.to_vec(),
+            model: of_model.model.clone(),
+            family: of_model.family,
+            languages: of_model.languages.clone(),
+            guards: of_model.guards,
             defaults: self.defaults.clone(),
             glossaries,
+            enforce_terms: self.enforce_terms,
             detect: self.detect.clone(),
             source_fallback: None,
             limits: Limits { input_chars_max: self.input_chars_max, ..Limits::default() },

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use hymt_core::guard::GuardStats;
+
 use crate::lifecycle::State;
 
 /// How far back latencies count.
@@ -114,6 +116,8 @@ pub struct EngineFigures {
     pub running: usize,
     /// Tokens produced since the model was loaded.
     pub tokens_out: u64,
+    /// How often answers were not as they should be.
+    pub guards: GuardStats,
     /// What went wrong last; empty for nothing.
     pub last_error: String,
 }
@@ -194,6 +198,10 @@ pub fn engine(figures: &EngineFigures) -> Status {
         ("load ms", format!("{:.0}", figures.load_ms)),
         ("running", figures.running.to_string()),
         ("tokens out", figures.tokens_out.to_string()),
+        ("faulty answers", figures.guards.faults().to_string()),
+        ("endless answers", figures.guards.loops.to_string()),
+        ("asked again", figures.guards.retries.to_string()),
+        ("answers refused", figures.guards.refused.to_string()),
         ("last error", figures.last_error.clone()),
     ];
     Status { part: "Engine", level, message, values }
@@ -408,6 +416,7 @@ mod tests {
             load_ms: 1.0,
             running: 0,
             tokens_out: 0,
+            guards: GuardStats::default(),
             last_error: last_error.to_owned(),
         };
         assert_eq!(engine(&figures(State::Unconfigured, "")).level, Level::Ok);

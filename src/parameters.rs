@@ -46,6 +46,10 @@ pub fn table() -> Vec<Declaration> {
             ..live("glossary.default", text(""), GLOSSARY_DEFAULT)
         },
         Declaration {
+            constraints: "true or false",
+            ..live("glossary.enforce", ParamValue::Bool(false), GLOSSARY_ENFORCE)
+        },
+        Declaration {
             constraints: "languages; empty allows all",
             check: |value| strings(value, |tags| allowed_locales(tags).map(drop)),
             ..live("detect.allowed", list(&[]), DETECT_ALLOWED)
@@ -206,6 +210,8 @@ const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glo
     columns, source and target; a first row of two languages says for which. \
     ~/reload_glossaries reads them again.";
 const GLOSSARY_DEFAULT: &str = "Glossary of texts on topics and of requests that name none.";
+const GLOSSARY_ENFORCE: &str = "Ask once more when a translation lacks terms that were sent. The \
+    translation with more of them is kept and says what it lacks; no text is ever rewritten.";
 const DETECT_ALLOWED: &str = "Languages that detection may answer; naming the few that are spoken \
     around the robot avoids most mistakes.";
 const DETECT_MIN_CONFIDENCE: &str = "Below this, a detected language is not used and the model \

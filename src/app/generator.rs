@@ -1,9 +1,11 @@
 //! The one bridge between the translation domain and the language model.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hymt_core::generate::{GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator};
+use hymt_core::generate::{
+    Flow, GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator,
+};
 use hymt_llm::chat::ChatFormat;
 use hymt_llm::engine::EngineSpec;
 use hymt_llm::request::{self, FinishReason, GenerateRequest, SubmitError};
@@ -50,7 +52,7 @@ impl LlmGenerator {
     pub fn warm_up(&self) -> Result<(), GenerateError> {
         let prompt = GeneratePrompt { user: WARM_UP_TEXT.to_owned(), new_tokens_max: 2 };
         let options = GenerateOptions::default();
-        let results = self.generate(std::slice::from_ref(&prompt), &options, &mut |_, _| ());
+        let results = self.generate(std::slice::from_ref(&prompt), &options, &mut |_, _| Flow::Go);
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 
@@ -88,7 +90,7 @@ impl Generator for LlmGenerator {
         &self,
         prompts: &[GeneratePrompt],
         options: &GenerateOptions,
-        on_partial: &mut dyn FnMut(usize, &str),
+        on_partial: &mut dyn FnMut(usize, &str) -> Flow,
     ) -> Vec<Result<Generated, GenerateError>> {
         let mut results: Vec<Option<Result<Generated, GenerateError>>> = Vec::new();
         let (mut requests, mut places) = (Vec::new(), Vec::new());
@@ -128,10 +130,10 @@ impl LlmGenerator {
         requests: Vec<GenerateRequest>,
         places: &[usize],
         options: &GenerateOptions,
-        on_partial: &mut dyn FnMut(usize, &str),
+        on_partial: &mut dyn FnMut(usize, &str) -> Flow,
         results: &mut [Option<Result<Generated, GenerateError>>],
     ) -> Result<(), SubmitError> {
-        let mut texts = vec![String::new(); places.len()];
+        let mut growing: Vec<_> = requests.iter().map(|r| Growing::of(r.prompt.len())).collect();
         let mut group = self.handle.submit(requests)?;
         let mut open = places.len();
         while open > 0 {
@@ -140,9 +142,14 @@ impl LlmGenerator {
             }
             let Some((index, event)) = group.next_event(Some(CANCEL_POLL)) else { continue };
             match event {
+                // Text that came before the thread took notice of the end.
+                TicketEvent::Text { .. } if growing[index].is_stopped => {}
                 TicketEvent::Text { delta } => {
-                    texts[index].push_str(&delta);
-                    on_partial(places[index], &texts[index]);
+                    growing[index].text.push_str(&delta);
+                    if on_partial(places[index], &growing[index].text) == Flow::Stop {
+                        growing[index].is_stopped = true;
+                        group.cancel_one(index);
+                    }
                 }
                 TicketEvent::Done(completion) => {
                     open -= 1;
@@ -150,11 +157,46 @@ impl LlmGenerator {
                 }
                 TicketEvent::Failed(error) => {
                     open -= 1;
-                    results[places[index]] = Some(Err(failure(error)));
+                    let is_wanted = growing[index].is_stopped && !options.cancel.is_cancelled();
+                    let result = match error {
+                        request::GenerateError::Cancelled if is_wanted => {
+                            Ok(growing[index].stopped(&self.tokenizer))
+                        }
+                        error => Err(failure(error)),
+                    };
+                    results[places[index]] = Some(result);
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// An answer that is not complete.
+struct Growing {
+    text: String,
+    tokens_in: usize,
+    is_stopped: bool,
+    submitted: Instant,
+}
+
+impl Growing {
+    fn of(tokens_in: usize) -> Self {
+        Self { text: String::new(), tokens_in, is_stopped: false, submitted: Instant::now() }
+    }
+
+    /// What there is of an answer that was not wanted further. The thread tells nothing of a request
+    /// that was cancelled, so its tokens are counted again and its waiting is part of its time.
+    fn stopped(&mut self, tokenizer: &Tokenizer) -> Generated {
+        let text = std::mem::take(&mut self.text);
+        Generated {
+            tokens_in: self.tokens_in,
+            tokens_out: tokenizer.encode(&text).map_or(0, |ids| ids.len()),
+            text,
+            truncated: true,
+            queue_ms: 0.0,
+            inference_ms: self.submitted.elapsed().as_secs_f32() * 1e3,
+        }
     }
 }
 

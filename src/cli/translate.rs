@@ -111,12 +111,7 @@ impl Session {
     pub(crate) fn start(args: &ModelArgs) -> anyhow::Result<Self> {
         let options = args.engine_options()?;
         let model = load_with_bar(&options)?;
-        let config = TranslatorConfig {
-            model: model.about.identity(),
-            family: model.family,
-            languages: model.languages,
-            ..TranslatorConfig::default()
-        };
+        let config = model.translator();
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
         Ok(Self { translator, about: model.about })
     }

@@ -204,6 +204,7 @@ impl Doctor {
         let session = self.shared.session();
         let stats = session.as_ref().map(|session| session.generator().stats());
         let stats = stats.unwrap_or_default();
+        let guards = session.as_ref().map(|session| session.translator.guard_stats());
         let about = session.as_ref().map(|session| session.model.about.clone());
         let About { model, is_demo, engine, device, load_ms, .. } = about.unwrap_or_default();
         EngineFigures {
@@ -216,6 +217,7 @@ impl Doctor {
             load_ms,
             running: stats.running,
             tokens_out: stats.tokens_out,
+            guards: guards.unwrap_or_default(),
             last_error: self.shared.last_error().map(|(error, _)| error).unwrap_or_default(),
         }
     }

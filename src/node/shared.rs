@@ -373,7 +373,7 @@ impl Shared {
         self.deadline_ms.store(live.deadline_ms(), Ordering::Relaxed);
         if let Some(session) = self.session() {
             let before = session.translator.config();
-            let config = live.translator(&before.model, before.family, &before.languages, set);
+            let config = live.translator(&before, set);
             session.translator.reconfigure(config);
         }
         if let Err(error) = self.outputs.set_targets(&live.defaults.targets) {
@@ -394,7 +394,7 @@ impl Session {
         let terms = GlossarySet::from_base(config.live.terms.clone());
         let translator = Arc::new(Translator::new(
             Arc::clone(&model.generator) as Arc<dyn Generator>,
-            config.live.translator(&model.about.identity(), model.family, &model.languages, terms),
+            config.live.translator(&model.translator(), terms),
         ));
         Self { model, translator, queue_limit: config.queue_limit }
     }

@@ -9,8 +9,8 @@
 //! often than fifteen.
 
 mod letters;
-mod script;
-mod variants;
+pub(crate) mod script;
+pub(crate) mod variants;
 mod votes;
 mod words;
 

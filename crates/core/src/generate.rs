@@ -57,7 +57,7 @@ pub struct Generated {
     pub tokens_in: usize,
     /// Tokens produced, the stop token not counted.
     pub tokens_out: usize,
-    /// True when `new_tokens_max` ended it, not the model.
+    /// True when `new_tokens_max` or [`Flow::Stop`] ended it, not the model.
     pub truncated: bool,
     /// Time between submission and the first step that included it. Milliseconds.
     pub queue_ms: f32,
@@ -99,17 +99,28 @@ pub enum GenerateError {
     },
 }
 
+/// Whether a prompt is completed further, as said by whoever is told how its answer grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Go,
+    /// End this prompt here; the others of its batch go on.
+    Stop,
+}
+
 /// Completes prompts. Implementations are shared between threads and block the calling one.
 pub trait Generator: Send + Sync {
     /// Completes `prompts` as one batch and returns one result per prompt, in order.
     ///
     /// `on_partial(i, text)` is called from the calling thread, in order of progress, with the
-    /// whole text of prompt `i` so far; it never ends in half a character.
+    /// whole text of prompt `i` so far; it never ends in half a character. When it answers
+    /// [`Flow::Stop`], that prompt ends within a few tokens: its result is what it has by then, as
+    /// truncated, and it is told no more of it.
     fn generate(
         &self,
         prompts: &[GeneratePrompt],
         options: &GenerateOptions,
-        on_partial: &mut dyn FnMut(usize, &str),
+        on_partial: &mut dyn FnMut(usize, &str) -> Flow,
     ) -> Vec<Result<Generated, GenerateError>>;
 
     /// Number of tokens of `text` alone, for limits.

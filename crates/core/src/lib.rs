@@ -15,12 +15,13 @@
 //! | answers given before | [`cache::Cache`] |
 //! | all of it in order | [`translator::Translator`] |
 //! | what must not be translated | [`protect::protect`], [`protect::Protected::restore`] |
+//! | what a model gets wrong, and how it is noticed | [`guard::read`], [`guard::GuardStats`] |
 //! | sentences of a long text | [`segment::segment`], [`segment::join`] |
 //! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
 //! ```
 //! use std::sync::Arc;
-//! use hymt_core::generate::{GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator};
+//! use hymt_core::generate::{Flow, GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator};
 //! use hymt_core::request::RawRequest;
 //! use hymt_core::translator::{Translator, TranslatorConfig};
 //!
@@ -32,7 +33,7 @@
 //!         &self,
 //!         prompts: &[GeneratePrompt],
 //!         _: &GenerateOptions,
-//!         _: &mut dyn FnMut(usize, &str),
+//!         _: &mut dyn FnMut(usize, &str) -> Flow,
 //!     ) -> Vec<Result<Generated, GenerateError>> {
 //!         let answer = |_| {
 //!             let text = "Die Tür ist offen.".to_owned();
@@ -65,6 +66,7 @@ pub mod detect;
 pub mod error;
 pub mod generate;
 pub mod glossary;
+pub mod guard;
 pub mod language;
 pub mod prompt;
 pub mod protect;

@@ -58,6 +58,43 @@ impl PromptFamily {
     }
 }
 
+/// The language of a prompt's sentences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PromptLanguage {
+    /// Chinese sentences, Chinese names of languages.
+    Chinese,
+    /// English sentences, English names of languages.
+    English,
+}
+
+impl PromptLanguage {
+    /// The language that the model cards ask in for a pair.
+    pub fn usual(source: Option<Language>, target: Language) -> Self {
+        if target.is_chinese() || source.is_some_and(Language::is_chinese) {
+            Self::Chinese
+        } else {
+            Self::English
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Chinese => Self::English,
+            Self::English => Self::Chinese,
+        }
+    }
+
+    /// Its name, in English.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chinese => "Chinese",
+            Self::English => "English",
+        }
+    }
+}
+
 /// What goes into a prompt.
 #[derive(Debug, Clone, Copy)]
 pub struct PromptRequest<'a> {
@@ -77,16 +114,29 @@ pub struct PromptRequest<'a> {
 }
 
 impl PromptRequest<'_> {
-    fn is_chinese(&self) -> bool {
-        self.target.is_chinese() || self.source.is_some_and(Language::is_chinese)
+    fn usual_language(&self) -> PromptLanguage {
+        PromptLanguage::usual(self.source, self.target)
     }
 }
 
 /// The content of the user turn that asks `family` for this translation.
 pub fn build(family: PromptFamily, request: &PromptRequest<'_>) -> String {
+    build_in(family, request, request.usual_language())
+}
+
+/// The same with the other template's sentences, Chinese instead of English or the reverse; for a second
+/// attempt, since the same prompt has the same answer. `None` where the family has no such form: HY-MT1.5
+/// has terms and context in Chinese only.
+pub fn build_other(family: PromptFamily, request: &PromptRequest<'_>) -> Option<String> {
+    let has_other =
+        family == PromptFamily::HyMt2 || (request.terms.is_empty() && request.context.is_none());
+    has_other.then(|| build_in(family, request, request.usual_language().other()))
+}
+
+fn build_in(family: PromptFamily, request: &PromptRequest<'_>, language: PromptLanguage) -> String {
     match family {
-        PromptFamily::HyMt15 => hy_mt15::build(request),
-        PromptFamily::HyMt2 => hy_mt2::build(request),
+        PromptFamily::HyMt15 => hy_mt15::build(request, language),
+        PromptFamily::HyMt2 => hy_mt2::build(request, language),
     }
 }
 
@@ -101,8 +151,12 @@ pub fn formality_is_asked(family: PromptFamily, request: &PromptRequest<'_>) -> 
 /// What stands before the task sentence of a form that has no place of its own for context and terms,
 /// such as the one that keeps markers: background first, then terms, the task last, since its sentence
 /// decides what the answer looks like. Empty without context and terms.
-pub(crate) fn lead_in(family: PromptFamily, request: &PromptRequest<'_>) -> String {
-    let is_chinese = family == PromptFamily::HyMt15 || request.is_chinese();
+pub(crate) fn lead_in(
+    family: PromptFamily,
+    request: &PromptRequest<'_>,
+    language: PromptLanguage,
+) -> String {
+    let is_chinese = family == PromptFamily::HyMt15 || language == PromptLanguage::Chinese;
     let terms = match request.terms {
         [] => String::new(),
         terms if is_chinese => terms_block_zh(terms) + "\n",

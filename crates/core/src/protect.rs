@@ -28,6 +28,7 @@ mod restore;
 mod scan;
 
 pub use markers::MarkerStyle;
+pub(crate) use prompt::format_prompt_other;
 pub use prompt::{answer_text, format_prompt};
 pub use restore::{Problem, Restored, Verdict};
 

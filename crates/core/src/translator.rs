@@ -3,7 +3,8 @@
 //! One call of [`Translator::translate`] reads, in this order: which language is it, into which parts is
 //! it cut, which glossary terms occur, what is the model asked, was it asked that before, what does it
 //! answer (all targets as one batch), did tags and links survive, which terms did it use. A target that
-//! fails does not take the others with it.
+//! fails does not take the others with it. What models get wrong beside the translation is watched for,
+//! see [`guard`](crate::guard).
 //!
 //! | text | what happens |
 //! |---|---|
@@ -17,16 +18,17 @@
 //! keeps the one it started with.
 
 mod answers;
+mod attempt;
 mod batch;
 mod cut;
-mod output;
 mod plan;
 mod progress;
 mod question;
 mod result;
 mod source;
+mod watch;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::cache::{CacheLimits, CacheStats};
@@ -34,6 +36,7 @@ use crate::detect::{DetectConfig, Detection, Detector};
 use crate::error::RequestError;
 use crate::generate::{GenerateOptions, Generator};
 use crate::glossary::GlossarySet;
+use crate::guard::{GuardStats, Guards};
 use crate::language::Language;
 use crate::prompt::PromptFamily;
 pub use crate::request::TranslateRequest;
@@ -44,6 +47,7 @@ pub use plan::{NEW_TOKENS_MIN, NEW_TOKENS_PER_CHAR};
 use plan::{Plan, Planned, State};
 pub use result::{Status, Translation};
 pub use source::{SWITCH_CONFIDENCE_MIN, SWITCH_LETTERS_MIN, SWITCH_LETTERS_MIN_CJK};
+use watch::Watch;
 
 /// Most prompts, over several targets, texts and parts of texts, that are generated as one batch. A queue
 /// that takes one request with all its targets takes this.
@@ -61,6 +65,11 @@ pub struct TranslatorConfig {
     pub defaults: RequestDefaults,
     /// Terms.
     pub glossaries: GlossarySet,
+    /// Ask once more, with the missing terms said again, when an answer lacks terms that were sent. The
+    /// answer with more of them is kept and says what it lacks; no text is ever rewritten.
+    pub enforce_terms: bool,
+    /// Whether answers are watched for what models get wrong.
+    pub guards: Guards,
     /// How a language is detected.
     pub detect: DetectConfig,
     /// The language assumed when it cannot be detected; `None` lets the model find out.
@@ -89,6 +98,7 @@ pub struct Translator {
     generator: Arc<dyn Generator>,
     state: RwLock<Arc<State>>,
     answers: Answers,
+    guard_stats: Mutex<GuardStats>,
 }
 
 impl std::fmt::Debug for Translator {
@@ -103,7 +113,8 @@ impl Translator {
         let detector = Arc::new(detector(&config));
         let answers = Answers::new(config.cache);
         let state = State::new(config, detector);
-        Self { generator, state: RwLock::new(Arc::new(state)), answers }
+        let (state, guard_stats) = (RwLock::new(Arc::new(state)), Mutex::default());
+        Self { generator, state, answers, guard_stats }
     }
 
     /// The configuration in force.
@@ -131,6 +142,11 @@ impl Translator {
     /// How often an answer was at hand, and how many are kept.
     pub fn cache_stats(&self) -> CacheStats {
         self.answers.stats()
+    }
+
+    /// How often answers were not as they should be.
+    pub fn guard_stats(&self) -> GuardStats {
+        *self.guard_stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The likeliest language of a text, however unsure.
@@ -197,7 +213,8 @@ impl Translator {
     ) -> Vec<Vec<Translation>> {
         let started = Instant::now();
         let planned: Vec<_> = requests.iter().map(|request| state.planned(request)).collect();
-        let mut batches = Batches::new(&planned, &self.answers, &state.model);
+        let watch = Watch { stats: &self.guard_stats, enforce: state.config.enforce_terms };
+        let mut batches = Batches::new(&planned, &self.answers, &state.model, &watch);
         while batches.next(&*self.generator, options, on_partial) {}
         let mut progress = batches.into_progress().into_iter();
         let finish = |planned: &Planned<'_>| {

@@ -5,7 +5,7 @@ use crate::language::Language;
 /// A script that at least one of the languages is written in. Kana is not one: its presence makes
 /// [`Script::Kana`] out of the Han characters around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Script {
+pub(crate) enum Script {
     Latin,
     Cyrillic,
     Arabic,
@@ -30,7 +30,7 @@ pub(super) enum Script {
 impl Script {
     const COUNT: usize = Self::Other as usize + 1;
 
-    fn of(c: char) -> Option<Self> {
+    pub(crate) fn of(c: char) -> Option<Self> {
         Some(match c {
             '\u{0041}'..='\u{005A}' | '\u{0061}'..='\u{007A}' => Self::Latin,
             '\u{00AA}' | '\u{00BA}' => Self::Latin,
@@ -71,7 +71,7 @@ impl Script {
     }
 
     /// True when `language` is usually written in this script.
-    pub(super) fn writes(self, language: Language) -> bool {
+    pub(crate) fn writes(self, language: Language) -> bool {
         use Language as L;
         match self {
             Self::Latin => matches!(
@@ -115,7 +115,7 @@ impl Script {
 
     /// What one letter weighs: a Han character is about a word, a syllable block half of one, so that
     /// one product name in Latin letters does not outvote a short Chinese sentence.
-    fn weight(self) -> usize {
+    pub(crate) fn weight(self) -> usize {
         match self {
             Self::Han => 4,
             Self::Kana | Self::Hangul => 3,
@@ -156,6 +156,6 @@ impl ScriptCounts {
 }
 
 /// True for the vowel signs and other marks that belong to a word without being letters.
-pub(super) fn is_mark(c: char) -> bool {
+pub(crate) fn is_mark(c: char) -> bool {
     unicode_normalization::char::is_combining_mark(c) || c == '\u{200C}'
 }

@@ -38,7 +38,7 @@ pub(super) fn han(text: &str, candidates: &[Language]) -> Detection {
 const CANTONESE: &str = "嘅喺咗唔佢哋嚟啲冇嗰睇嘢咁攞搵瞓嘥嘞咩嘈攰";
 
 /// Common characters that exist only in simplified writing.
-const SIMPLIFIED: &str = "\
+pub(crate) const SIMPLIFIED: &str = "\
     们这来时说国为会对学过还进长东电车开关门问间见现话语请谢认识让读写书图听声动场头号楼层钟点边\
     远运热凉饭馆厅厨厕净坏处备检测试员师妈爷医药买卖钱银贵经济级红绿蓝黄颜带将错误难题帮办务单简\
     张个双几机转换输达传连续线网络断启闭锁险护报应该样么没给从发当习练节约离归设计划档态状显观视\
@@ -52,7 +52,7 @@ const SIMPLIFIED: &str = "\
     风飞饮饼驱驶驾验骑骗鲜鸡鸭麦";
 
 /// The same for traditional writing; Japanese shares a part of them.
-const TRADITIONAL: &str = "\
+pub(crate) const TRADITIONAL: &str = "\
     們這來時說國為會對學過還進長東電車開關門問間見現話語請謝認識讓讀寫書圖聽聲動場頭號樓層鐘點邊\
     遠運熱涼飯館廳廚廁淨壞處備檢測試員師媽爺醫藥買賣錢銀貴經濟級紅綠藍黃顏帶將錯誤難題幫辦務單簡\
     張個雙幾機轉換輸達傳連續線網絡斷啟閉鎖險護報應該樣麼沒給從發當後裡習練節約離歸設計劃檔態狀顯\

@@ -1,8 +1,8 @@
 //! Prompts of HY-MT1.5: README of the model repository, "Prompt Template".
 
-use super::{PromptRequest, task_zh, terms_block_zh};
+use super::{PromptLanguage, PromptRequest, task_zh, terms_block_zh};
 
-pub(super) fn build(request: &PromptRequest<'_>) -> String {
+pub(super) fn build(request: &PromptRequest<'_>, language: PromptLanguage) -> String {
     let text = request.text;
     let has_terms = !request.terms.is_empty();
     match request.context {
@@ -19,7 +19,9 @@ pub(super) fn build(request: &PromptRequest<'_>) -> String {
             let terms = terms_block_zh(request.terms);
             format!("{terms}\n{}\n{text}", task_zh(request.target))
         }
-        None if request.is_chinese() => format!("{}\n\n{text}", task_zh(request.target)),
+        None if language == PromptLanguage::Chinese => {
+            format!("{}\n\n{text}", task_zh(request.target))
+        }
         None => format!(
             "Translate the following segment into {}, without additional explanation.\n\n{text}",
             request.target.english_name()

@@ -1,15 +1,18 @@
 //! Prompts of Hy-MT2: README of the model repository, table of prompt templates.
 
-use super::{PromptRequest, formality_is_asked, task_zh, terms_block_zh};
+use super::{PromptLanguage, PromptRequest, formality_is_asked, task_zh, terms_block_zh};
 use crate::glossary::Term;
 use crate::prompt::PromptFamily;
 use crate::request::Formality;
 
-pub(super) fn build(request: &PromptRequest<'_>) -> String {
-    if formality_is_asked(PromptFamily::HyMt2, request) {
-        return if request.is_chinese() { style_zh(request) } else { style_en(request) };
+pub(super) fn build(request: &PromptRequest<'_>, language: PromptLanguage) -> String {
+    let has_style = formality_is_asked(PromptFamily::HyMt2, request);
+    match language {
+        PromptLanguage::Chinese if has_style => style_zh(request),
+        PromptLanguage::Chinese => build_zh(request),
+        PromptLanguage::English if has_style => style_en(request),
+        PromptLanguage::English => build_en(request),
     }
-    if request.is_chinese() { build_zh(request) } else { build_en(request) }
 }
 
 fn build_zh(request: &PromptRequest<'_>) -> String {

@@ -6,7 +6,7 @@
 
 use super::MarkerStyle;
 use crate::language::Language;
-use crate::prompt::PromptFamily;
+use crate::prompt::{PromptFamily, PromptLanguage};
 
 impl MarkerStyle {
     /// The style that a family was taught.
@@ -27,7 +27,26 @@ pub fn format_prompt(
     target: Language,
     marked: &str,
 ) -> String {
-    let is_chinese = target.is_chinese() || source.is_some_and(Language::is_chinese);
+    format_prompt_in(family, PromptLanguage::usual(source, target), target, marked)
+}
+
+/// The same with the other template's sentences; `None` where the family has one template only.
+pub(crate) fn format_prompt_other(
+    family: PromptFamily,
+    source: Option<Language>,
+    target: Language,
+    marked: &str,
+) -> Option<String> {
+    let language = PromptLanguage::usual(source, target).other();
+    (family == PromptFamily::HyMt2).then(|| format_prompt_in(family, language, target, marked))
+}
+
+fn format_prompt_in(
+    family: PromptFamily,
+    language: PromptLanguage,
+    target: Language,
+    marked: &str,
+) -> String {
     let (chinese, english) = (target.chinese_name(), target.english_name());
     match family {
         PromptFamily::HyMt15 => format!(
@@ -35,7 +54,7 @@ pub fn format_prompt(
              原文中的<sn></sn>标签表示标签内文本包含格式信息，需要在译文中相应的位置尽量保留该标签。\
              输出格式为：<target>str</target>\n\n<source>{marked}</source>"
         ),
-        PromptFamily::HyMt2 if is_chinese => format!(
+        PromptFamily::HyMt2 if language == PromptLanguage::Chinese => format!(
             "请将以下文本准确翻译为{chinese}。\n你必须在译文中保留等量的分隔符，绝对不可遗漏、转义或翻译该符号，\
              并注意分隔符的位置。\n\n{marked}"
         ),

@@ -1,9 +1,10 @@
 //! The translation into one target while its parts come in.
 
-use super::question::{Question, Reading};
+use super::attempt::Candidate;
+use super::question::Question;
 use crate::error::ErrorCode;
-use crate::generate::{GenerateError, Generated};
-use crate::glossary::{self, Term, TermCheck};
+use crate::generate::Generated;
+use crate::glossary::{Term, TermCheck};
 use crate::language::Language;
 use crate::segment::{Piece, join};
 
@@ -80,38 +81,14 @@ impl<'p, 'a> Progress<'p, 'a> {
         }
     }
 
-    /// Takes the answer for a part; gives back the question to ask instead, when it is of no use.
-    pub(super) fn settle(
-        &mut self,
-        part: usize,
-        question: &'p Question,
-        answer: Result<Generated, GenerateError>,
-    ) -> Option<&'p Question> {
-        let generated = match answer {
-            Ok(generated) => generated,
-            Err(error) => {
-                self.fail(part, ErrorCode::from(&error), &error.to_string());
-                return None;
-            }
-        };
-        let (text, note) = match question.read(&generated.text) {
-            Reading::Text(text, note) => (text, note),
-            Reading::Again(plainly) => return Some(plainly),
-            Reading::Empty => {
-                self.fail(part, ErrorCode::Failed, "the model gave an empty answer");
-                return None;
-            }
-        };
-        if let Some(note) = note {
-            self.note(part, &note);
+    /// Takes the answer for a part.
+    pub(super) fn settle(&mut self, part: usize, chosen: Candidate) {
+        for note in &chosen.notes {
+            self.note(part, note);
         }
-        if generated.truncated {
-            self.is_truncated = true;
-            self.note(part, &format!("ended after {} tokens, the limit", generated.tokens_out));
-        }
-        self.add_terms(glossary::check(&question.selection.terms, &text));
-        self.texts[part] = Some(text);
-        None
+        self.is_truncated |= chosen.is_truncated;
+        self.add_terms(chosen.terms);
+        self.texts[part] = Some(chosen.text);
     }
 
     /// The whole translation; a part that is missing is left as it was.
@@ -160,8 +137,10 @@ impl<'p, 'a> Progress<'p, 'a> {
         let texts_at = self.pieces.iter().enumerate().filter(|(_, piece)| is_text(piece));
         let last = texts_at.map(|(at, _)| at).take(texts.len()).last();
         let so_far = join(&self.pieces[..last.map_or(0, |at| at + 1)], &texts, self.target);
-        // One part alone is told as the model goes, several only what grew.
+        // One part alone is told as the model goes, several only what grew; but what was shown of an
+        // answer that was not kept gives way to what is.
         let is_news = self.texts.len() == 1
+            || (growing.is_none() && so_far != self.shown)
             || (so_far.len() > self.shown.len() && so_far.starts_with(&self.shown));
         if is_news {
             let (request, target) = self.place;
@@ -188,7 +167,7 @@ impl<'p, 'a> Progress<'p, 'a> {
         self.notes.push(note);
     }
 
-    fn fail(&mut self, part: usize, code: ErrorCode, why: &str) {
+    pub(super) fn fail(&mut self, part: usize, code: ErrorCode, why: &str) {
         // The first failure is the cause of the others, as often as not.
         if self.failure.is_none() {
             self.failure = Some(Failure { code, why: self.name(part) + why });

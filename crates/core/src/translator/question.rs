@@ -1,12 +1,14 @@
 //! What is asked for one piece of a text, and how the answer to it is read.
 
 use super::TranslatorConfig;
-use super::output;
 use super::plan::{NEW_TOKENS_MIN, NEW_TOKENS_PER_CHAR};
+use crate::detect::script::Script;
 use crate::generate::GeneratePrompt;
-use crate::glossary::{self, Glossary, Selection};
+use crate::glossary::{self, Glossary, Selection, Term};
+use crate::guard::repetition::{self, Repeats};
+use crate::guard::{self, Asked, Fault, Guards, Report, leak};
 use crate::language::Language;
-use crate::prompt::{self, PromptFamily, PromptRequest};
+use crate::prompt::{self, PromptFamily, PromptLanguage, PromptRequest};
 use crate::protect::{
     self, MarkerStyle, Part, PartKind, ProtectOptions, Protected, Restored, Verdict,
 };
@@ -26,10 +28,34 @@ pub(super) struct Question {
     pub(super) prompt: GeneratePrompt,
     pub(super) selection: Selection,
     pub(super) formality_ignored: bool,
-    family: PromptFamily,
+    basis: Basis,
     /// What the model is shown of the text. Special tokens that it holds itself have not leaked.
     shown: String,
+    /// What an answer is compared with: the text, without tags where it is asked for without.
+    text: String,
+    repeats: Repeats,
     format: Format,
+}
+
+/// What a prompt is made of beside the text and its terms.
+#[derive(Clone)]
+struct Basis {
+    family: PromptFamily,
+    source: Option<Language>,
+    target: Language,
+    context: Option<String>,
+    formality: Formality,
+    guards: Guards,
+}
+
+/// An answer, read.
+pub(super) struct Read {
+    pub(super) text: String,
+    /// What must be said beside it.
+    pub(super) note: Option<String>,
+    pub(super) fault: Option<Fault>,
+    pub(super) n_leaked: usize,
+    pub(super) n_wrappers: usize,
 }
 
 enum Format {
@@ -43,8 +69,8 @@ enum Format {
 
 /// What an answer turned out to be.
 pub(super) enum Reading<'q> {
-    /// A translation, and what must be said beside it.
-    Text(String, Option<String>),
+    /// A translation, good or not.
+    Text(Read),
     /// Useless; this is to be asked instead.
     Again(&'q Question),
     Empty,
@@ -82,41 +108,44 @@ impl Asker<'_> {
     }
 
     fn plain(&self, text: &str, format: Format) -> Question {
-        let selection = self.select(text);
-        let asked = self.asked(text, &selection);
+        let (selection, basis) = (self.select(text), self.basis());
+        let asked = basis.asked(text, &selection.terms);
+        let formality_ignored = self.request.formality() != Formality::Default
+            && !prompt::formality_is_asked(basis.family, &asked);
         Question {
             prompt: GeneratePrompt {
-                user: prompt::build(self.config.family, &asked),
+                user: prompt::build(basis.family, &asked),
                 new_tokens_max: new_tokens_max(text, &self.config.limits),
             },
-            formality_ignored: self.request.formality() != Formality::Default
-                && !prompt::formality_is_asked(self.config.family, &asked),
+            formality_ignored,
             selection,
-            family: self.config.family,
+            basis,
             shown: text.to_owned(),
+            text: text.to_owned(),
+            repeats: Repeats::of(text),
             format,
         }
     }
 
     fn marked(&self, text: &str, protected: Protected) -> Question {
-        let family = self.config.family;
+        let basis = self.basis();
         let (parts, why) = (protected.parts().to_vec(), "the model lost its marks");
-        let bare = without_tags(text, &format_options(family));
+        let bare = without_tags(text, &format_options(basis.family));
         let plain = Box::new(self.plain(&bare, Format::Plain(text.to_owned(), parts, why)));
         let shown = protected.marked().to_owned();
         // A term inside of a tag or a link is none that the model could use.
         let selection = self.select(&shown);
-        let lead_in = prompt::lead_in(family, &self.asked(&shown, &selection));
-        let task = protect::format_prompt(family, self.source, self.target, &shown);
         Question {
             prompt: GeneratePrompt {
-                user: lead_in + &task,
+                user: basis.format_prompt(&shown, &selection.terms),
                 new_tokens_max: new_tokens_max(&shown, &self.config.limits),
             },
             selection,
             formality_ignored: self.request.formality() != Formality::Default,
-            family,
+            basis,
             shown,
+            text: text.to_owned(),
+            repeats: Repeats::of(text),
             format: Format::Marked(protected, plain),
         }
     }
@@ -125,15 +154,45 @@ impl Asker<'_> {
         glossary::select(self.layers, text, self.source, self.target)
     }
 
-    fn asked<'t>(&'t self, text: &'t str, selection: &'t Selection) -> PromptRequest<'t> {
+    fn basis(&self) -> Basis {
+        Basis {
+            family: self.config.family,
+            source: self.source,
+            target: self.target,
+            context: self.request.context().map(str::to_owned),
+            formality: self.request.formality(),
+            guards: self.config.guards,
+        }
+    }
+}
+
+impl Basis {
+    fn asked<'t>(&'t self, text: &'t str, terms: &'t [Term]) -> PromptRequest<'t> {
         PromptRequest {
             source: self.source,
             target: self.target,
             text,
-            terms: &selection.terms,
-            context: self.request.context(),
-            formality: self.request.formality(),
+            terms,
+            context: self.context.as_deref(),
+            formality: self.formality,
         }
+    }
+
+    fn language(&self) -> PromptLanguage {
+        PromptLanguage::usual(self.source, self.target)
+    }
+
+    /// The prompt for a text with markers.
+    fn format_prompt(&self, shown: &str, terms: &[Term]) -> String {
+        let lead_in = prompt::lead_in(self.family, &self.asked(shown, terms), self.language());
+        lead_in + &protect::format_prompt(self.family, self.source, self.target, shown)
+    }
+
+    /// The same in the other template.
+    fn format_prompt_other(&self, shown: &str, terms: &[Term]) -> Option<String> {
+        let (family, other) = (self.family, self.language().other());
+        let task = protect::format_prompt_other(family, self.source, self.target, shown)?;
+        Some(prompt::lead_in(family, &self.asked(shown, terms), other) + &task)
     }
 }
 
@@ -142,26 +201,90 @@ impl Question {
     pub(super) fn read_partial(&self, partial: &str) -> Option<String> {
         match self.format {
             Format::Marked(..) => None,
-            Format::None | Format::Plain(..) => Some(output::clean(partial, &self.shown)),
+            Format::None | Format::Plain(..) => Some(leak::strip(partial, &self.shown).0),
         }
     }
 
+    /// True when an answer that still grows has begun to repeat itself without end.
+    pub(super) fn is_looping(&self, partial: &str) -> bool {
+        self.is_guarded() && repetition::at_end(partial, self.repeats).is_some()
+    }
+
+    /// What is left of such an answer.
+    pub(super) fn without_loops(&self, answer: &str) -> String {
+        repetition::cut(answer, self.repeats)
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        self.basis.guards == Guards::On
+    }
+
+    /// What a translation lacks of the text, in words.
+    pub(super) fn lacking(&self, translation: &str) -> Vec<String> {
+        if !self.is_guarded() {
+            return Vec::new();
+        }
+        guard::lacks(translation, &self.text, self.basis.target)
+    }
+
+    /// The prompt to ask with again because of `fault`, and how that is said; `None` when the family has
+    /// no other way to ask.
+    pub(super) fn again(&self, fault: Fault, missed: &[Term]) -> Option<(GeneratePrompt, String)> {
+        let (basis, terms) = (&self.basis, &self.selection.terms);
+        let is_marked = matches!(self.format, Format::Marked(..));
+        let (user, how) = if let Fault::Terms(_) = fault {
+            // The official form still, for the models know no other: what was missed stands last, next
+            // to the task, and stands there twice.
+            let kept = terms.iter().filter(|term| !missed.contains(term));
+            let tightened: Vec<Term> = kept.chain(missed).chain(missed).cloned().collect();
+            let user = if is_marked {
+                basis.format_prompt(&self.shown, &tightened)
+            } else {
+                prompt::build(basis.family, &basis.asked(&self.shown, &tightened))
+            };
+            (user, "with the missing terms once more".to_owned())
+        } else {
+            let other = if is_marked {
+                basis.format_prompt_other(&self.shown, terms)
+            } else {
+                prompt::build_other(basis.family, &basis.asked(&self.shown, terms))
+            };
+            (other?, format!("with the {} prompt", basis.language().other().name()))
+        };
+        Some((GeneratePrompt { user, new_tokens_max: self.prompt.new_tokens_max }, how))
+    }
+
     pub(super) fn read(&self, answer: &str) -> Reading<'_> {
-        let cleaned = output::clean(answer, &self.shown);
-        match &self.format {
-            Format::Marked(protected, plain) => {
-                match restore(protected, protect::answer_text(self.family, &cleaned)) {
-                    Some(restored) => Reading::Text(restored.text, None),
-                    None => Reading::Again(plain),
-                }
-            }
-            _ if cleaned.is_empty() => Reading::Empty,
-            Format::None => Reading::Text(cleaned, None),
+        let wrapped = match &self.format {
+            Format::Marked(..) => protect::answer_text(self.basis.family, answer),
+            Format::None | Format::Plain(..) => answer,
+        };
+        let (cleaned, n_leaked) = leak::strip(wrapped, &self.shown);
+        let (text, note) = match &self.format {
+            Format::Marked(protected, plain) => match restore(protected, &cleaned) {
+                Some(restored) => (restored.text, None),
+                None => return Reading::Again(plain),
+            },
+            _ if cleaned.is_empty() => return Reading::Empty,
+            Format::None => (cleaned, None),
             Format::Plain(text, parts, why) => {
                 let note = formatting_note(parts, text, &cleaned, why);
-                Reading::Text(cleaned, Some(note))
+                (cleaned, Some(note))
             }
+        };
+        let (text, fault, n_wrappers) = self.guarded(text);
+        Reading::Text(Read { text, note, fault, n_leaked, n_wrappers })
+    }
+
+    fn guarded(&self, text: String) -> (String, Option<Fault>, usize) {
+        if !self.is_guarded() {
+            return (text, None, 0);
         }
+        let Basis { source, target, .. } = self.basis;
+        let asked = Asked { text: &self.text, source, target, terms: &self.selection.terms };
+        let Report { text: inner, fault, wrappers } = guard::read(&text, &asked);
+        // What stands at the ends of a text with markers is part of its format.
+        (if wrappers.is_empty() { text } else { inner }, fault, wrappers.len())
     }
 }
 
@@ -241,6 +364,11 @@ fn letters(text: &str) -> usize {
 }
 
 fn new_tokens_max(text: &str, limits: &Limits) -> usize {
-    let generous = text.chars().count() * NEW_TOKENS_PER_CHAR;
+    let weight = |c: char| match Script::of(c) {
+        Some(Script::Han) => 3,
+        Some(Script::Kana | Script::Hangul) => 2,
+        _ => 1,
+    };
+    let generous = text.chars().map(weight).sum::<usize>() * NEW_TOKENS_PER_CHAR;
     generous.max(NEW_TOKENS_MIN).min(limits.new_tokens_max)
 }

@@ -1,4 +1,5 @@
 mod format;
+mod guards;
 mod languages;
 mod long;
 mod repeats;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::ErrorCode;
-use crate::generate::{GenerateError, GeneratePrompt, Generated};
+use crate::generate::{Flow, GenerateError, GeneratePrompt, Generated};
 use crate::glossary::{Glossary, GlossaryEntry, Term};
 use crate::request::SourceChoice;
 
@@ -47,7 +48,7 @@ impl Generator for Scripted {
         &self,
         prompts: &[GeneratePrompt],
         options: &GenerateOptions,
-        on_partial: &mut dyn FnMut(usize, &str),
+        on_partial: &mut dyn FnMut(usize, &str) -> Flow,
     ) -> Vec<Result<Generated, GenerateError>> {
         self.batches.lock().unwrap().push(prompts.to_vec());
         let answer = |(index, prompt): (usize, &GeneratePrompt)| {
@@ -56,8 +57,12 @@ impl Generator for Scripted {
             }
             let rule = self.rules.iter().find(|(words, _)| prompt.user.contains(words));
             let answer = rule.map_or_else(|| Ok(generated("?")), |(_, answer)| answer.clone())?;
-            on_partial(index, answer.text.split(' ').next().unwrap_or_default());
-            on_partial(index, &answer.text);
+            for partial in [answer.text.split(' ').next().unwrap_or_default(), &answer.text] {
+                if on_partial(index, partial) == Flow::Stop {
+                    let text = partial.to_owned();
+                    return Ok(Generated { text, truncated: true, ..answer });
+                }
+            }
             Ok(answer)
         };
         prompts.iter().enumerate().map(answer).collect()
@@ -229,7 +234,7 @@ fn too_few_answers_are_a_failure_not_a_panic() {
             &self,
             _: &[GeneratePrompt],
             _: &GenerateOptions,
-            on_partial: &mut dyn FnMut(usize, &str),
+            on_partial: &mut dyn FnMut(usize, &str) -> Flow,
         ) -> Vec<Result<Generated, GenerateError>> {
             on_partial(99, "nobody asked");
             Vec::new()
@@ -337,6 +342,7 @@ fn cancelling_and_the_output_bound_reach_the_generator() {
     let generator = Arc::new(Scripted::default());
     let mut config = config(&["de"]);
     config.limits.new_tokens_max = 300;
+    config.guards = Guards::Off;
     let translator = Translator::new(generator.clone(), config);
     let options = GenerateOptions::default();
     options.cancel.cancel();
@@ -377,26 +383,6 @@ fn context_and_formality_reach_the_prompt_or_are_said_to_be_ignored() {
     let prompts = generator.batches();
     assert!(prompts[0][0].user.contains("[formal]"));
     assert!(prompts[1][0].user.starts_with("[Background Information]\nGuests come.\n\n"));
-}
-
-#[test]
-fn leaked_special_tokens_are_removed_and_other_text_is_not() {
-    for (answer, source, expected) in [
-        (" Hallo \n", "", "Hallo"),
-        ("Hallo<｜hy_place▁holder▁no▁2｜>", "", "Hallo"),
-        ("<|startoftext|>Hallo<|eos|>", "", "Hallo"),
-        ("Hallo｜hy_Assistant｜ Welt", "", "Hallo Welt"),
-        ("Hallo｜hy_User｜>", "", "Hallo"),
-        ("Hallo<\u{FF60}hy_place▁holder▁no▁8\u{FF60}>", "", "Hallo"),
-        ("a < b | c > d", "", "a < b | c > d"),
-        ("|x| <b>fett</b> 文｜字", "", "|x| <b>fett</b> 文｜字"),
-        ("Sag <|eos|>", "Say <|eos|>", "Sag <|eos|>"),
-        ("<|", "", "<|"),
-        ("<|x", "", "<|x"),
-        ("<||>", "", "<||>"),
-    ] {
-        assert_eq!(output::clean(answer, source), expected, "{answer}");
-    }
 }
 
 #[test]

@@ -95,6 +95,14 @@ impl TicketGroup {
         results
     }
 
+    /// Ends request `index` of the group, should it still run; it fails with
+    /// [`GenerateError::Cancelled`], and the others go on. Does nothing for an index that there is not.
+    pub fn cancel_one(&self, index: usize) {
+        if let Some(id) = self.ids.get(index).filter(|_| !self.state.has_ended(index)) {
+            self.shared.cancel(std::slice::from_ref(id));
+        }
+    }
+
     /// Ends what has not ended; each such request fails with [`GenerateError::Cancelled`].
     pub fn cancel(&self) {
         if !self.state.all_ended() {
@@ -153,6 +161,10 @@ impl GroupState {
         tickets[index].ended = true;
         drop(tickets);
         self.news.notify_all();
+    }
+
+    fn has_ended(&self, index: usize) -> bool {
+        self.lock()[index].ended
     }
 
     fn all_ended(&self) -> bool {

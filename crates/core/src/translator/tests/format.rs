@@ -155,7 +155,8 @@ fn a_broken_part_of_several_is_named_and_shown_in_order() {
 #[test]
 fn too_many_parts_are_translated_as_they_are_and_flagged() {
     let generator = Arc::new(Scripted::default());
-    let translator = Translator::new(generator.clone(), config(&["de"]));
+    let unwatched = TranslatorConfig { guards: Guards::Off, ..config(&["de"]) };
+    let translator = Translator::new(generator.clone(), unwatched);
     let text = "Hello ".to_owned() + &"{x}".repeat(100);
     let result = &run(&translator, &RawRequest { text: &text, source: "en", ..DOOR })[0];
     assert_eq!(result.text, "?");
@@ -203,7 +204,7 @@ impl Generator for Echo {
         &self,
         prompts: &[GeneratePrompt],
         _: &GenerateOptions,
-        on_partial: &mut dyn FnMut(usize, &str),
+        on_partial: &mut dyn FnMut(usize, &str) -> Flow,
     ) -> Vec<Result<Generated, GenerateError>> {
         let answer = |(index, prompt): (usize, &GeneratePrompt)| {
             let (task, text) =
@@ -294,7 +295,7 @@ proptest! {
         family in prop::sample::select(vec![PromptFamily::HyMt15, PromptFamily::HyMt2]),
     ) {
         let translator =
-            Translator::new(Arc::new(Echo), TranslatorConfig { family, ..config(&["de", "zh"]) });
+            Translator::new(Arc::new(Echo), TranslatorConfig { family, guards: Guards::Off, ..config(&["de", "zh"]) });
         let raw = RawRequest { text: &text, source: "en", ..DOOR };
         let Ok(request) = translator.request(&raw) else { return Ok(()) };
         let text = request.text();

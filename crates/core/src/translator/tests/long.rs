@@ -64,7 +64,7 @@ fn a_failed_part_fails_its_target_and_is_named() {
             &self,
             prompts: &[GeneratePrompt],
             _: &GenerateOptions,
-            _: &mut dyn FnMut(usize, &str),
+            _: &mut dyn FnMut(usize, &str) -> Flow,
         ) -> Vec<Result<Generated, GenerateError>> {
             let answer = |prompt: &GeneratePrompt| {
                 let is_broken = prompt.user.contains("BRAVO") && prompt.user.contains("German");
