@@ -22,6 +22,7 @@ fn with_waiting(waiting: u64) -> Scheduler {
         stop: [2].into(),
         priority: 128,
         deadline: None,
+        draft: Vec::new(),
     };
     scheduler.submit((0..waiting).map(job).collect()).expect("they fit the queue");
     scheduler
@@ -38,7 +39,7 @@ fn scheduler(criterion: &mut Criterion) {
                     |scheduler| {
                         let plan = scheduler.plan(black_box(now));
                         let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
-                        scheduler.complete(&plan, &vec![7; wanted])
+                        scheduler.complete(&plan, &vec![[7]; wanted])
                     },
                     BatchSize::SmallInput,
                 );

@@ -81,7 +81,10 @@ pub enum LogitsWanted {
     None,
     /// Those after the row's last token.
     Last,
-    /// Those after every token of the row (`hymt inspect --logits`, speculative verification).
+    /// Those after each of the row's last tokens, this many: the end of a prompt and a draft to be
+    /// verified. More than the row has means all of them.
+    Tail(usize),
+    /// Those after every token of the row (`hymt inspect --logits`).
     All,
 }
 
@@ -106,6 +109,7 @@ impl BatchRow<'_> {
         match self.logits {
             LogitsWanted::None => 0,
             LogitsWanted::Last => 1,
+            LogitsWanted::Tail(n) => n.min(self.tokens.len()),
             LogitsWanted::All => self.tokens.len(),
         }
     }

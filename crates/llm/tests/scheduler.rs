@@ -30,6 +30,7 @@ fn job(id: u64, prompt_tokens: usize) -> Job {
         stop: [STOP].into(),
         priority: 128,
         deadline: None,
+        draft: Vec::new(),
     }
 }
 
@@ -41,7 +42,8 @@ fn rows(plan: &Plan) -> Vec<(u64, usize, usize, bool)> {
 /// Books `token` for every row that wants one.
 fn complete(scheduler: &mut Scheduler, plan: &Plan, token: TokenId) -> Vec<Option<Ended>> {
     let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
-    scheduler.complete(plan, &vec![token; wanted])
+    let outcomes = scheduler.complete(plan, &vec![[token]; wanted]);
+    outcomes.into_iter().map(|outcome| outcome.ended).collect()
 }
 
 #[test]
@@ -311,7 +313,7 @@ proptest! {
                         continue;
                     }
                     let wanted: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
-                    let outcomes = scheduler.complete(&plan, &vec![token; wanted.len()]);
+                    let outcomes = complete(&mut scheduler, &plan, token);
                     for (row, outcome) in wanted.iter().zip(outcomes) {
                         if outcome.is_some() {
                             prop_assert!(open.remove(&row.id), "{:?} ended twice", row.id);
