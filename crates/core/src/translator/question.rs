@@ -88,6 +88,7 @@ impl Asker<'_> {
             prompt: GeneratePrompt {
                 user: prompt::build(self.config.family, &asked),
                 new_tokens_max: new_tokens_max(text, &self.config.limits),
+                draft: None,
             },
             formality_ignored: self.request.formality() != Formality::Default
                 && !prompt::formality_is_asked(self.config.family, &asked),
@@ -112,6 +113,7 @@ impl Asker<'_> {
             prompt: GeneratePrompt {
                 user: lead_in + &task,
                 new_tokens_max: new_tokens_max(&shown, &self.config.limits),
+                draft: None,
             },
             selection,
             formality_ignored: self.request.formality() != Formality::Default,
@@ -138,6 +140,14 @@ impl Asker<'_> {
 }
 
 impl Question {
+    /// Gives this and what may be asked instead a draft of the answer.
+    pub(super) fn set_draft(&mut self, draft: &str) {
+        self.prompt.draft = Some(draft.to_owned());
+        if let Format::Marked(_, plain) = &mut self.format {
+            plain.set_draft(draft);
+        }
+    }
+
     /// What may be shown of an answer that still grows; `None` when that can only be told at its end.
     pub(super) fn read_partial(&self, partial: &str) -> Option<String> {
         match self.format {
