@@ -166,6 +166,12 @@ pub trait Engine: Send {
         Err(EngineError::InvalidBatch { detail })
     }
 
+    /// Whether a few tokens more of a sequence cost a step little. Where they do not, only those
+    /// guesses of a draft are verified that are likely right, or that come with a prompt.
+    fn verifies_cheaply(&self) -> bool {
+        true
+    }
+
     /// Forgets a slot's sequence.
     fn release(&mut self, slot: Slot);
 }

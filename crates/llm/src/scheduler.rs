@@ -49,6 +49,9 @@ pub struct SchedulerConfig {
     pub prefill_tokens_beside_decode: usize,
     /// Most requests that wait for a slot.
     pub queue_limit: usize,
+    /// True to verify guesses where little speaks for them, too; see
+    /// [`Engine::verifies_cheaply`](crate::engine::Engine::verifies_cheaply).
+    pub tries_unlikely_guesses: bool,
 }
 
 impl SchedulerConfig {
@@ -61,6 +64,7 @@ impl SchedulerConfig {
             step_tokens_max: spec.step_tokens_max,
             prefill_tokens_beside_decode: PREFILL_TOKENS_BESIDE_DECODE,
             queue_limit,
+            tries_unlikely_guesses: true,
         }
     }
 }
@@ -196,8 +200,9 @@ impl Running {
     }
 
     /// Guesses that a step can use: each may yield a token, and one more is chosen after the last.
-    fn n_guesses_max(&self) -> usize {
-        self.draft.guesses(self.job.new_tokens_max - self.output - 1).len()
+    fn guesses(&self, tries_unlikely: bool) -> &[TokenId] {
+        let n = self.job.new_tokens_max - self.output - 1;
+        self.draft.guesses(n, tries_unlikely)
     }
 }
 
@@ -393,22 +398,22 @@ impl Scheduler {
 
     /// Puts guesses behind rows that reach the end of what is known; `budget` tokens in all.
     fn add_guesses(&self, rows: &mut [PlannedRow], mut budget: usize) {
-        let guessing = |running: &&Running, row: &PlannedRow| {
-            running.job.id == row.id && row.wants_token && running.n_guesses_max() > 0
-        };
+        let tries_unlikely = self.config.tries_unlikely_guesses;
         let mut rows: Vec<_> = rows
             .iter_mut()
+            .filter(|row| row.wants_token)
             .filter_map(|row| {
-                let running = self.running.iter().find(|running| guessing(running, row))?;
-                Some((row, running))
+                let running = self.running.iter().find(|running| running.job.id == row.id)?;
+                Some((row, running.guesses(tries_unlikely)))
             })
+            .filter(|(_, guesses)| !guesses.is_empty())
             .collect();
-        // Whoever wants least first, so that what it leaves of its share is shared on.
-        rows.sort_by_key(|(_, running)| running.n_guesses_max());
+        // Whoever has least first, so that what it leaves of its share is shared on.
+        rows.sort_by_key(|(_, guesses)| guesses.len());
         let mut left = rows.len();
-        for (row, running) in rows {
-            let n = running.n_guesses_max().min(budget / left);
-            row.tokens.extend_from_slice(running.draft.guesses(n));
+        for (row, guesses) in rows {
+            let n = guesses.len().min(budget / left);
+            row.tokens.extend_from_slice(&guesses[..n]);
             row.n_guesses = n;
             budget -= n;
             left -= 1;

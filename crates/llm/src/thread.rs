@@ -68,7 +68,10 @@ impl InferenceThread {
         config: ThreadConfig,
     ) -> InferenceHandle {
         let vocab_size = engine.spec().vocab_size;
-        let scheduler = SchedulerConfig::for_engine(engine.spec(), config.queue_limit);
+        let scheduler = SchedulerConfig {
+            tries_unlikely_guesses: engine.verifies_cheaply(),
+            ..SchedulerConfig::for_engine(engine.spec(), config.queue_limit)
+        };
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
                 scheduler: Scheduler::new(scheduler),

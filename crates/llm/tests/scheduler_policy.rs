@@ -39,13 +39,16 @@ fn alone(job: &Job, context_tokens_max: usize) -> (Vec<TokenId>, FinishReason) {
 }
 
 fn config() -> impl Strategy<Value = SchedulerConfig> {
-    (1_usize..6, 0_usize..20, 0_usize..12).prop_map(|(slots, spare, beside)| SchedulerConfig {
-        slots,
-        context_tokens_max: 48,
-        step_tokens_max: slots + spare,
-        prefill_tokens_beside_decode: beside,
-        queue_limit: 64,
-    })
+    (1_usize..6, 0_usize..20, 0_usize..12, any::<bool>()).prop_map(
+        |(slots, spare, beside, tries_unlikely_guesses)| SchedulerConfig {
+            slots,
+            context_tokens_max: 48,
+            step_tokens_max: slots + spare,
+            prefill_tokens_beside_decode: beside,
+            queue_limit: 64,
+            tries_unlikely_guesses,
+        },
+    )
 }
 
 /// The step before which each group is submitted, and its requests.
@@ -279,6 +282,7 @@ fn a_right_draft_saves_the_steps_of_its_tokens() {
         step_tokens_max,
         prefill_tokens_beside_decode: 8,
         queue_limit: 1,
+        tries_unlikely_guesses: true,
     };
     let plain = |first| Job {
         id: RequestId(0),
@@ -321,6 +325,7 @@ fn repeating_the_header_once_does_not_end_the_answer() {
         step_tokens_max: 8,
         prefill_tokens_beside_decode: 8,
         queue_limit: 1,
+        tries_unlikely_guesses: true,
     };
     // Prompts that end with the header and not, and what the model says until it is stopped.
     let cases: [(&[TokenId], &[TokenId]); 4] = [
