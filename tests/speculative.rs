@@ -4,6 +4,7 @@
 //! are printed and never judged.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stderr, reason = "a test that measures says what it measured")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,13 +137,13 @@ fn translate(
     // The beginning of a sentence can make the model repeat itself up to the limit.
     let is_answered = matches!(result.status, Status::Ok | Status::Passthrough | Status::Truncated);
     assert!(is_answered, "{row:?}: {result:?}");
-    (result.text, result.tokens_out as usize)
+    (result.text, result.tokens_out)
 }
 
 /// Prints the table, and adds it up.
 fn report(tallies: &BTreeMap<String, Tally>) -> Tally {
     let mut total = Tally::default();
-    println!(
+    eprintln!(
         "from  texts  tokens  respelt | steps: plain drafted fewer | decoding: plain drafted fewer | \
          right of guessed | ms: plain drafted"
     );
@@ -161,7 +162,7 @@ fn report(tallies: &BTreeMap<String, Tally>) -> Tally {
 fn line(name: &str, tally: &Tally) {
     let Tally { hypotheses, tokens, respelt, plain, drafted } = tally;
     let fewer = |plain: u64, drafted: u64| plain as f64 / drafted.max(1) as f64;
-    println!(
+    eprintln!(
         "{name:4} {hypotheses:6} {tokens:7} {respelt:8} | {:12} {:7} {:5.2} | {:15} {:7} {:5.2} | \
          {:5} of {:7} | {:9.0} {:7.0}",
         plain.steps,
