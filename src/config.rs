@@ -378,6 +378,7 @@ fn speech(values: &ParamSnapshot) -> SpeechConfig {
         translate_partials: values.bool("speech.translate_partials"),
         partial_agreement: values.size("speech.partial_agreement"),
         partial_min_interval: ms("speech.partial_min_interval_ms"),
+        drafts: values.bool("speech.speculative"),
         final_timeout: Some(ms("speech.final_timeout_ms")).filter(|time| !time.is_zero()),
         context: ContextConfig { sentences: values.size("context.sentences"), ..default.context },
         ..default

@@ -79,6 +79,10 @@ pub fn table() -> Vec<Declaration> {
             ..live("speech.final_timeout_ms", ParamValue::Integer(2500), FINAL_TIMEOUT)
         },
         Declaration {
+            constraints: "true or false",
+            ..live("speech.speculative", ParamValue::Bool(true), SPECULATIVE)
+        },
+        Declaration {
             constraints: "empty, or a std_msgs/Bool topic",
             changes: Changes::Never,
             ..fixed("speech.ignore_while_speaking", text(""), IGNORE_WHILE_SPEAKING)
@@ -221,6 +225,8 @@ const PARTIAL_AGREEMENT: &str = "How many updates of live speech must begin alik
     beginning is translated. More are steadier and later.";
 const PARTIAL_INTERVAL: &str = "Time between two translations of growing speech of one speaker.";
 const FINAL_TIMEOUT: &str = "Silence after which growing speech counts as ended.";
+const SPECULATIVE: &str = "Growing speech is translated with its last translation as a draft, which \
+    the model verifies instead of writing everything again. The text is the same; it comes sooner.";
 const IGNORE_WHILE_SPEAKING: &str = "Topic that is true while the robot speaks; what is heard \
     meanwhile is its own voice and is dropped.";
 const INPUT_MODE: &str = "Where live speech comes from: the topic `speech`, the voices of REP-155 \

@@ -72,7 +72,8 @@ fn one_prompt_of_a_batch_ends_early_and_the_other_goes_on() {
     const STOP_AT_BYTES: usize = 20;
     let options = EngineOptions { scripted_step_ms: 1, ..EngineOptions::default() };
     let model = app::load_scripted(&options, |engine| engine).unwrap();
-    let prompt = |word: &str| GeneratePrompt { user: word.repeat(80), new_tokens_max: 600 };
+    let prompt =
+        |word: &str| GeneratePrompt { user: word.repeat(80), new_tokens_max: 600, draft: None };
     let prompts = [prompt("alpha "), prompt("bravo ")];
     let mut told_behind = 0;
     let mut is_stopped = false;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hymt_core::generate::{
     Flow, GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator,
 };
+use hymt_llm::TokenId;
 use hymt_llm::chat::ChatFormat;
 use hymt_llm::engine::EngineSpec;
 use hymt_llm::request::{self, FinishReason, GenerateRequest, SubmitError};
@@ -50,7 +51,8 @@ impl LlmGenerator {
     /// # Errors
     /// What the engine says; it would say so of every text.
     pub fn warm_up(&self) -> Result<(), GenerateError> {
-        let prompt = GeneratePrompt { user: WARM_UP_TEXT.to_owned(), new_tokens_max: 2 };
+        let user = WARM_UP_TEXT.to_owned();
+        let prompt = GeneratePrompt { user, new_tokens_max: 2, draft: None };
         let options = GenerateOptions::default();
         let results = self.generate(std::slice::from_ref(&prompt), &options, &mut |_, _| Flow::Go);
         results.into_iter().try_for_each(|result| result.map(drop))
@@ -81,7 +83,17 @@ impl LlmGenerator {
             stop: self.chat.stop(),
             priority: options.priority,
             deadline: options.deadline,
+            draft: self.draft(prompt),
         })
+    }
+}
+
+impl LlmGenerator {
+    /// The draft in tokens, with special tokens disabled like all text. The model may have written the
+    /// same text in other tokens; a draft that differs there is only worth less.
+    fn draft(&self, prompt: &GeneratePrompt) -> Vec<TokenId> {
+        let ids = prompt.draft.as_deref().and_then(|text| self.tokenizer.encode(text).ok());
+        ids.unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use hymt_core::generate::{GenerateOptions, Generator};
 use hymt_core::language::Language;
 use hymt_core::request::{Limits, RawRequest, RequestDefaults};
-use hymt_core::translator::{Status, TranslateRequest, Translation, Translator, TranslatorConfig};
+use hymt_core::translator::{Status, TranslateRequest, Translation, Translator};
 use serde_json::{Value, json};
 
 use crate::app::{self, About};

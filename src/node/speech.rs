@@ -390,7 +390,7 @@ impl Worker {
             ..RawRequest::default()
         };
         let request = match self.translator.request(&raw) {
-            Ok(request) => request,
+            Ok(request) => request.with_drafts(&start.drafts),
             Err(error) => {
                 // The reason names positions and bounds, never the text itself.
                 tracing::warn!(utterance = start.utterance, %error, "an utterance was refused");

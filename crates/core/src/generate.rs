@@ -12,6 +12,9 @@ pub struct GeneratePrompt {
     pub user: String,
     /// Most tokens to produce for this prompt.
     pub new_tokens_max: usize,
+    /// What the answer may turn out to be, such as that to nearly the same prompt. It can make the
+    /// answer come sooner and must not change it.
+    pub draft: Option<String>,
 }
 
 /// What holds for a whole batch of prompts.

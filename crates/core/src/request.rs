@@ -18,6 +18,8 @@ pub const CONTEXT_CHARS_MAX: usize = 2000;
 pub const TARGETS_MAX: usize = 16;
 /// Most inline terms of one request.
 pub const INLINE_TERMS_MAX: usize = 256;
+/// Most characters of a draft; what is longer is cut, and costs nothing but its speed.
+pub const DRAFT_CHARS_MAX: usize = 4000;
 /// Longest timeout. Seconds.
 pub const TIMEOUT_S_MAX: f32 = 3600.0;
 /// Most tokens of one translation, by default; the value HY-MT1.5's model card uses.
@@ -161,6 +163,7 @@ pub struct TranslateRequest {
     formality: Formality,
     priority: u8,
     timeout: Option<Duration>,
+    drafts: Vec<(Language, String)>,
 }
 
 impl TranslateRequest {
@@ -204,6 +207,7 @@ impl TranslateRequest {
             formality: Formality::from_code(raw.formality)?,
             priority: raw.priority,
             timeout: parse_timeout(raw.timeout_s)?,
+            drafts: Vec::new(),
         })
     }
 
@@ -274,6 +278,23 @@ impl TranslateRequest {
         }
         self.context = Some(kept.to_owned()).filter(|context| !context.is_empty());
         self
+    }
+
+    /// The same request with what its translations may turn out to be, such as those of a text that has
+    /// grown since. Drafts can make translations come sooner and never change them. Of a language that
+    /// is no target, and beyond [`DRAFT_CHARS_MAX`], they are left out.
+    #[must_use]
+    pub fn with_drafts(mut self, drafts: &[(Language, String)]) -> Self {
+        let wanted = drafts.iter().filter(|(language, _)| self.targets.contains(language));
+        let cut = |draft: &String| draft.chars().take(DRAFT_CHARS_MAX).collect();
+        self.drafts = wanted.map(|(language, draft)| (*language, cut(draft))).collect();
+        self
+    }
+
+    /// What the translation into `target` may turn out to be.
+    pub fn draft(&self, target: Language) -> Option<&str> {
+        let found = self.drafts.iter().find(|(language, _)| *language == target);
+        found.map(|(_, draft)| draft.as_str())
     }
 
     /// What the generator is told: priority, a deadline counted from `now`, and `cancel`.

@@ -94,6 +94,8 @@ pub struct SpeechConfig {
     pub mute_max: Duration,
     /// True to show texts in progress where that rewrites nothing.
     pub stream_partials: bool,
+    /// True to start a run with the last translations of its utterance as drafts.
+    pub drafts: bool,
     /// Speakers known at a time, at least 1.
     pub speakers_max: usize,
     /// Finals of one speaker that wait behind the one that runs, at least 1.
@@ -119,6 +121,7 @@ impl Default for SpeechConfig {
             mute_tail: Duration::from_millis(300),
             mute_max: Duration::from_secs(60),
             stream_partials: true,
+            drafts: true,
             speakers_max: 16,
             finals_waiting_max: 8,
             partial_runs_max: 4,

@@ -14,6 +14,7 @@ fn with_waiting(waiting: u64) -> Scheduler {
         step_tokens_max: 512,
         prefill_tokens_beside_decode: 64,
         queue_limit: 256,
+        tries_unlikely_guesses: true,
     });
     let job = |id| Job {
         id: RequestId(id),
@@ -22,6 +23,7 @@ fn with_waiting(waiting: u64) -> Scheduler {
         stop: [2].into(),
         priority: 128,
         deadline: None,
+        draft: Vec::new(),
     };
     scheduler.submit((0..waiting).map(job).collect()).expect("they fit the queue");
     scheduler
@@ -38,7 +40,7 @@ fn scheduler(criterion: &mut Criterion) {
                     |scheduler| {
                         let plan = scheduler.plan(black_box(now));
                         let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
-                        scheduler.complete(&plan, &vec![7; wanted])
+                        scheduler.complete(&plan, &vec![[7]; wanted])
                     },
                     BatchSize::SmallInput,
                 );

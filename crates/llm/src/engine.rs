@@ -81,7 +81,10 @@ pub enum LogitsWanted {
     None,
     /// Those after the row's last token.
     Last,
-    /// Those after every token of the row (`hymt inspect --logits`, speculative verification).
+    /// Those after each of the row's last tokens, this many: the end of a prompt and a draft to be
+    /// verified. More than the row has means all of them.
+    Tail(usize),
+    /// Those after every token of the row (`hymt inspect --logits`).
     All,
 }
 
@@ -106,6 +109,7 @@ impl BatchRow<'_> {
         match self.logits {
             LogitsWanted::None => 0,
             LogitsWanted::Last => 1,
+            LogitsWanted::Tail(n) => n.min(self.tokens.len()),
             LogitsWanted::All => self.tokens.len(),
         }
     }
@@ -160,6 +164,12 @@ pub trait Engine: Send {
     fn logits_of(&mut self, row: usize, _logits: &mut Vec<f32>) -> Result<(), EngineError> {
         let detail = format!("logits of row {row} asked for, but this engine keeps none");
         Err(EngineError::InvalidBatch { detail })
+    }
+
+    /// Whether a few tokens more of a sequence cost a step little. Where they do not, only those
+    /// guesses of a draft are verified that are likely right, or that come with a prompt.
+    fn verifies_cheaply(&self) -> bool {
+        true
     }
 
     /// Forgets a slot's sequence.

@@ -22,6 +22,10 @@ pub struct GenerateRequest {
     pub priority: u8,
     /// When the answer is of no use any more.
     pub deadline: Option<Instant>,
+    /// What the answer may turn out to be, such as that to nearly the same prompt; may be empty. It
+    /// makes the answer come in fewer steps and never changes it. Only greedy decoding uses it,
+    /// and only its first [`DRAFT_TOKENS_MAX`](crate::scheduler::DRAFT_TOKENS_MAX) tokens.
+    pub draft: Vec<TokenId>,
 }
 
 /// Why a request was not taken; nothing was started.
@@ -58,7 +62,7 @@ pub enum SubmitError {
         /// `the group` or `a prompt`.
         what: &'static str,
     },
-    /// A prompt has a token that the network does not know: tokenizer and network differ.
+    /// A prompt or a draft has a token that the network does not know: tokenizer and network differ.
     #[error("token id {token} is outside the network's vocabulary of {vocab_size}")]
     TokenOutOfRange {
         /// The offending id.

@@ -14,13 +14,19 @@
 //!   to prompts, in the same order as above, cut into chunks. While answers are running, prompts get at
 //!   most [`SchedulerConfig::prefill_tokens_beside_decode`] a step, so that a long prompt cannot
 //!   stall them.
+//! - *Drafts.* A sequence that has one feeds guesses behind its last known token, up to
+//!   [`GUESSES_MAX`] a step, and keeps those that the network would have chosen itself. Guesses get what
+//!   prompts leave of the same budget, in equal shares, so they stall nobody either.
 
+mod draft;
 mod slots;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::draft::Draft;
+pub use self::draft::{DRAFT_TOKENS_MAX, GUESSES_MAX};
 use self::slots::SlotAllocator;
 use crate::TokenId;
 use crate::engine::{EngineSpec, Slot};
@@ -43,6 +49,9 @@ pub struct SchedulerConfig {
     pub prefill_tokens_beside_decode: usize,
     /// Most requests that wait for a slot.
     pub queue_limit: usize,
+    /// True to verify guesses where little speaks for them, too; see
+    /// [`Engine::verifies_cheaply`](crate::engine::Engine::verifies_cheaply).
+    pub tries_unlikely_guesses: bool,
 }
 
 impl SchedulerConfig {
@@ -55,6 +64,7 @@ impl SchedulerConfig {
             step_tokens_max: spec.step_tokens_max,
             prefill_tokens_beside_decode: PREFILL_TOKENS_BESIDE_DECODE,
             queue_limit,
+            tries_unlikely_guesses: true,
         }
     }
 }
@@ -78,6 +88,9 @@ pub struct Job {
     pub priority: u8,
     /// When it is of no use any more.
     pub deadline: Option<Instant>,
+    /// What the answer may turn out to be. Only for greedy decoding: what is drawn by chance must not
+    /// depend on guesses.
+    pub draft: Vec<TokenId>,
 }
 
 /// What the next step runs.
@@ -104,6 +117,25 @@ pub struct PlannedRow {
     pub tokens: Vec<TokenId>,
     /// True when the row reaches the end of what is known, so that a token is to be chosen.
     pub wants_token: bool,
+    /// How many of `tokens`, at their end, are guesses. Where there are some, `wants_token` is true
+    /// and a token is to be chosen after the last known one and after each guess that was right.
+    pub n_guesses: usize,
+}
+
+impl PlannedRow {
+    /// The guesses.
+    pub fn guesses(&self) -> &[TokenId] {
+        &self.tokens[self.tokens.len() - self.n_guesses..]
+    }
+}
+
+/// What became of the tokens chosen for a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// How many of them, from the first, belong to the answer: not a stop token, nor what follows.
+    pub n_taken: usize,
+    /// How the request ended, if it did.
+    pub ended: Option<Ended>,
 }
 
 /// How a request ended.
@@ -144,13 +176,33 @@ struct Running {
     sequence: Vec<TokenId>,
     /// How much of `sequence` the engine holds.
     fed: usize,
-    /// How much the current step feeds.
+    /// How much the current step feeds, guesses not counted.
     in_step: usize,
+    draft: Draft,
 }
 
 impl Running {
     fn is_decoding(&self) -> bool {
         self.output > 0
+    }
+
+    /// Takes a token of the answer; how that ends it, if it does.
+    fn grow(&mut self, token: TokenId) -> Option<FinishReason> {
+        // A model that first repeats the header which asked for its answer goes on to give it.
+        let repeats_header = self.output == 0 && self.sequence.last() == Some(&token);
+        if self.job.stop.contains(&token) && !repeats_header {
+            return Some(FinishReason::Stop);
+        }
+        self.sequence.push(token);
+        self.output += 1;
+        self.draft.follow(token, &self.sequence);
+        (self.output >= self.job.new_tokens_max).then_some(FinishReason::Length)
+    }
+
+    /// Guesses that a step can use: each may yield a token, and one more is chosen after the last.
+    fn guesses(&self, tries_unlikely: bool) -> &[TokenId] {
+        let n = self.job.new_tokens_max - self.output - 1;
+        self.draft.guesses(n, tries_unlikely)
     }
 }
 
@@ -253,19 +305,20 @@ impl Scheduler {
         self.waiting.iter().chain(running).filter_map(|job| job.deadline).min()
     }
 
-    /// Takes the result of the last plan: `tokens[i]` is the token chosen for the i-th row that
-    /// wanted one. Returns, in the same order, how the request ended, if it did; a stop token is
-    /// not part of the answer.
-    pub fn complete(&mut self, plan: &Plan, tokens: &[TokenId]) -> Vec<Option<Ended>> {
-        let mut chosen = tokens.iter();
-        let mut outcomes = Vec::with_capacity(tokens.len());
+    /// Takes the result of the last plan: `chosen[i]` are the tokens chosen for the i-th row that wanted
+    /// one. The first was chosen after the last known token; each other one after a guess that equals
+    /// the one chosen before it. Returns one outcome for each, in the same order.
+    pub fn complete<C: AsRef<[TokenId]>>(&mut self, plan: &Plan, chosen: &[C]) -> Vec<Outcome> {
+        let mut chosen = chosen.iter();
+        let mut outcomes = Vec::with_capacity(chosen.len());
         for row in &plan.rows {
-            // A request cancelled while its step ran is gone; its token is dropped with it.
+            // A request cancelled while its step ran is gone; its tokens are dropped with it.
             let place = self.running.iter().position(|running| running.job.id == row.id);
-            let token = if row.wants_token { chosen.next().copied() } else { None };
-            let ended = place.and_then(|place| self.advance(place, token));
+            let tokens = if row.wants_token { chosen.next() } else { None };
+            let tokens = tokens.map_or(&[][..], AsRef::as_ref);
+            let outcome = place.map(|place| self.advance(place, row.guesses(), tokens));
             if row.wants_token {
-                outcomes.push(ended);
+                outcomes.push(outcome.unwrap_or_default());
             }
         }
         outcomes
@@ -276,25 +329,26 @@ impl Scheduler {
         self.end_where(|job| plan.rows.iter().any(|row| row.id == job.id), Ended::Failed);
     }
 
-    fn advance(&mut self, place: usize, token: Option<TokenId>) -> Option<Ended> {
+    fn advance(&mut self, place: usize, guesses: &[TokenId], chosen: &[TokenId]) -> Outcome {
         let running = &mut self.running[place];
         running.fed += std::mem::take(&mut running.in_step);
-        let token = token?;
-        // A model that first repeats the header which asked for its answer goes on to give it.
-        let repeats_header = running.output == 0 && running.sequence.last() == Some(&token);
-        let finish = if running.job.stop.contains(&token) && !repeats_header {
-            FinishReason::Stop
-        } else {
-            running.sequence.push(token);
-            running.output += 1;
-            if running.output < running.job.new_tokens_max {
-                return None;
+        let mut outcome = Outcome::default();
+        for (index, token) in chosen.iter().enumerate() {
+            let finish = running.grow(*token);
+            outcome.n_taken += usize::from(finish != Some(FinishReason::Stop));
+            if let Some(finish) = finish {
+                let running = self.running.remove(place);
+                self.release(running.slot);
+                outcome.ended = Some(Ended::Finished(finish));
+                break;
             }
-            FinishReason::Length
-        };
-        let running = self.running.remove(place);
-        self.release(running.slot);
-        Some(Ended::Finished(finish))
+            // Behind a wrong guess the engine holds what nobody wants; the next row cuts it off.
+            if guesses.get(index) != Some(token) {
+                break;
+            }
+            running.fed += 1;
+        }
+        outcome
     }
 
     /// Moves waiting requests into free slots.
@@ -303,9 +357,10 @@ impl Scheduler {
             let Some(slot) = self.slots.take() else { return };
             let mut job = self.waiting.pop_front().expect("checked by the loop");
             let sequence = std::mem::take(&mut job.prompt);
+            let draft = Draft::new(std::mem::take(&mut job.draft), &job.stop);
             // An urgent prompt must not queue again, behind a long one that came before it.
             let place = self.running.partition_point(|other| other.job.priority >= job.priority);
-            let running = Running { job, slot, output: 0, sequence, fed: 0, in_step: 0 };
+            let running = Running { job, slot, output: 0, sequence, fed: 0, in_step: 0, draft };
             self.running.insert(place, running);
         }
     }
@@ -334,9 +389,35 @@ impl Scheduler {
                 position: running.fed,
                 tokens: running.sequence[running.fed..running.fed + take].to_vec(),
                 wants_token: take == known,
+                n_guesses: 0,
             });
         }
+        self.add_guesses(&mut rows, budget);
         rows
+    }
+
+    /// Puts guesses behind rows that reach the end of what is known; `budget` tokens in all.
+    fn add_guesses(&self, rows: &mut [PlannedRow], mut budget: usize) {
+        let tries_unlikely = self.config.tries_unlikely_guesses;
+        let mut rows: Vec<_> = rows
+            .iter_mut()
+            .filter(|row| row.wants_token)
+            .filter_map(|row| {
+                let running = self.running.iter().find(|running| running.job.id == row.id)?;
+                Some((row, running.guesses(tries_unlikely)))
+            })
+            .filter(|(_, guesses)| !guesses.is_empty())
+            .collect();
+        // Whoever has least first, so that what it leaves of its share is shared on.
+        rows.sort_by_key(|(_, guesses)| guesses.len());
+        let mut left = rows.len();
+        for (row, guesses) in rows {
+            let n = guesses.len().min(budget / left);
+            row.tokens.extend_from_slice(&guesses[..n]);
+            row.n_guesses = n;
+            budget -= n;
+            left -= 1;
+        }
     }
 
     fn end_where(&mut self, condition: impl Fn(&Job) -> bool, how: Ended) {

@@ -25,9 +25,9 @@ use self::ticket::GroupState;
 pub use self::ticket::{TicketEvent, TicketGroup};
 use crate::TokenId;
 use crate::engine::{BatchRow, Engine, EngineError, LogitsWanted, Shortlist};
-use crate::request::{Completion, FinishReason, GenerateError, GenerateRequest, SubmitError};
+use crate::request::{Completion, GenerateError, GenerateRequest, SubmitError};
 use crate::sampling::Sampler;
-use crate::scheduler::{Ended, Job, Plan, RequestId, Scheduler, SchedulerConfig};
+use crate::scheduler::{Ended, Job, Plan, PlannedRow, RequestId, Scheduler, SchedulerConfig};
 use crate::tokenizer::Tokenizer;
 
 /// How to set an inference thread up.
@@ -68,7 +68,10 @@ impl InferenceThread {
         config: ThreadConfig,
     ) -> InferenceHandle {
         let vocab_size = engine.spec().vocab_size;
-        let scheduler = SchedulerConfig::for_engine(engine.spec(), config.queue_limit);
+        let scheduler = SchedulerConfig {
+            tries_unlikely_guesses: engine.verifies_cheaply(),
+            ..SchedulerConfig::for_engine(engine.spec(), config.queue_limit)
+        };
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
                 scheduler: Scheduler::new(scheduler),
@@ -124,6 +127,7 @@ impl InferenceHandle {
         let mut arrivals = Vec::with_capacity(group.len());
         for (index, request) in group.iter().enumerate() {
             self.check_vocabulary(&request.prompt)?;
+            self.check_vocabulary(&request.draft)?;
             let sampler = Sampler::new(request.sampling, &request.prompt)?;
             let tokens_in = request.prompt.len();
             let tokenizer = Arc::clone(&self.tokenizer);
@@ -147,9 +151,9 @@ impl InferenceHandle {
     }
 
     /// Here and not in the engine, where one bad prompt would fail its whole batch.
-    fn check_vocabulary(&self, prompt: &[TokenId]) -> Result<(), SubmitError> {
+    fn check_vocabulary(&self, tokens: &[TokenId]) -> Result<(), SubmitError> {
         let vocab_size = self.vocab_size;
-        match prompt.iter().find(|token| **token as usize >= vocab_size) {
+        match tokens.iter().find(|token| **token as usize >= vocab_size) {
             Some(&token) => Err(SubmitError::TokenOutOfRange { token, vocab_size }),
             None => Ok(()),
         }
@@ -253,7 +257,9 @@ impl Shared {
 }
 
 fn job(request: GenerateRequest, id: RequestId) -> Job {
+    let is_greedy = request.sampling.temperature == 0.0;
     Job {
+        draft: if is_greedy { request.draft } else { Vec::new() },
         id,
         prompt: request.prompt,
         new_tokens_max: request.new_tokens_max,
@@ -353,14 +359,17 @@ impl Worker {
                 slot: row.slot,
                 position: row.position,
                 tokens: &row.tokens,
-                logits: if row.wants_token { LogitsWanted::Last } else { LogitsWanted::None },
+                logits: match row.wants_token {
+                    true if row.n_guesses > 0 => LogitsWanted::Tail(1 + row.n_guesses),
+                    true => LogitsWanted::Last,
+                    false => LogitsWanted::None,
+                },
             })
             .collect();
-        let short = plan
-            .rows
-            .iter()
-            .filter(|row| row.wants_token)
-            .all(|row| self.active.get(&row.id).is_some_and(Active::takes_shortlist));
+        let takes_shortlist = |row: &PlannedRow| {
+            row.n_guesses == 0 && self.active.get(&row.id).is_some_and(Active::takes_shortlist)
+        };
+        let short = plan.rows.iter().filter(|row| row.wants_token).all(takes_shortlist);
         let (engine, logits, lists) = (&mut self.engine, &mut self.logits, &mut self.shortlists);
         // After a panic the engine is not used again, so a half-changed one does no harm.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -370,16 +379,18 @@ impl Worker {
             engine.step(&batch, logits).map(|()| false)
         }));
         let vocab_size = self.engine.spec().vocab_size;
-        let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
+        let rows = plan.rows.iter().filter(|row| row.wants_token);
+        let n_rows = rows.clone().count();
+        let wanted: usize = rows.map(|row| 1 + row.n_guesses).sum();
         let device = |detail: String| EngineError::Device {
             engine: self.engine.spec().name.clone(),
             source: detail.into(),
         };
         match outcome {
             Err(panic) => Err(device(format!("panicked: {}", panic_text(panic.as_ref())))),
-            Ok(Ok(true)) if self.shortlists.len() != wanted => {
+            Ok(Ok(true)) if self.shortlists.len() != n_rows => {
                 let got = self.shortlists.len();
-                Err(device(format!("gave {got} shortlists instead of {wanted}")))
+                Err(device(format!("gave {got} shortlists instead of {n_rows}")))
             }
             Ok(Ok(false)) if self.logits.len() != wanted * vocab_size => {
                 let got = self.logits.len();
@@ -387,7 +398,7 @@ impl Worker {
             }
             Ok(Ok(true)) => self.choose_from_shortlists(plan),
             Ok(Ok(false)) => {
-                self.chosen = vec![None; wanted];
+                self.chosen = vec![None; n_rows];
                 Ok(())
             }
             Ok(Err(error)) => Err(error),
@@ -412,39 +423,49 @@ impl Worker {
         Ok(())
     }
 
-    /// Chooses a token for each row that wants one and books it.
+    /// Chooses the tokens of each row that wants some and books them.
     fn book(&mut self, plan: &Plan) {
         let vocab_size = self.engine.spec().vocab_size;
         let rows: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
-        let mut tokens = Vec::with_capacity(rows.len());
+        let mut runs = Vec::with_capacity(rows.len());
         let mut broken = Plan::default();
-        let mut all_logits = self.logits.chunks_exact(vocab_size);
+        let mut left = self.logits.as_slice();
         for (row, chosen) in rows.iter().zip(&self.chosen) {
             if let Some(token) = chosen {
-                tokens.push(*token);
+                runs.push(vec![*token]);
                 continue;
             }
-            let logits = all_logits.next().unwrap_or_default();
-            let token = self.active.get_mut(&row.id).map_or(0, |active| active.choose(logits));
-            // The sampler avoids what is not a number, so this one means that there was nothing else.
-            if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {
+            let (logits, rest) = left.split_at((1 + row.n_guesses) * vocab_size);
+            left = rest;
+            let active = self.active.get_mut(&row.id);
+            let run = active.map(|active| active.choose_run(row.guesses(), logits, vocab_size));
+            if run == Some(None) {
                 broken.rows.push((*row).clone());
             }
-            tokens.push(token);
+            // A request that is gone gets some token, and it comes to nothing.
+            runs.push(run.flatten().unwrap_or_else(|| vec![0]));
         }
         if !broken.rows.is_empty() {
             self.fail(&broken, NOT_FINITE);
         }
-        let outcomes = self.shared.lock().scheduler.complete(plan, &tokens);
-        for ((row, token), outcome) in rows.iter().zip(tokens).zip(outcomes) {
-            let is_stop = outcome == Some(Ended::Finished(FinishReason::Stop));
-            if let Some(active) = self.active.get_mut(&row.id).filter(|_| !is_stop) {
-                active.append(token);
+        let outcomes = self.shared.lock().scheduler.complete(plan, &runs);
+        self.count_step(plan, &runs);
+        for ((row, run), outcome) in rows.iter().zip(runs).zip(outcomes) {
+            if let Some(active) = self.active.get_mut(&row.id) {
+                run.iter().take(outcome.n_taken).for_each(|token| active.append(*token));
             }
-            if let Some(ended) = outcome {
+            if let Some(ended) = outcome.ended {
                 self.finish(row.id, ended);
             }
         }
+    }
+
+    /// Before anybody is answered, so that a caller who has its answer also finds its steps counted.
+    fn count_step(&self, plan: &Plan, runs: &[Vec<TokenId>]) {
+        let drafted = plan.rows.iter().map(|row| row.n_guesses).sum();
+        // The last token of a run was not guessed.
+        let accepted = runs.iter().map(|run| run.len().saturating_sub(1)).sum();
+        self.shared.lock_stats().record_step(drafted, accepted);
     }
 
     fn finish(&mut self, id: RequestId, ended: Ended) {

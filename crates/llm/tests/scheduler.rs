@@ -19,6 +19,7 @@ fn config(slots: usize) -> SchedulerConfig {
         step_tokens_max: 16,
         prefill_tokens_beside_decode: 4,
         queue_limit: 8,
+        tries_unlikely_guesses: true,
     }
 }
 
@@ -30,6 +31,7 @@ fn job(id: u64, prompt_tokens: usize) -> Job {
         stop: [STOP].into(),
         priority: 128,
         deadline: None,
+        draft: Vec::new(),
     }
 }
 
@@ -41,7 +43,8 @@ fn rows(plan: &Plan) -> Vec<(u64, usize, usize, bool)> {
 /// Books `token` for every row that wants one.
 fn complete(scheduler: &mut Scheduler, plan: &Plan, token: TokenId) -> Vec<Option<Ended>> {
     let wanted = plan.rows.iter().filter(|row| row.wants_token).count();
-    scheduler.complete(plan, &vec![token; wanted])
+    let outcomes = scheduler.complete(plan, &vec![[token]; wanted]);
+    outcomes.into_iter().map(|outcome| outcome.ended).collect()
 }
 
 #[test]
@@ -226,6 +229,32 @@ fn a_cancelled_request_frees_its_slot_by_the_next_plan() {
 }
 
 #[test]
+fn a_draft_is_cut_back_and_cancelled_like_any_answer() {
+    let mut scheduler = Scheduler::new(config(2));
+    let now = Instant::now();
+    let drafted = |id| Job { draft: vec![4, 5, 6, 7], new_tokens_max: 9, ..job(id, 2) };
+    scheduler.submit(vec![drafted(1), drafted(2), job(3, 1)]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(rows(&plan), [(1, 0, 6, true), (2, 0, 6, true)], "with the end of the prompt");
+    assert_eq!(plan.rows[0].guesses(), [4, 5, 6, 7]);
+    // The first is cancelled while its step runs; of the second two guesses were right.
+    scheduler.cancel(RequestId(1));
+    let outcomes = scheduler.complete(&plan, &[vec![4, 5, 6, 7, 8], vec![4, 5, 8]]);
+    assert_eq!(outcomes.iter().map(|outcome| outcome.n_taken).collect::<Vec<_>>(), [0, 3]);
+    let plan = scheduler.plan(now);
+    assert_eq!(plan.released, [Slot(0)]);
+    let second = plan.rows.iter().find(|row| row.id == RequestId(2)).unwrap();
+    assert_eq!((second.position, second.tokens[0]), (4, 8), "prompt, 4 and 5 are kept");
+    assert_eq!(second.guesses(), [7], "6 was replaced");
+    // A stop ends the answer in the middle of what was chosen.
+    let choose = |row| [if row == second { STOP } else { 2 }];
+    let chosen: Vec<_> = plan.rows.iter().map(choose).collect();
+    let outcomes = scheduler.complete(&plan, &chosen);
+    let stopped = Some(Ended::Finished(FinishReason::Stop));
+    assert!(outcomes.iter().any(|outcome| (outcome.n_taken, outcome.ended) == (0, stopped)));
+}
+
+#[test]
 fn a_failed_step_ends_its_rows_only() {
     let mut scheduler = Scheduler::new(config(1));
     let now = Instant::now();
@@ -311,7 +340,7 @@ proptest! {
                         continue;
                     }
                     let wanted: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
-                    let outcomes = scheduler.complete(&plan, &vec![token; wanted.len()]);
+                    let outcomes = complete(&mut scheduler, &plan, token);
                     for (row, outcome) in wanted.iter().zip(outcomes) {
                         if outcome.is_some() {
                             prop_assert!(open.remove(&row.id), "{:?} ended twice", row.id);

@@ -39,13 +39,16 @@ fn alone(job: &Job, context_tokens_max: usize) -> (Vec<TokenId>, FinishReason) {
 }
 
 fn config() -> impl Strategy<Value = SchedulerConfig> {
-    (1_usize..6, 0_usize..20, 0_usize..12).prop_map(|(slots, spare, beside)| SchedulerConfig {
-        slots,
-        context_tokens_max: 48,
-        step_tokens_max: slots + spare,
-        prefill_tokens_beside_decode: beside,
-        queue_limit: 64,
-    })
+    (1_usize..6, 0_usize..20, 0_usize..12, any::<bool>()).prop_map(
+        |(slots, spare, beside, tries_unlikely_guesses)| SchedulerConfig {
+            slots,
+            context_tokens_max: 48,
+            step_tokens_max: slots + spare,
+            prefill_tokens_beside_decode: beside,
+            queue_limit: 64,
+            tries_unlikely_guesses,
+        },
+    )
 }
 
 /// The step before which each group is submitted, and its requests.
@@ -58,6 +61,7 @@ fn groups() -> impl Strategy<Value = Vec<(usize, Vec<Job>)>> {
         stop: [STOP].into(),
         priority,
         deadline: None,
+        draft: Vec::new(),
     });
     let group = (0_usize..30, prop::collection::vec(job, 1..5));
     prop::collection::vec(group, 1..10).prop_map(|mut groups| {
@@ -66,6 +70,49 @@ fn groups() -> impl Strategy<Value = Vec<(usize, Vec<Job>)>> {
         jobs.zip(0..).for_each(|(job, id)| job.id = RequestId(id));
         groups
     })
+}
+
+/// What a request brings along as a draft.
+#[derive(Debug, Clone)]
+enum Draft {
+    None,
+    /// Any tokens at all, stop tokens included.
+    Garbage(Vec<TokenId>),
+    /// The answer, of which a part is replaced by other tokens.
+    Edited {
+        from: usize,
+        removed: usize,
+        put_in: Vec<TokenId>,
+    },
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let tokens = |max| prop::collection::vec(0..VOCAB as TokenId, 0..max);
+    prop_oneof![
+        Just(Draft::None),
+        tokens(40).prop_map(Draft::Garbage),
+        (0_usize..30, 0_usize..4, tokens(4)).prop_map(|(from, removed, put_in)| Draft::Edited {
+            from,
+            removed,
+            put_in
+        }),
+    ]
+}
+
+impl Draft {
+    fn give(&self, job: &mut Job) {
+        match self {
+            Self::None => {}
+            Self::Garbage(tokens) => job.draft.clone_from(tokens),
+            Self::Edited { from, removed, put_in } => {
+                let (mut answer, _) = alone(job, 48);
+                let from = (*from).min(answer.len());
+                let end = (from + removed).min(answer.len());
+                answer.splice(from..end, put_in.iter().copied());
+                job.draft = answer;
+            }
+        }
+    }
 }
 
 /// Higher priority first, then first come first served.
@@ -85,6 +132,8 @@ struct Run {
     /// Holds a slot and has at least one token.
     decoding: HashSet<RequestId>,
     ended: HashMap<RequestId, Ended>,
+    /// Guesses that were right.
+    accepted: usize,
 }
 
 impl Run {
@@ -98,6 +147,7 @@ impl Run {
             answers: HashMap::new(),
             decoding: HashSet::new(),
             ended: HashMap::new(),
+            accepted: 0,
         }
     }
 
@@ -127,13 +177,18 @@ impl Run {
         prop_assert_eq!(self.scheduler.n_waiting(), self.waiting.len());
 
         let mut given: HashMap<_, _> =
-            plan.rows.iter().map(|row| (row.id, row.tokens.len())).collect();
+            plan.rows.iter().map(|row| (row.id, row.tokens.len() - row.n_guesses)).collect();
         for id in &self.decoding {
             prop_assert_eq!(given.remove(id), Some(1), "an answer was stalled");
         }
         let prefill: usize = given.values().sum();
         let beside = if self.decoding.is_empty() { usize::MAX } else { self.beside() };
-        prop_assert!(prefill <= beside && prefill + self.decoding.len() <= config.step_tokens_max);
+        let guesses: usize = plan.rows.iter().map(|row| row.n_guesses).sum();
+        let budgeted = prefill + guesses;
+        prop_assert!(
+            budgeted <= beside && budgeted + self.decoding.len() <= config.step_tokens_max
+        );
+        prop_assert!(plan.rows.iter().all(|row| row.wants_token || row.n_guesses == 0));
         // The budget goes to prompts in their order; only one that is complete lets the next on.
         let mut complete = true;
         self.prefilling.sort_by_key(|(id, _)| rank(&self.jobs[id]));
@@ -153,22 +208,32 @@ impl Run {
                 slot: row.slot,
                 position: row.position,
                 tokens: &row.tokens,
-                logits: if row.wants_token { LogitsWanted::Last } else { LogitsWanted::None },
+                logits: match row.wants_token {
+                    true => LogitsWanted::Tail(1 + row.n_guesses),
+                    false => LogitsWanted::None,
+                },
             })
             .collect();
         let mut logits = Vec::new();
         self.engine.step(&batch, &mut logits).unwrap();
         let best = |row: &[f32]| row.iter().position(|logit| *logit == 1.0).unwrap() as TokenId;
-        let tokens: Vec<_> = logits.chunks_exact(VOCAB).map(best).collect();
-        let outcomes = self.scheduler.complete(&plan, &tokens);
-        let wanted = plan.rows.iter().filter(|row| row.wants_token);
-        for ((row, token), outcome) in wanted.zip(tokens).zip(outcomes) {
+        let mut best = logits.chunks_exact(VOCAB).map(best);
+        let wanted: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
+        let chosen: Vec<Vec<_>> = wanted
+            .iter()
+            .map(|row| {
+                let all: Vec<_> = best.by_ref().take(1 + row.n_guesses).collect();
+                let right = all.iter().zip(row.guesses()).take_while(|(a, b)| a == b).count();
+                all[..=right].to_vec()
+            })
+            .collect();
+        self.accepted += chosen.iter().map(|run| run.len() - 1).sum::<usize>();
+        let outcomes = self.scheduler.complete(&plan, &chosen);
+        for ((row, tokens), outcome) in wanted.iter().zip(chosen).zip(outcomes) {
             self.decoding.insert(row.id);
             let answer = self.answers.entry(row.id).or_default();
-            if outcome != Some(Ended::Finished(FinishReason::Stop)) {
-                answer.push(token);
-            }
-            if let Some(outcome) = outcome {
+            answer.extend(&tokens[..outcome.n_taken]);
+            if let Some(outcome) = outcome.ended {
                 self.decoding.remove(&row.id);
                 prop_assert_eq!(self.ended.insert(row.id, outcome), None);
             }
@@ -179,7 +244,14 @@ impl Run {
 
 proptest! {
     #[test]
-    fn answers_do_not_depend_on_who_else_runs(config in config(), groups in groups()) {
+    fn answers_do_not_depend_on_who_else_runs_nor_on_drafts(
+        config in config(),
+        groups in groups(),
+        drafts in prop::collection::vec(draft(), 1..20),
+    ) {
+        let mut groups = groups;
+        let jobs = groups.iter_mut().flat_map(|(_, jobs)| jobs);
+        jobs.zip(drafts.iter().cycle()).for_each(|(job, draft)| draft.give(job));
         let mut run = Run::new(config);
         let mut groups = std::collections::VecDeque::from(groups);
         for step in 0.. {
@@ -201,6 +273,49 @@ proptest! {
     }
 }
 
+/// A right draft is verified with the end of the prompt, in as few steps as its bounds allow.
+#[test]
+fn a_right_draft_saves_the_steps_of_its_tokens() {
+    let config = |step_tokens_max| SchedulerConfig {
+        slots: 1,
+        context_tokens_max: 48,
+        step_tokens_max,
+        prefill_tokens_beside_decode: 8,
+        queue_limit: 1,
+        tries_unlikely_guesses: true,
+    };
+    let plain = |first| Job {
+        id: RequestId(0),
+        prompt: vec![first, 5, 7],
+        new_tokens_max: 20,
+        stop: [STOP].into(),
+        priority: 0,
+        deadline: None,
+        draft: Vec::new(),
+    };
+    let steps = |job: Job, step_tokens_max| {
+        let (mut run, mut steps) = (Run::new(config(step_tokens_max)), 0);
+        run.submit(vec![job]);
+        while !run.scheduler.is_idle() {
+            run.step(Instant::now()).unwrap();
+            steps += 1;
+        }
+        (steps, run.accepted)
+    };
+    let long = (1..).map(plain).find(|job| alone(job, 48).0.len() == 20).unwrap();
+    assert_eq!(steps(long.clone(), 40), (20, 0));
+    let draft = alone(&long, 48).0;
+    // The last token needs no guess: it is chosen behind the one before it.
+    let right = Job { draft: draft.clone(), ..long.clone() };
+    assert_eq!(steps(right.clone(), 40), (1, 19));
+    // Two guesses beside the prompt, then four beside each token: 3 + 5 + 5 + 5 + 2 tokens.
+    assert_eq!(steps(right, 5), (5, 15));
+    // One token put in front, one left out in the middle.
+    let edited = Job { draft: [&[23], &draft[..9], &draft[10..]].concat(), ..long };
+    let (n, accepted) = steps(edited, 40);
+    assert!(n <= 7 && accepted >= 13, "{n} steps, {accepted} accepted");
+}
+
 #[test]
 fn repeating_the_header_once_does_not_end_the_answer() {
     const HEADER: TokenId = 7;
@@ -210,6 +325,7 @@ fn repeating_the_header_once_does_not_end_the_answer() {
         step_tokens_max: 8,
         prefill_tokens_beside_decode: 8,
         queue_limit: 1,
+        tries_unlikely_guesses: true,
     };
     // Prompts that end with the header and not, and what the model says until it is stopped.
     let cases: [(&[TokenId], &[TokenId]); 4] = [
@@ -222,13 +338,14 @@ fn repeating_the_header_once_does_not_end_the_answer() {
         let mut scheduler = Scheduler::new(config);
         let (prompt, stop) = (prompt.to_vec(), [STOP, HEADER].into());
         let id = RequestId(0);
-        let job = Job { id, prompt, new_tokens_max: 9, stop, priority: 0, deadline: None };
+        let job =
+            Job { id, prompt, new_tokens_max: 9, stop, priority: 0, deadline: None, draft: vec![] };
         scheduler.submit(vec![job]).unwrap();
         for (index, token) in said.iter().enumerate() {
             let plan = scheduler.plan(Instant::now());
-            let ended = scheduler.complete(&plan, &[*token]);
+            let ended = scheduler.complete(&plan, &[[*token]])[0].ended;
             let last = index + 1 == said.len();
-            assert_eq!(ended, [last.then_some(Ended::Finished(FinishReason::Stop))], "{said:?}");
+            assert_eq!(ended, last.then_some(Ended::Finished(FinishReason::Stop)), "{said:?}");
         }
     }
 }
@@ -244,6 +361,7 @@ fn the_script_of_these_tests_stops_some_answers_and_not_all() {
         stop: Arc::clone(&stop),
         priority: 0,
         deadline: None,
+        draft: Vec::new(),
     };
     let reasons: Vec<_> = (1..20).map(|first| alone(&job(first), 48).1).collect();
     assert!(reasons.contains(&FinishReason::Stop) && reasons.contains(&FinishReason::Length));

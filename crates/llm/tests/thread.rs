@@ -49,6 +49,7 @@ impl Fixture {
             stop: self.chat.stop(),
             priority: 128,
             deadline: None,
+            draft: Vec::new(),
         }
     }
 
@@ -231,6 +232,7 @@ fn batched_answers_equal_those_given_alone() {
             stop: chat.stop(),
             priority: 128,
             deadline: None,
+            draft: Vec::new(),
         }
     };
     let prompts: Vec<_> = ["German", "French", "Spanish"]

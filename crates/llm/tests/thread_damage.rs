@@ -64,6 +64,7 @@ fn request(first: TokenId, temperature: f32) -> GenerateRequest {
         stop: [STOP].into(),
         priority: 0,
         deadline: None,
+        draft: Vec::new(),
     }
 }
 

@@ -30,6 +30,7 @@ fn request(n: u8) -> GenerateRequest {
         stop: [STOP].into(),
         priority: 128,
         deadline: None,
+        draft: Vec::new(),
     }
 }
 

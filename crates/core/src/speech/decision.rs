@@ -89,7 +89,8 @@ pub struct Start {
     pub source_confidence: f32,
     /// Languages to translate into.
     pub targets: Vec<Language>,
-    /// The last translation of this utterance per target, complete: a draft to be verified.
+    /// The last translation of this utterance per target, complete: a draft to be verified. None where
+    /// [`SpeechConfig::drafts`](super::SpeechConfig::drafts) is false.
     pub drafts: Vec<(Language, String)>,
     /// What this speaker said before, oldest first.
     pub context: Vec<Arc<ContextSentence>>,

@@ -388,6 +388,11 @@ fn the_last_translation_is_the_draft() {
     assert_eq!(draft(&scene.r#final("eins zwei")), (3, one));
     scene.finish(3, "one two");
     assert_eq!(draft(&scene.r#final("drei")), (1, Vec::new()));
+
+    let mut scene = Scene::new(|config| config.drafts = false);
+    scene.partial("eins");
+    scene.at(500).finish(1, "one");
+    assert_eq!(draft(&scene.partial("eins zwei")), (2, Vec::new()));
 }
 
 #[test]

@@ -115,7 +115,11 @@ impl State {
             let asker = Asker { config, request, source: *source, target, layers };
             if *source == Some(target) { None } else { asker.question(text) }
         };
-        let questions: Vec<_> = texts.map(question).collect();
+        let mut questions: Vec<_> = texts.map(question).collect();
+        // Which part of a draft belongs to which part of a longer text, nobody knows.
+        if let ([Some(question)], Some(draft)) = (&mut questions[..], request.draft(target)) {
+            question.set_draft(draft);
+        }
         if questions.iter().all(Option::is_none) { Plan::Pass } else { Plan::Ask(questions) }
     }
 }

@@ -116,6 +116,7 @@ impl Asker<'_> {
             prompt: GeneratePrompt {
                 user: prompt::build(basis.family, &asked),
                 new_tokens_max: new_tokens_max(text, &self.config.limits),
+                draft: None,
             },
             formality_ignored,
             selection,
@@ -139,6 +140,7 @@ impl Asker<'_> {
             prompt: GeneratePrompt {
                 user: basis.format_prompt(&shown, &selection.terms),
                 new_tokens_max: new_tokens_max(&shown, &self.config.limits),
+                draft: None,
             },
             selection,
             formality_ignored: self.request.formality() != Formality::Default,
@@ -197,6 +199,14 @@ impl Basis {
 }
 
 impl Question {
+    /// Gives this and what may be asked instead a draft of the answer.
+    pub(super) fn set_draft(&mut self, draft: &str) {
+        self.prompt.draft = Some(draft.to_owned());
+        if let Format::Marked(_, plain) = &mut self.format {
+            plain.set_draft(draft);
+        }
+    }
+
     /// What may be shown of an answer that still grows; `None` when that can only be told at its end.
     pub(super) fn read_partial(&self, partial: &str) -> Option<String> {
         match self.format {
@@ -251,7 +261,10 @@ impl Question {
             };
             (other?, format!("with the {} prompt", basis.language().other().name()))
         };
-        Some((GeneratePrompt { user, new_tokens_max: self.prompt.new_tokens_max }, how))
+        Some((
+            GeneratePrompt { user, new_tokens_max: self.prompt.new_tokens_max, draft: None },
+            how,
+        ))
     }
 
     pub(super) fn read(&self, answer: &str) -> Reading<'_> {

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Slot};
+use super::{BatchRow, Engine, EngineError, EngineSpec, Slot};
 use crate::TokenId;
 use crate::tokenizer::Tokenizer;
 
@@ -175,15 +175,10 @@ impl Engine for ScriptedEngine {
         for row in batch {
             let held = &mut self.slots[usize::from(row.slot.0)];
             held.truncate(row.position);
+            let first_wanted = row.tokens.len() - row.logits_rows();
             for (index, token) in row.tokens.iter().enumerate() {
                 held.push(*token);
-                let is_last = index + 1 == row.tokens.len();
-                let wanted = match row.logits {
-                    LogitsWanted::None => false,
-                    LogitsWanted::Last => is_last,
-                    LogitsWanted::All => true,
-                };
-                if wanted {
+                if index >= first_wanted {
                     let start = logits.len();
                     logits.resize(start + self.spec.vocab_size, 0.0);
                     logits[start + (self.script)(held) as usize] = 1.0;
@@ -204,6 +199,7 @@ impl Engine for ScriptedEngine {
 mod tests {
     use super::*;
     use crate::chat::{ChatFormat, Opener};
+    use crate::engine::LogitsWanted;
     use crate::testkit::conformance::run_conformance;
 
     #[test]

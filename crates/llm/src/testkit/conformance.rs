@@ -29,6 +29,7 @@ pub fn run_conformance(make: &mut dyn FnMut() -> Box<dyn Engine>) {
     chunks_change_nothing(&mut *make());
     company_changes_nothing(&mut *make());
     an_earlier_position_cuts_back(&mut *make());
+    drafts_can_be_verified(&mut *make());
     position_zero_starts_anew(&mut *make());
     release_forgets(&mut *make());
     every_slot_holds_a_whole_context(&mut *make());
@@ -122,6 +123,32 @@ fn an_earlier_position_cuts_back(engine: &mut dyn Engine) {
     // The rejected tokens are gone: there is nothing at their end to continue from.
     let beyond = kept.len() + right.len() + 1;
     refusal(engine, &[row(1, beyond, &right, LogitsWanted::None)]);
+}
+
+/// A prompt's end with a draft behind it, beside other work: the logits are those of a sequence that
+/// grew token by token, and what is rejected leaves no trace.
+fn drafts_can_be_verified(engine: &mut dyn Engine) {
+    let vocab_size = engine.spec().vocab_size;
+    let (prompt, right, wrong) = (sequence(11, 6), sequence(12, 3), sequence(13, 4));
+    let grown = [&prompt[..], &right].concat();
+    let expected = all_logits(engine, 0, &grown);
+    let other = sequence(14, 3);
+    let beside = all_logits(engine, 3, &other);
+    let guessed = [&grown[..], &wrong].concat();
+    let kept = expected.len() - (right.len() + 1) * vocab_size;
+    step(engine, &[row(1, 0, &guessed[..2], LogitsWanted::None)]);
+    let wanted = LogitsWanted::Tail(1 + right.len() + wrong.len());
+    let batch = [row(1, 2, &guessed[2..], wanted), row(2, 0, &other, LogitsWanted::All)];
+    let verified = step(engine, &batch);
+    let n = (right.len() + 1) * vocab_size;
+    assert_eq!(verified[..n], expected[kept..], "logits after each token of a draft");
+    assert_eq!(verified[verified.len() - beside.len()..], beside, "a neighbour of a draft");
+    // All of `wrong` is rejected; the next draft is right up to its last token.
+    let next = [right[2], 5, 6];
+    let longer = [&grown[..2 + prompt.len()], &next].concat();
+    let expected = all_logits(engine, 0, &longer);
+    let batch = [row(1, longer.len() - 3, &next, LogitsWanted::Tail(9))];
+    assert_eq!(step(engine, &batch), expected[expected.len() - 3 * vocab_size..]);
 }
 
 fn position_zero_starts_anew(engine: &mut dyn Engine) {

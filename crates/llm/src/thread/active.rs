@@ -51,6 +51,28 @@ impl Active {
         self.sampler.sample(logits)
     }
 
+    /// The tokens that follow from `[guesses + 1, vocab]` logits: one after the last known token, and
+    /// one more after each guess that was right. Each is chosen as if it were alone, so the sampler
+    /// sees what it would without guesses. `None` when the logits that decide are not finite.
+    pub(super) fn choose_run(
+        &mut self,
+        guesses: &[TokenId],
+        logits: &[f32],
+        vocab_size: usize,
+    ) -> Option<Vec<TokenId>> {
+        let mut run = Vec::with_capacity(1);
+        for (index, logits) in logits.chunks_exact(vocab_size).enumerate() {
+            let token = self.choose(logits);
+            // The sampler avoids what is not a number, so this one means that there was nothing else.
+            logits.get(token as usize).filter(|logit| logit.is_finite())?;
+            run.push(token);
+            if guesses.get(index) != Some(&token) {
+                break;
+            }
+        }
+        Some(run)
+    }
+
     /// Whether a shortlist can decide.
     pub(super) fn takes_shortlist(&self) -> bool {
         self.sampler.takes_shortlist()

@@ -28,6 +28,12 @@ pub struct Stats {
     pub tokens_in: u64,
     /// Tokens of completed answers.
     pub tokens_out: u64,
+    /// Steps of the engine that succeeded.
+    pub steps: u64,
+    /// Guesses of drafts that were verified.
+    pub tokens_drafted: u64,
+    /// Those of them that were right.
+    pub tokens_accepted: u64,
     /// Median time from submission to answer over the last [`LATENCY_WINDOW`] answers.
     pub p50: Duration,
     /// 95th percentile of the same.
@@ -58,6 +64,12 @@ impl StatsRecorder {
             Err(GenerateError::DeadlineExceeded) => self.totals.expired += 1,
             Err(_) => self.totals.failed += 1,
         }
+    }
+
+    pub(super) fn record_step(&mut self, drafted: usize, accepted: usize) {
+        self.totals.steps += 1;
+        self.totals.tokens_drafted += drafted as u64;
+        self.totals.tokens_accepted += accepted as u64;
     }
 
     pub(super) fn snapshot(

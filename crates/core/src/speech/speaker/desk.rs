@@ -117,7 +117,7 @@ impl Desk {
             source: source.choice.source,
             source_confidence: source.choice.confidence,
             targets: source.choice.targets.clone(),
-            drafts: line.drafts.clone(),
+            drafts: if self.config.drafts { line.drafts.clone() } else { Vec::new() },
             context,
         }
     }

@@ -52,7 +52,7 @@ impl Generator for Echo {
         &self,
         prompts: &[GeneratePrompt],
         _: &GenerateOptions,
-        _: &mut dyn FnMut(usize, &str),
+        _: &mut dyn FnMut(usize, &str) -> Flow,
     ) -> Vec<Result<Generated, GenerateError>> {
         let answer = |prompt: &GeneratePrompt| {
             let (_, text) = prompt.user.rsplit_once("\n\n").unwrap();

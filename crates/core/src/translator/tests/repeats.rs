@@ -1,6 +1,7 @@
 //! Answers given before.
 
 use super::*;
+use crate::request::DRAFT_CHARS_MAX;
 
 fn translator(generator: &Arc<Scripted>, targets: &[&str]) -> Translator {
     Translator::new(generator.clone(), config(targets))
@@ -112,4 +113,35 @@ fn a_text_is_from_the_cache_only_when_all_its_parts_are() {
     assert_eq!((mixed.tokens_in, mixed.tokens_out), (60, 14));
     assert_eq!(generator.batches()[1].len(), 1, "only the second part is new");
     assert!(run(&translator, &RawRequest { text: both, source: "en", ..DOOR })[0].from_cache);
+}
+
+#[test]
+fn a_draft_goes_to_its_target_and_into_no_key() {
+    let generator =
+        Arc::new(Scripted::answering(&[("German", "Die Tür."), ("French", "La porte.")]));
+    let cache = CacheLimits { entries_max: 9, ..CacheLimits::default() };
+    let config = TranslatorConfig { cache, ..config(&["de", "fr"]) };
+    let translator = Translator::new(generator.clone(), config);
+    let ask = |raw: &RawRequest<'_>, drafts: &[(Language, String)]| {
+        let request = translator.request(raw).unwrap().with_drafts(drafts);
+        translator.translate(&request, &GenerateOptions::default(), &mut |_, _| {})
+    };
+    let drafts = [(Language::French, "La".to_owned()), (Language::Chinese, "门".to_owned())];
+    let first = ask(&DOOR, &drafts);
+    let given: Vec<_> = generator.batches()[0].iter().map(|prompt| prompt.draft.clone()).collect();
+    assert_eq!(given, [None, Some("La".to_owned())]);
+    let again = ask(&DOOR, &[]);
+    assert_eq!(generator.batches().len(), 1, "with or without a draft, it is the same question");
+    assert_eq!(again[1].text, first[1].text);
+
+    // Nobody knows which part of a draft belongs to which part of a text.
+    ask(&RawRequest { text: "The door is open.\n\nThe window is shut.", ..DOOR }, &drafts);
+    assert!(generator.batches()[1].iter().all(|prompt| prompt.draft.is_none()));
+    // Markers or not, the draft is of what comes out.
+    ask(&RawRequest { text: "The <b>door</b> is open.", ..DOOR }, &drafts);
+    let marked = &generator.batches()[2];
+    assert!(marked.iter().any(|prompt| prompt.draft.as_deref() == Some("La")), "{marked:?}");
+    let long = [(Language::French, "x".repeat(DRAFT_CHARS_MAX + 1))];
+    let request = translator.request(&DOOR).unwrap().with_drafts(&long);
+    assert_eq!(request.draft(Language::French).map(str::len), Some(DRAFT_CHARS_MAX));
 }
