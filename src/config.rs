@@ -185,6 +185,8 @@ pub struct LiveConfig {
     pub terms: Glossary,
     /// Files with named glossaries.
     pub glossary_files: Vec<String>,
+    /// Whether they are read again when they change.
+    pub glossary_watch: bool,
     /// Name of the glossary of requests that name none; empty for none.
     pub glossary_default: String,
     /// How languages are detected.
@@ -250,6 +252,7 @@ impl LiveConfig {
             },
             terms: glossary_terms(values.strings("glossary.terms"))?,
             glossary_files: values.strings("glossary.files").to_vec(),
+            glossary_watch: values.bool("glossary.watch"),
             glossary_default: values.string("glossary.default").to_owned(),
             detect: DetectConfig {
                 allowed: allowed_locales(values.strings("detect.allowed"))?,

@@ -33,8 +33,12 @@ pub fn table() -> Vec<Declaration> {
             ..live("glossary.terms", list(&[]), GLOSSARY_TERMS)
         },
         Declaration {
-            constraints: "readable .tsv or .csv files, each with another name",
+            constraints: "readable .tsv, .csv, .tbx or .tmx files, each with another name",
             ..live("glossary.files", list(&[]), GLOSSARY_FILES)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("glossary.watch", ParamValue::Bool(false), GLOSSARY_WATCH)
         },
         Declaration {
             constraints: "empty, or the name of a glossary",
@@ -180,9 +184,10 @@ const TARGET_LOCALES: &str = "Languages to translate into. Each has its own topi
 const SOURCE_LOCALE: &str = "Language of what is heard; auto detects it.";
 const GLOSSARY_TERMS: &str = "Terms that must be translated in a given way. Only those that occur \
     in a text are sent to the model.";
-const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glossary `hotel`. Two \
-    columns, source and target; a first row of two languages says for which. \
-    ~/reload_glossaries reads them again.";
+const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glossary `hotel`. \
+    docs/glossaries.md has the formats. ~/reload_glossaries reads them again.";
+const GLOSSARY_WATCH: &str = "Read a file of glossary.files again when it changes; looked at every \
+    2 s. A file with a mistake is reported and the old one stays.";
 const GLOSSARY_DEFAULT: &str = "Glossary of texts on topics and of requests that name none.";
 const DETECT_ALLOWED: &str = "Languages that detection may answer; naming the few that are spoken \
     around the robot avoids most mistakes.";
