@@ -60,7 +60,7 @@ fn check_counts_entries_and_tells_problems_by_line() {
         ended.out,
         "hotel.tsv: 2 entries\n  en>de            2\n\
          museum.tbx: 4 entries\n  de>en            1\n  en>de            3\n  \
-         museum.tbx line 18: 1 left out: the language 'fi' is not supported\n"
+         museum.tbx line 17: 1 left out: the language 'fi' is not supported\n"
     );
     fs::write(folder.path().join("bad.tsv"), "a\tb\nonly\n\tx\n").unwrap();
     let ended = hymt(folder.path(), &["glossary", "check", "bad.tsv", "hotel.tsv", "no.csv"]);
