@@ -7,6 +7,7 @@ pub mod bench;
 #[cfg(feature = "dds")]
 pub mod demo;
 pub mod doctor;
+pub mod glossary;
 pub mod inspect;
 pub mod languages;
 pub mod node;
@@ -46,6 +47,8 @@ enum Command {
     Node(node::NodeArgs),
     /// Translate a text, or the lines of standard input, without ROS.
     Translate(translate::TranslateArgs),
+    /// Check glossary files (TSV, CSV, TBX, TMX), or convert them to TSV or CSV.
+    Glossary(glossary::GlossaryArgs),
     /// List the languages with their codes, names and aliases.
     Languages(languages::LanguagesArgs),
     /// Check this machine: processor, memory, model, ROS 2 network; each line OK or the fix.
@@ -137,6 +140,7 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, output),
         Command::Node(args) => node::run(&args.arguments),
         Command::Translate(args) => translate::run(&args, output),
+        Command::Glossary(args) => glossary::run(&args, output),
         Command::Languages(args) => languages::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),

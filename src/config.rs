@@ -227,6 +227,8 @@ pub struct LiveConfig {
     pub terms: Glossary,
     /// Files with named glossaries.
     pub glossary_files: Vec<String>,
+    /// Whether they are read again when they change.
+    pub glossary_watch: bool,
     /// Name of the glossary of requests that name none; empty for none.
     pub glossary_default: String,
     /// Ask once more for terms that a translation lacks.
@@ -308,6 +310,7 @@ impl LiveConfig {
             },
             terms: glossary_terms(values.strings("glossary.terms"))?,
             glossary_files: values.strings("glossary.files").to_vec(),
+            glossary_watch: values.bool("glossary.watch"),
             glossary_default: values.string("glossary.default").to_owned(),
             enforce_terms: values.bool("glossary.enforce"),
             detect: DetectConfig {

@@ -171,6 +171,8 @@ pub struct GlossaryFigures {
     pub applied: u64,
     /// Terms that were sent and not used, since the start.
     pub missed: u64,
+    /// Why a watched file that changed was not taken; empty when all were.
+    pub problem: String,
 }
 
 /// The engine.
@@ -278,7 +280,7 @@ pub fn input(inputs: &[InputFigures]) -> Status {
 /// The glossaries.
 #[must_use]
 pub fn glossary(figures: &GlossaryFigures) -> Status {
-    let GlossaryFigures { files, glossaries, entries, applied, missed } = *figures;
+    let GlossaryFigures { files, glossaries, entries, applied, missed, ref problem } = *figures;
     let values = vec![
         ("files", files.to_string()),
         ("glossaries", glossaries.to_string()),
@@ -286,8 +288,12 @@ pub fn glossary(figures: &GlossaryFigures) -> Status {
         ("terms applied", applied.to_string()),
         ("terms missed", missed.to_string()),
     ];
-    let message = format!("{entries} entries in {glossaries} glossaries");
-    Status { part: "Glossary", level: Level::Ok, message, values }
+    let (level, message) = if problem.is_empty() {
+        (Level::Ok, format!("{entries} entries in {glossaries} glossaries"))
+    } else {
+        (Level::Warn, format!("a changed file is not taken, the old one stays: {problem}"))
+    };
+    Status { part: "Glossary", level, message, values }
 }
 
 /// Tells what has changed since it last looked, so that each change makes one line in the log.

@@ -38,8 +38,12 @@ pub fn table() -> Vec<Declaration> {
             ..live("glossary.terms", list(&[]), GLOSSARY_TERMS)
         },
         Declaration {
-            constraints: "readable .tsv or .csv files, each with another name",
+            constraints: "readable .tsv, .csv, .tbx or .tmx files, each with another name",
             ..live("glossary.files", list(&[]), GLOSSARY_FILES)
+        },
+        Declaration {
+            constraints: "true or false",
+            ..live("glossary.watch", ParamValue::Bool(false), GLOSSARY_WATCH)
         },
         Declaration {
             constraints: "empty, or the name of a glossary",
@@ -210,9 +214,10 @@ const TARGET_MODE: &str = "fixed translates everything into every language of ta
 const SOURCE_LOCALE: &str = "Language of what is heard; auto detects it.";
 const GLOSSARY_TERMS: &str = "Terms that must be translated in a given way. Only those that occur \
     in a text are sent to the model.";
-const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glossary `hotel`. Two \
-    columns, source and target; a first row of two languages says for which. \
-    ~/reload_glossaries reads them again.";
+const GLOSSARY_FILES: &str = "Files of named glossaries: hotel.tsv makes the glossary `hotel`. \
+    docs/glossaries.md has the formats. ~/reload_glossaries reads them again.";
+const GLOSSARY_WATCH: &str = "Read a file of glossary.files again when it changes; looked at every \
+    2 s. A file with a mistake is reported and the old one stays.";
 const GLOSSARY_DEFAULT: &str = "Glossary of texts on topics and of requests that name none.";
 const GLOSSARY_ENFORCE: &str = "Ask once more when a translation lacks terms that were sent. The \
     translation with more of them is kept and says what it lacks; no text is ever rewritten.";

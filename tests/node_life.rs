@@ -385,3 +385,34 @@ fn glossaries_come_by_service() {
     let response = service.call(&request, PATIENCE).unwrap();
     assert_eq!(response.results[0].glossary_missed, ["lift=Aufzug"], "{response:?}");
 }
+
+#[test]
+fn watched_glossary_files_are_read_again_and_a_mistake_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hotel.tsv");
+    std::fs::write(&path, "lift\tAufzug\n").unwrap();
+    let parameters = [
+        ("diagnostic_updater.period", ParamValue::Double(0.2)),
+        ("glossary.files", ParamValue::StringArray(vec![path.to_str().unwrap().to_owned()])),
+        ("glossary.watch", ParamValue::Bool(true)),
+    ];
+    let stage = Stage::new(29, &parameters, Arc::new(load));
+    stage.translator.bring_up().unwrap();
+    let (_ear, diagnostics) = stage.hear::<DiagnosticArray>("/diagnostics", &QosProfile::DEFAULT);
+    let told = || {
+        let array = diagnostics.recv_timeout(PATIENCE).unwrap().0;
+        array.status.into_iter().find(|s| s.name == "translator: Glossary").unwrap().message
+    };
+    let list = stage.client::<ListGlossaries>("list_glossaries");
+    let entries = || list.call(&ListGlossariesRequest::default(), PATIENCE).unwrap().entries;
+    assert_eq!(entries(), [1]);
+    wait_until("the first look", || told() == "1 entries in 1 glossaries");
+    std::fs::write(&path, "lift\tAufzug\ndesk\tTresen\n").unwrap();
+    wait_until("two entries", || told() == "2 entries in 1 glossaries");
+    assert_eq!(entries(), [2]);
+    std::fs::write(&path, "lift\tAufzug\ndesk\n").unwrap();
+    wait_until("the mistake", || told().ends_with("hotel.tsv' line 2: 1 columns, expected 2"));
+    assert_eq!(entries(), [2], "the old one stays");
+    std::fs::write(&path, "lift\tAufzug\n").unwrap();
+    wait_until("it is well again", || told() == "1 entries in 1 glossaries");
+}

@@ -33,6 +33,9 @@ pub struct TranslateArgs {
     /// A term that must be translated so, `source=target`; repeat for more.
     #[arg(long, value_name = "SOURCE=TARGET")]
     term: Vec<String>,
+    /// A file of terms: TSV, CSV, TBX or TMX; repeat for more.
+    #[arg(long, value_name = "FILE")]
+    glossary: Vec<std::path::PathBuf>,
     /// Text that helps and is not translated.
     #[arg(long, default_value = "", value_name = "TEXT")]
     context: String,
@@ -51,7 +54,9 @@ pub struct TranslateArgs {
 /// When the arguments are not valid or the model cannot be loaded.
 pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     check(args)?;
+    let terms = super::glossary::read_all(&args.glossary)?;
     let translator = Session::start(&args.model)?;
+    translator.set_terms(terms);
     let mut documents = Vec::new();
     let mut failed = false;
     let mut one = |text: &str, output: &mut Output| -> anyhow::Result<()> {
@@ -114,6 +119,13 @@ impl Session {
         let config = model.translator();
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
         Ok(Self { translator, about: model.about })
+    }
+
+    /// Makes terms hold for every text.
+    fn set_terms(&self, terms: hymt_core::glossary::Glossary) {
+        let mut config = self.translator.config().as_ref().clone();
+        config.glossaries.base = terms;
+        self.translator.reconfigure(config);
     }
 
     fn translate(&self, args: &TranslateArgs, text: &str) -> anyhow::Result<Vec<Translation>> {

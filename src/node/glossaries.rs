@@ -1,16 +1,20 @@
 //! Named glossaries of the node: from files, and from the service `~/set_glossary`.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use hymt_core::glossary::import::{self, Format, IMPORT_BYTES_MAX};
+use hymt_core::glossary::import::{self, Format, IMPORT_BYTES_MAX, Imported};
 use hymt_core::glossary::{Glossary, GlossarySet, LanguagePair};
 use hymt_core::language::Language;
 
 use crate::config::LiveConfig;
 use crate::ros::wire::hymt::{ListGlossariesResponse, SetGlossaryRequest};
 use crate::words::shortened;
+
+pub(super) use self::watch::Watch;
 
 /// Longest name of a glossary. Bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -50,11 +54,15 @@ impl Glossaries {
         Ok(changed)
     }
 
-    /// Makes, replaces or removes a glossary as the service asks; returns its number of entries.
+    /// Makes, replaces or removes a glossary as the service asks; returns its number of entries
+    /// and what was left out.
     ///
     /// # Errors
     /// What is wrong with the request; nothing has changed then.
-    pub(super) fn set(&mut self, request: &SetGlossaryRequest) -> Result<u32, Vec<String>> {
+    pub(super) fn set(
+        &mut self,
+        request: &SetGlossaryRequest,
+    ) -> Result<(u32, Vec<String>), Vec<String>> {
         let one = |problem: String| vec![problem];
         check_name(&request.name).map_err(one)?;
         if request.content.is_empty() {
@@ -64,20 +72,22 @@ impl Glossaries {
                     "there is no glossary '{name}' of this service to remove"
                 )));
             }
-            return Ok(0);
+            return Ok((0, Vec::new()));
         }
-        let format: Format = request.format.parse().map_err(|e| one(format!("{e}")))?;
+        let format = Format::named_or_sniffed(&request.format, &request.content)
+            .map_err(|error| one(error.to_string()))?;
         let pair = LanguagePair {
             source: optional_language("source_locale", &request.source_locale).map_err(one)?,
             target: optional_language("target_locale", &request.target_locale).map_err(one)?,
         };
-        let glossary = import::import(format, &request.content, pair)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let words = |told: Vec<import::Problem>| told.iter().map(ToString::to_string).collect();
+        let Imported { glossary, notes } =
+            import::import(format, &request.content, pair).map_err(words)?;
         let entries = u32::try_from(glossary.len()).unwrap_or(u32::MAX);
         let origin = "service set_glossary".to_owned();
         let named = Named { name: request.name.clone(), origin, pair, glossary };
         self.by_service.insert(request.name.clone(), named);
-        Ok(entries)
+        Ok((entries, words(notes)))
     }
 
     /// All of them as the translator takes them, on top of the parameter's terms.
@@ -144,29 +154,36 @@ fn read(path: &str) -> Result<Named, String> {
     let (name, _) = file_name.split_once('.').unwrap_or((file_name, ""));
     check_name(name).map_err(&refused)?;
     let extension = Path::new(path).extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let format: Format = extension.parse().map_err(|error| refused(format!("has the {error}")))?;
-    let content = read_bounded(path).map_err(&refused)?;
-    let glossary = import::import(format, &content, LanguagePair::default()).map_err(
-        |problems| match problems.first() {
-            Some(first) => format!("glossary '{shown}' {first}"),
-            None => refused("is not valid".to_owned()),
-        },
-    )?;
+    let bytes = read_bounded(path).map_err(&refused)?;
+    let told = |problem: &import::Problem| format!("glossary '{shown}' {problem}");
+    let content = import::decode(&bytes).map_err(|problem| told(&problem))?;
+    let format = Format::named_or_sniffed(extension, &content)
+        .map_err(|error| refused(format!("has the {error}")))?;
+    let any = LanguagePair::default();
+    let Imported { glossary, notes } =
+        import::import(format, &content, any).map_err(|problems| {
+            problems.first().map_or_else(|| refused("is not valid".into()), told)
+        })?;
+    for note in &notes {
+        tracing::warn!("{}", told(note));
+    }
     let pair = common_pair(&glossary);
     Ok(Named { name: name.to_owned(), origin: path.to_owned(), pair, glossary })
 }
 
-/// The pair that all entries have, which is what a header set.
+/// The pair that all entries have; any where they differ.
 fn common_pair(glossary: &Glossary) -> LanguagePair {
-    glossary.entries().first().map(|entry| entry.pair).unwrap_or_default()
+    let mut pairs = glossary.entries().iter().map(|entry| entry.pair);
+    let Some(first) = pairs.next() else { return LanguagePair::default() };
+    if pairs.all(|pair| pair == first) { first } else { LanguagePair::default() }
 }
 
 /// The file, one byte above the limit at most, so that the importer can tell.
-fn read_bounded(path: &str) -> Result<String, String> {
+fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let mut content = String::new();
+    let mut content = Vec::new();
     file.take(IMPORT_BYTES_MAX as u64 + 1)
-        .read_to_string(&mut content)
+        .read_to_end(&mut content)
         .map_err(|error| format!("cannot be read: {error}"))?;
     Ok(content)
 }
@@ -211,17 +228,33 @@ mod tests {
     #[test]
     fn a_service_makes_replaces_and_removes() {
         let mut glossaries = Glossaries::default();
-        assert_eq!(glossaries.set(&request("hotel", "lift\tAufzug\n")), Ok(1));
-        assert_eq!(glossaries.set(&request("hotel", "lift\tAufzug\ndesk\tTresen\n")), Ok(2));
+        assert_eq!(glossaries.set(&request("hotel", "lift\tAufzug\n")), Ok((1, vec![])));
+        assert_eq!(
+            glossaries.set(&request("hotel", "lift\tAufzug\ndesk\tTresen\n")),
+            Ok((2, vec![]))
+        );
         let problems = glossaries.set(&request("hotel", "lift\n")).unwrap_err();
         assert_eq!(problems, ["line 1: 1 columns, expected 2"]);
         assert_eq!(glossaries.list(&live("hotel")).entries, [2], "the old one stays");
         assert!(glossaries.assemble(&live("hotel")).is_ok());
         let error = glossaries.assemble(&live("hotl")).unwrap_err();
         assert!(error.contains("did you mean 'hotel'"), "{error}");
-        assert_eq!(glossaries.set(&request("hotel", "")), Ok(0));
+        assert_eq!(glossaries.set(&request("hotel", "")), Ok((0, vec![])));
         assert!(glossaries.set(&request("hotel", "")).is_err());
         assert!(glossaries.set(&request("a b", "x\ty\n")).is_err());
+        let sniffed = SetGlossaryRequest {
+            format: String::new(),
+            target_locale: "de".to_owned(),
+            ..request(
+                "museum",
+                "<tmx><header srclang='en'/><body><tu><tuv lang='en'><seg>hall</seg></tuv>\
+                <tuv lang='de'><seg>Saal</seg></tuv><tuv lang='fr'><seg>salle</seg></tuv></tu>\
+                <tu><tuv lang='fi'><seg>sali</seg></tuv></tu></body></tmx>",
+            )
+        };
+        let (entries, notes) = glossaries.set(&sniffed).unwrap();
+        assert_eq!(entries, 1, "only into German");
+        assert_eq!(notes, ["line 1: 1 left out: the language 'fi' is not supported"]);
     }
 
     #[test]

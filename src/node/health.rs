@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::NodeError;
 use super::ears::Voices;
+use super::glossaries::Watch;
 use super::managed::Command;
 use super::shared::{Faults, Shared};
 use crate::app::{About, memory};
@@ -90,6 +91,7 @@ impl Health {
             diagnostics: node.publisher("/diagnostics", &QosProfile::DEFAULT)?,
             status: node.publisher(&names.topic("~/status")?, &QosProfile::LATCHED)?,
             changes: Changes::default(),
+            watch: Watch::default(),
             trimmed_at: Instant::now(),
             period: Duration::from_secs_f64(period_s),
             before: Before { at: Instant::now(), heard: BTreeMap::new(), overflowed: 0 },
@@ -120,6 +122,7 @@ struct Doctor {
     diagnostics: Publisher<DiagnosticArray>,
     status: Publisher<Status>,
     changes: Changes,
+    watch: Watch,
     before: Before,
     trimmed_at: Instant,
     /// Time between two looks.
@@ -138,9 +141,12 @@ impl Doctor {
         self.publish_status(self.engine());
         loop {
             let due = self.before.at + self.period;
-            match kicks.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            let wake = self.watch_due().map_or(due, |at| at.min(due));
+            match kicks.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(()) => self.publish_status(self.engine()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < due => self.watch_files(),
                 Err(RecvTimeoutError::Timeout) => {
+                    self.watch_files();
                     if self.trimmed_at.elapsed() >= TRIM_INTERVAL {
                         memory::release_unused();
                         self.trimmed_at = Instant::now();
@@ -157,6 +163,32 @@ impl Doctor {
             }
         }
         self.publish_status(self.engine());
+    }
+
+    /// When the files of glossaries are looked at next; `None` if nobody asks for it.
+    fn watch_due(&self) -> Option<Instant> {
+        let is_asked_for = self.shared.store.snapshot().bool("glossary.watch");
+        is_asked_for.then(|| self.watch.due(Instant::now()))
+    }
+
+    /// Takes changed files of glossaries, all or none; diagnostics tell why not, once a change.
+    fn watch_files(&mut self) {
+        let values = self.shared.store.snapshot();
+        if !values.bool("glossary.watch") {
+            return self.watch.stop();
+        }
+        if !self.watch.look(values.strings("glossary.files"), Instant::now()) {
+            return;
+        }
+        match self.shared.apply(true, |glossaries| Ok(glossaries.count())) {
+            Ok((n_glossaries, n_entries)) => {
+                self.watch.problem.clear();
+                tracing::info!(
+                    "glossary files have changed: {n_glossaries} glossaries with {n_entries} entries"
+                );
+            }
+            Err(problems) => self.watch.problem = problems.join("; "),
+        }
     }
 
     /// Reports an engine that has ended, also when nobody asks it for anything.
@@ -279,6 +311,7 @@ impl Doctor {
             entries: entries + live.terms.len(),
             applied: counters.terms_applied.load(Ordering::Relaxed),
             missed: counters.terms_missed.load(Ordering::Relaxed),
+            problem: self.watch.problem.clone(),
         }
     }
 

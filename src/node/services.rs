@@ -80,7 +80,7 @@ fn list_languages(shared: &Shared) -> ListLanguagesResponse {
 
 fn set_glossary(shared: &Shared, request: &SetGlossaryRequest) -> SetGlossaryResponse {
     match shared.apply(false, |glossaries| glossaries.set(request)) {
-        Ok(entries) => SetGlossaryResponse { success: true, entries, problems: Vec::new() },
+        Ok((entries, problems)) => SetGlossaryResponse { success: true, entries, problems },
         Err(problems) => SetGlossaryResponse { success: false, entries: 0, problems },
     }
 }

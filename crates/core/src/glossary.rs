@@ -17,11 +17,25 @@
 //! characters: a term must not be able to break out of its line in the prompt.
 //!
 //! # When a term occurs
-//! Both sides are compared in Unicode NFC, with runs of white space as one space, typographic
-//! apostrophes as `'`, and, unless the term says otherwise, in simple case folding. Where the script puts
-//! spaces between words, a term matches whole words only: "art" is not in "start". Chinese, Japanese,
-//! Thai, Lao, Khmer, Burmese and Tibetan characters have no such boundary, and a Korean word may
-//! continue with a particle. Inflected forms of the source term do not match; list them as terms.
+//! *Spelling.* Both sides are compared in Unicode NFKC, so that full-width and half-width forms,
+//! ligatures and precomposed letters are the same; runs of white space are one space; apostrophes and
+//! hyphens are the same in all their variants; soft hyphens, zero-width and direction marks do not
+//! count; nor do the vowel signs of Arabic and Hebrew; ß and ss are the same.
+//!
+//! *Case.* With `!`, case must match. Without it a small letter of the term matches any case, and
+//! a capital asks for a capital: "dock" is in "Dock", but "Polish" is not in "polish". A text without any
+//! capital, as speech recognisers write it, has lost them, and there case does not count; except for
+//! words of two to six capitals: "US" is never in "us". The dotted and dotless i are different letters
+//! in Turkish and the same in every other language.
+//!
+//! *Words.* Where the script puts spaces between words, a term matches whole words only: "art" is not
+//! in "start". Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan characters have no such
+//! boundary, and a Korean particle may follow any word. Inflected forms of the source term do not
+//! match; list them as terms.
+//!
+//! *Precedence.* The longest match wins, without overlap; for the same place a term of the request wins
+//! over the named glossary and that over the one that always holds; then the more specific pair, then
+//! a term that asks for exact case, then the spelling closest to the text.
 //!
 //! ```
 //! use hymt_core::glossary::{self, Glossary};
@@ -36,19 +50,25 @@
 //! # Ok::<(), hymt_core::glossary::GlossaryError>(())
 //! ```
 
+mod endings;
+pub mod export;
 pub mod import;
 mod matching;
+mod normal;
 mod parse;
+mod set;
+mod usage;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::language::{Language, UnknownLanguage};
-use matching::Normalised;
-pub use matching::{TermCheck, check};
+use normal::Normalised;
+pub use set::GlossarySet;
+pub use usage::{TermCheck, check, check_in};
 
 /// Most terms in one glossary.
-pub const GLOSSARY_TERMS_MAX: usize = 10_000;
+pub const GLOSSARY_TERMS_MAX: usize = 50_000;
 /// Most bytes of either side of a term, as in DeepL's glossaries.
 pub const TERM_BYTES_MAX: usize = 1024;
 /// Most terms sent with one text; beyond it the longest are sent.
@@ -255,8 +275,8 @@ impl GlossaryEntry {
     }
 }
 
-/// Terms in memory, in the order given. A later term replaces an earlier one for the same phrase
-/// and pair.
+/// Terms in memory, in the order given. A later term replaces an earlier one for the same phrase,
+/// written the same way, and pair.
 #[derive(Debug, Clone, Default)]
 pub struct Glossary {
     entries: Vec<GlossaryEntry>,
@@ -264,7 +284,16 @@ pub struct Glossary {
     /// Indexes of the entries, sorted by their folded phrases, so that all phrases that stand at one
     /// place of a text are found in one walk.
     sorted: Vec<usize>,
-    by_key: HashMap<(LanguagePair, Vec<char>), usize>,
+    by_key: HashMap<Key, usize>,
+}
+
+/// What makes two entries the same: the languages, whether case counts, and the phrase as written.
+type Key = (LanguagePair, bool, Box<[char]>);
+
+/// What adding an entry did.
+enum Added {
+    New,
+    Replaced { index: usize, before: GlossaryEntry },
 }
 
 impl Glossary {
@@ -285,8 +314,9 @@ impl Glossary {
                 line: shorten(line),
                 problem,
             })?;
-            glossary.insert(entry)?;
+            glossary.push(entry)?;
         }
+        glossary.sort();
         Ok(glossary)
     }
 
@@ -295,12 +325,23 @@ impl Glossary {
     /// # Errors
     /// When there is no room for another term.
     pub fn insert(&mut self, entry: GlossaryEntry) -> Result<(), GlossaryError> {
+        if matches!(self.push(entry)?, Added::New) {
+            let index = self.entries.len() - 1;
+            let folded = self.normalised[index].folded();
+            let place = self.sorted.partition_point(|i| self.normalised[*i].folded() <= folded);
+            self.sorted.insert(place, index);
+        }
+        Ok(())
+    }
+
+    /// Like [`Glossary::insert`], but new terms are found only after [`Glossary::sort`]; sorting once
+    /// is what makes a file of many terms fast.
+    fn push(&mut self, entry: GlossaryEntry) -> Result<Added, GlossaryError> {
         let normalised = Normalised::new(entry.term.source());
-        let key = (entry.pair, normalised.key(entry.is_case_sensitive).to_vec());
+        let key = (entry.pair, entry.is_case_sensitive, normalised.exact().into());
         if let Some(&index) = self.by_key.get(&key) {
-            self.entries[index] = entry;
-            self.normalised[index] = normalised;
-            return Ok(());
+            let before = std::mem::replace(&mut self.entries[index], entry);
+            return Ok(Added::Replaced { index, before });
         }
         let index = self.entries.len();
         if index == GLOSSARY_TERMS_MAX {
@@ -309,13 +350,17 @@ impl Glossary {
                 limit: GLOSSARY_TERMS_MAX,
             });
         }
-        let folded = normalised.key(false);
-        let place = self.sorted.partition_point(|i| self.normalised[*i].key(false) <= folded);
-        self.sorted.insert(place, index);
         self.by_key.insert(key, index);
         self.normalised.push(normalised);
         self.entries.push(entry);
-        Ok(())
+        Ok(Added::New)
+    }
+
+    fn sort(&mut self) {
+        self.sorted = (0..self.entries.len()).collect();
+        self.sorted.sort_by(|one, other| {
+            self.normalised[*one].folded().cmp(self.normalised[*other].folded())
+        });
     }
 
     /// The terms, in the order given.
@@ -348,81 +393,6 @@ fn shorten(line: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// The glossaries of a translator: one that always holds, and named ones of which a request picks one.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct GlossarySet {
-    /// Holds for every request; a named glossary and inline terms win over it.
-    pub base: Glossary,
-    named: BTreeMap<String, Glossary>,
-    default: Option<String>,
-}
-
-impl GlossarySet {
-    /// Only terms that always hold.
-    pub fn from_base(base: Glossary) -> Self {
-        Self { base, ..Self::default() }
-    }
-
-    /// Adds or replaces a named glossary.
-    ///
-    /// # Errors
-    /// When there are [`GLOSSARIES_MAX`] others.
-    pub fn insert(&mut self, name: &str, glossary: Glossary) -> Result<(), GlossaryError> {
-        if self.named.len() >= GLOSSARIES_MAX && !self.named.contains_key(name) {
-            return Err(GlossaryError::TooManyGlossaries { name: shorten(name) });
-        }
-        self.named.insert(name.to_owned(), glossary);
-        Ok(())
-    }
-
-    /// Names the glossary of requests that ask for none; `None` for none.
-    ///
-    /// # Errors
-    /// When the name is not known.
-    pub fn set_default(&mut self, name: Option<&str>) -> Result<(), GlossaryError> {
-        if let Some(name) = name {
-            self.named(name)?;
-        }
-        self.default = name.map(str::to_owned);
-        Ok(())
-    }
-
-    /// The names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.named.keys().map(String::as_str)
-    }
-
-    /// The glossaries that hold for a request that asks for `name`, the strongest first.
-    ///
-    /// # Errors
-    /// When the name is not known.
-    pub fn layers(&self, name: Option<&str>) -> Result<Vec<&Glossary>, GlossaryError> {
-        let mut layers = Vec::with_capacity(2);
-        if let Some(name) = name.or(self.default.as_deref()) {
-            layers.push(self.named(name)?);
-        }
-        layers.push(&self.base);
-        Ok(layers)
-    }
-
-    /// The glossary of that name.
-    ///
-    /// # Errors
-    /// When the name is not known; tells the closest.
-    pub fn named(&self, name: &str) -> Result<&Glossary, GlossaryError> {
-        self.named.get(name).ok_or_else(|| {
-            let closest = self.names().min_by_key(|known| strsim::damerau_levenshtein(name, known));
-            let nearest = closest.filter(|known| strsim::damerau_levenshtein(name, known) <= 2);
-            let known: Vec<&str> = self.names().collect();
-            GlossaryError::UnknownName {
-                name: shorten(name),
-                nearest: nearest.map(str::to_owned),
-                known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
-            }
-        })
-    }
 }
 
 /// The terms that occur in a text.

@@ -1,25 +1,33 @@
-//! Glossaries from files: TSV and CSV, as DeepL and Google take them.
+//! Glossaries from files: TSV and CSV as DeepL and Google take them, TBX from terminology tools, TMX
+//! from translation memories.
 //!
-//! | format | a row |
+//! | format | what it holds |
 //! |---|---|
-//! | `tsv` | source, tab, target; no quoting |
-//! | `csv` | source, comma, target; RFC 4180 quoting |
+//! | [`Format::Tsv`], [`Format::Csv`] | a term a row, see [`table`] |
+//! | [`Format::Tbx`] | concepts with terms in many languages (ISO 30042), see [`tbx`] |
+//! | [`Format::Tmx`] | short segments of a translation memory, see [`tmx`] |
 //!
-//! The first row may be a header of two language tags, as in `en,de`; it then says for which
-//! languages the terms are. Empty rows and, in TSV, rows that begin with `#` are passed over. A
-//! file is taken whole or not at all; what is wrong with it is told by line.
+//! A file is taken whole or not at all; what is wrong with it is told by line. What is not wrong but
+//! was left out or replaced is told too, as notes ([`Imported::notes`]).
 
+pub mod table;
+pub mod tbx;
+pub mod tmx;
+mod xml;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Glossary, GlossaryEntry, LanguagePair, Term, shorten};
+use super::{Added, GLOSSARY_TERMS_MAX, Glossary, GlossaryEntry, LanguagePair, Term, shorten};
 use crate::language::Language;
 
 /// Largest file. Bytes; the bound of DeepL's glossaries.
 pub const IMPORT_BYTES_MAX: usize = 10 << 20;
-
-/// Problems that are told of one file; more only repeat the first.
+/// Problems, and notes, that are told of one file; more only repeat the first.
 pub const PROBLEMS_MAX: usize = 20;
+/// Most entries that are read of one file, those that replace others included.
+pub const ENTRIES_READ_MAX: usize = 4 * GLOSSARY_TERMS_MAX;
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +36,15 @@ pub enum Format {
     Tsv,
     /// Comma-separated values.
     Csv,
+    /// TermBase eXchange, ISO 30042.
+    Tbx,
+    /// Translation Memory eXchange 1.4.
+    Tmx,
 }
 
 /// A format that is none of those known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("format '{given}' is not known; allowed: tsv, csv")]
+#[error("format '{given}' is not known; allowed: tsv, csv, tbx, tmx")]
 pub struct UnknownFormat {
     /// What was given, shortened.
     pub given: String,
@@ -45,18 +57,77 @@ impl FromStr for Format {
         match name.to_ascii_lowercase().as_str() {
             "tsv" => Ok(Self::Tsv),
             "csv" => Ok(Self::Csv),
+            "tbx" => Ok(Self::Tbx),
+            "tmx" => Ok(Self::Tmx),
             _ => Err(UnknownFormat { given: shorten(name) }),
         }
     }
 }
 
-/// Something is wrong with a file.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tsv => "tsv",
+            Self::Csv => "csv",
+            Self::Tbx => "tbx",
+            Self::Tmx => "tmx",
+        })
+    }
+}
+
+impl Format {
+    /// The format that a name means; one that says nothing about it (empty, `xml`, `txt`, `tab`)
+    /// leaves it to the content.
+    ///
+    /// # Errors
+    /// When the name means another format.
+    pub fn named_or_sniffed(name: &str, content: &str) -> Result<Self, UnknownFormat> {
+        match name.to_ascii_lowercase().as_str() {
+            "" | "xml" | "txt" | "tab" => Ok(Self::sniff(content)),
+            _ => name.parse(),
+        }
+    }
+
+    /// Guesses from the content: markup is TMX if its first element is `tmx` and TBX otherwise; a
+    /// first line with a tab is TSV; the rest is CSV.
+    pub fn sniff(content: &str) -> Self {
+        let content = content.trim_start_matches('\u{feff}').trim_start();
+        if content.starts_with('<') {
+            return if xml::root_name(content).as_deref() == Some("tmx") {
+                Self::Tmx
+            } else {
+                Self::Tbx
+            };
+        }
+        let mut lines = content.lines().filter(|line| !line.trim().is_empty());
+        match lines.find(|line| !line.starts_with('#')) {
+            Some(line) if line.contains('\t') => Self::Tsv,
+            _ => Self::Csv,
+        }
+    }
+}
+
+/// Something is wrong with a file, or worth knowing about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Line, from 1; 0 for the file as a whole.
     pub line: u64,
     /// What.
     pub what: String,
+}
+
+impl Problem {
+    fn whole(what: String) -> Self {
+        Self { line: 0, what }
+    }
+
+    /// With the name of the file in front: `museum.tbx line 12: ...`.
+    pub fn in_file(&self, file: &str) -> String {
+        match self.line {
+            0 => format!("{file}: {}", self.what),
+            _ => format!("{file} {self}"),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -68,148 +139,190 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads the content of a file; `pair` holds where the file does not say for which languages it is.
+/// A glossary from a file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Imported {
+    /// The terms.
+    pub glossary: Glossary,
+    /// What was left out or replaced, at most [`PROBLEMS_MAX`] things.
+    pub notes: Vec<Problem>,
+}
+
+/// Text from the bytes of a file: UTF-8, or UTF-16 with a byte order mark, as some terminology tools
+/// write it.
+///
+/// # Errors
+/// When it is too long or neither; tells the line.
+pub fn decode(bytes: &[u8]) -> Result<String, Problem> {
+    check_size(bytes.len())?;
+    let units = |of: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |b| of([b[0], b[1]]));
+    let utf16 = match bytes {
+        [0xff, 0xfe, ..] => {
+            Some(String::from_utf16(&units(u16::from_le_bytes).collect::<Vec<_>>()))
+        }
+        [0xfe, 0xff, ..] => {
+            Some(String::from_utf16(&units(u16::from_be_bytes).collect::<Vec<_>>()))
+        }
+        _ => None,
+    };
+    if let Some(text) = utf16 {
+        return text.map_err(|_| Problem::whole("it is not valid UTF-16; save it as UTF-8".into()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Problem { line, what: "it is not UTF-8 here; save it as UTF-8".to_owned() }
+    })?;
+    Ok(text.to_owned())
+}
+
+fn check_size(bytes: usize) -> Result<(), Problem> {
+    if bytes > IMPORT_BYTES_MAX {
+        let what = format!("it has {bytes} bytes, the limit is {IMPORT_BYTES_MAX}");
+        return Err(Problem::whole(what));
+    }
+    Ok(())
+}
+
+/// Reads the content of a file. Rows of a table that do not say for which languages they are hold
+/// for `pair`; of files with many languages only the terms for `pair` are taken.
 ///
 /// # Errors
 /// What is wrong, at most [`PROBLEMS_MAX`] things, in the order of the lines.
-pub fn import(format: Format, content: &str, pair: LanguagePair) -> Result<Glossary, Vec<Problem>> {
-    let whole = |what: String| vec![Problem { line: 0, what }];
-    if content.len() > IMPORT_BYTES_MAX {
-        let bytes = content.len();
-        return Err(whole(format!("it has {bytes} bytes, the limit is {IMPORT_BYTES_MAX}")));
-    }
+pub fn import(format: Format, content: &str, pair: LanguagePair) -> Result<Imported, Vec<Problem>> {
+    check_size(content.len()).map_err(|problem| vec![problem])?;
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
-    let mut reader = match format {
-        Format::Tsv => csv::ReaderBuilder::new()
-            .delimiter(b'\t')
-            .quoting(false)
-            .comment(Some(b'#'))
-            .flexible(true)
-            .has_headers(false)
-            .from_reader(content.as_bytes()),
-        Format::Csv => csv::ReaderBuilder::new()
-            .flexible(true)
-            .has_headers(false)
-            .from_reader(content.as_bytes()),
-    };
-    let mut import = Import { glossary: Glossary::default(), pair, problems: Vec::new() };
-    let mut record = csv::StringRecord::new();
-    let mut is_first = true;
-    loop {
-        match reader.read_record(&mut record) {
-            Ok(false) => break,
-            Ok(true) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                import.row(line, &record, is_first);
-                is_first = false;
-            }
-            // The content is UTF-8 and rows may differ in length, so nothing is left to fail.
-            Err(error) => import.problem(0, error.to_string()),
-        }
-        if import.problems.len() >= PROBLEMS_MAX {
-            break;
-        }
+    let mut collector = Collector { pair, ..Collector::default() };
+    match format {
+        Format::Tsv | Format::Csv => table::read(format, content, &mut collector),
+        Format::Tbx => tbx::read(content, &mut collector),
+        Format::Tmx => tmx::read(content, &mut collector),
     }
-    if import.problems.is_empty() { Ok(import.glossary) } else { Err(import.problems) }
+    collector.finish()
 }
 
-struct Import {
+const FEWER: &str = "name the source and the target language to take fewer";
+
+/// Where the readers put what they find.
+#[derive(Default)]
+struct Collector {
     glossary: Glossary,
+    /// Line of each entry.
+    lines: Vec<u64>,
     pair: LanguagePair,
     problems: Vec<Problem>,
+    notes: Vec<Problem>,
+    n_replaced_more: usize,
+    /// Line of the first and number of those left out, by reason.
+    left_out: BTreeMap<String, (u64, usize)>,
+    n_read: usize,
+    is_over: bool,
 }
 
-impl Import {
-    fn row(&mut self, line: u64, record: &csv::StringRecord, is_first: bool) {
-        if record.iter().all(|field| field.trim().is_empty()) {
-            return;
-        }
-        let &[source, target] = record.iter().collect::<Vec<_>>().as_slice() else {
-            let n_columns = record.len();
-            return self.problem(line, format!("{n_columns} columns, expected 2"));
+/// The two sides of an entry to be.
+struct Sides<'a> {
+    source: &'a str,
+    target: &'a str,
+}
+
+impl Collector {
+    fn add(&mut self, line: u64, sides: &Sides<'_>, pair: LanguagePair, is_case_sensitive: bool) {
+        let term = match Term::new(sides.source, sides.target) {
+            Ok(term) => term,
+            Err(error) => return self.problem(line, error.to_string()),
         };
-        if is_first && let Some(pair) = header(source, target) {
-            self.pair = pair;
+        self.n_read += 1;
+        if self.n_read > ENTRIES_READ_MAX {
+            self.problem(line, format!("more than {ENTRIES_READ_MAX} entries; {FEWER}"));
+            self.is_over = true;
             return;
         }
-        match Term::new(source, target) {
-            Ok(term) => {
-                let entry = GlossaryEntry { term, pair: self.pair, is_case_sensitive: false };
-                if let Err(error) = self.glossary.insert(entry) {
-                    self.problem(line, error.to_string());
-                }
+        match self.glossary.push(GlossaryEntry { term, pair, is_case_sensitive }) {
+            Ok(Added::New) => self.lines.push(line),
+            Ok(Added::Replaced { index, before }) => self.replaced(line, index, &before),
+            Err(error) => {
+                self.problem(line, format!("{error}; {FEWER}"));
+                self.is_over = true;
             }
-            Err(error) => self.problem(line, error.to_string()),
         }
+    }
+
+    /// Tells of a phrase with two translations; the same one twice is no news.
+    fn replaced(&mut self, line: u64, index: usize, before: &GlossaryEntry) {
+        let earlier = std::mem::replace(&mut self.lines[index], line);
+        let now = &self.glossary.entries()[index].term;
+        if before.term.target() == now.target() {
+            return;
+        }
+        if self.notes.len() == PROBLEMS_MAX - 1 {
+            self.n_replaced_more += 1;
+            return;
+        }
+        let [source, target, other] =
+            [now.source(), now.target(), before.term.target()].map(shorten);
+        let what = format!(
+            "'{source}' is '{target}' here and '{other}' in line {earlier}; the later one holds"
+        );
+        self.notes.push(Problem { line, what });
+    }
+
+    fn leave_out(&mut self, line: u64, reason: String, count: usize) {
+        let is_full = self.left_out.len() >= PROBLEMS_MAX && !self.left_out.contains_key(&reason);
+        let reason = if is_full { "other reasons".to_owned() } else { reason };
+        self.left_out.entry(reason).or_insert((line, 0)).1 += count;
     }
 
     fn problem(&mut self, line: u64, what: String) {
-        self.problems.push(Problem { line, what });
+        if !self.is_full() {
+            self.problems.push(Problem { line, what });
+        }
+    }
+
+    /// True when reading on would tell nothing new.
+    fn is_full(&self) -> bool {
+        self.is_over || self.problems.len() >= PROBLEMS_MAX
+    }
+
+    fn finish(mut self) -> Result<Imported, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        if self.n_replaced_more > 0 {
+            let more = self.n_replaced_more;
+            let what = format!("{more} more phrases have two translations; the later one holds");
+            self.notes.push(Problem::whole(what));
+        }
+        let mut left_out: Vec<_> = self.left_out.into_iter().collect();
+        left_out.sort_by_key(|(_, (line, _))| *line);
+        for (reason, (line, count)) in left_out {
+            let what = format!("{count} left out: {reason}");
+            self.notes.push(Problem { line, what });
+        }
+        self.notes.truncate(PROBLEMS_MAX);
+        self.glossary.sort();
+        Ok(Imported { glossary: self.glossary, notes: self.notes })
     }
 }
 
-/// Two language tags, such as `en` and `de`; anything else is a term.
-fn header(source: &str, target: &str) -> Option<LanguagePair> {
-    let tag = |tag: &str| Language::parse(tag.trim()).ok();
-    let (source, target) = (tag(source)?, tag(target)?);
-    (source != target).then_some(LanguagePair { source: Some(source), target: Some(target) })
+/// One phrase of a concept or a segment, in one language.
+struct Phrase {
+    language: Language,
+    text: String,
+    line: u64,
+}
+
+/// The language an element is marked with, or why it is passed over.
+fn element_language(tag: Option<&str>) -> Result<Language, String> {
+    let tag = tag.ok_or("no language is given (xml:lang)")?;
+    Language::parse(tag).map_err(|_| format!("the language '{}' is not supported", shorten(tag)))
+}
+
+impl LanguagePair {
+    fn takes(self, source: Language, target: Language) -> bool {
+        self.source.is_none_or(|wanted| wanted == source)
+            && self.target.is_none_or(|wanted| wanted == target)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn terms(glossary: &Glossary) -> Vec<(&str, &str)> {
-        glossary.entries().iter().map(|e| (e.term.source(), e.term.target())).collect()
-    }
-
-    fn problems(format: Format, content: &str) -> Vec<String> {
-        let problems = import(format, content, LanguagePair::default()).unwrap_err();
-        problems.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn tsv_and_csv_hold_pairs() {
-        let tsv = "# hotel\nfront desk\tRezeption\n\n\"quoted\"\tso\n";
-        let glossary = import(Format::Tsv, tsv, LanguagePair::default()).unwrap();
-        assert_eq!(terms(&glossary), [("front desk", "Rezeption"), ("\"quoted\"", "so")]);
-        let csv = "\u{feff}\"desk, front\",Rezeption\r\nlift,Aufzug\r\n";
-        let glossary = import(Format::Csv, csv, LanguagePair::default()).unwrap();
-        assert_eq!(terms(&glossary), [("desk, front", "Rezeption"), ("lift", "Aufzug")]);
-    }
-
-    #[test]
-    fn a_header_says_the_languages() {
-        let any = LanguagePair::default();
-        let glossary = import(Format::Csv, "en,de\nlift,Aufzug\n", any).unwrap();
-        let pair = glossary.entries()[0].pair;
-        assert_eq!((pair.source, pair.target), (Some(Language::English), Some(Language::German)));
-        // Only the first row can be one, and only if both are languages.
-        let glossary = import(Format::Csv, "lift,Aufzug\nen,de\n", any).unwrap();
-        assert_eq!(glossary.len(), 2);
-        let german = LanguagePair { source: None, target: Some(Language::German) };
-        let glossary = import(Format::Csv, "lift,Aufzug\n", german).unwrap();
-        assert_eq!(glossary.entries()[0].pair, german);
-    }
-
-    #[test]
-    fn problems_name_their_lines() {
-        assert_eq!(
-            problems(Format::Tsv, "a\tb\nonly\nx\ty\tz\n\tempty\n"),
-            [
-                "line 2: 1 columns, expected 2",
-                "line 3: 3 columns, expected 2",
-                "line 4: has an empty source; to keep a phrase as it is, write it on both sides",
-            ]
-        );
-        assert_eq!(problems(Format::Csv, &"x\n".repeat(100)).len(), PROBLEMS_MAX);
-        let long = "a".repeat(IMPORT_BYTES_MAX + 1);
-        assert!(problems(Format::Csv, &long)[0].starts_with("it has 10485761 bytes"));
-    }
-
-    #[test]
-    fn formats_have_names() {
-        assert_eq!("TSV".parse(), Ok(Format::Tsv));
-        assert!("xlsx".parse::<Format>().unwrap_err().to_string().contains("allowed: tsv, csv"));
-    }
-}
+mod tests;

@@ -72,13 +72,86 @@ fn the_longest_match_wins_and_matches_do_not_overlap() {
 }
 
 #[test]
-fn case_is_ignored_unless_the_term_says_otherwise() {
-    assert_eq!(selected(&["Dock=Dock"], "DOCK"), ["Dock=Dock"]);
-    assert_eq!(selected(&["Ölfilter=oil filter"], "der ÖLFILTER"), ["Ölfilter=oil filter"]);
-    assert_eq!(selected(&["İstasyon=station"], "istasyon"), ["İstasyon=station"]);
-    assert_eq!(selected(&["ΟΔΟΣ=street"], "οδος"), ["ΟΔΟΣ=street"]);
-    assert!(selected(&["[!]US=USA"], "give us a break").is_empty());
-    assert_eq!(selected(&["[!]US=USA"], "the US team"), ["US=USA"]);
+fn a_capital_asks_for_a_capital_and_a_small_letter_for_nothing() {
+    for (term, text, matches) in [
+        ("dock=Dock", "DOCK", true),
+        ("dock=Dock", "Dock the boat", true),
+        ("Polish=polnisch", "Polish wine", true),
+        ("Polish=polnisch", "POLISH WINE", true),
+        ("Polish=polnisch", "We polish it", false),
+        ("Nova=Nova", "where is nova", true),
+        ("US=USA", "give us a break", false),
+        ("US=USA", "Give Us a break", false),
+        ("US=USA", "the US team", true),
+        ("iPhone=iPhone", "MY IPHONE", true),
+        ("iPhone=iPhone", "My iphone", false),
+        ("MUSEUMS=Museen", "two museums", true),
+        ("ölfilter=oil filter", "der ÖLFILTER", true),
+        ("ΟΔΟΣ=street", "Η ΟΔΟΣ", true),
+        ("οδος=street", "ΟΔΟΣ", true),
+        ("[!]dock=Dock", "Dock", false),
+        ("[!]US=USA", "give us a break", false),
+        ("[!]US=USA", "the US team", true),
+    ] {
+        assert_eq!(!selected(&[term], text).is_empty(), matches, "{term} in {text:?}");
+    }
+    let both = ["polish=polieren", "Polish=polnisch"];
+    assert_eq!(selected(&both, "Polish wine"), ["Polish=polnisch"], "the closest spelling");
+    assert_eq!(selected(&both, "we polish it"), ["polish=polieren"]);
+    assert_eq!(selected(&["Maße=size", "Masse=mass"], "Die Masse"), ["Masse=mass"]);
+    assert_eq!(selected(&["Maße=size", "Masse=mass"], "Die Maße"), ["Maße=size"]);
+}
+
+#[test]
+fn the_letters_of_turkish_are_its_own() {
+    for (term, text, source, matches) in [
+        ("ısı=heat", "ISI", Some(Language::Turkish), true),
+        ("ısı=heat", "isi", Some(Language::Turkish), false),
+        ("istasyon=station", "İSTASYON", Some(Language::Turkish), true),
+        ("istasyon=station", "ISTASYON", Some(Language::Turkish), false),
+        ("istasyon=station", "ISTASYON", None, true),
+        ("İstasyon=station", "istasyon", None, true),
+        ("[tr>*]ısı=heat", "isi", None, false),
+        ("list=Liste", "LIST", Some(Language::English), true),
+    ] {
+        let found = selected_for(&[term], text, source, Language::German);
+        assert_eq!(!found.is_empty(), matches, "{term} in {text} of {source:?}");
+    }
+    let isi = [Term::new("heat", "ısı").unwrap()];
+    assert_eq!(check_in(&isi, "İSİ", Some(Language::Turkish)).missed.len(), 1);
+    assert_eq!(check_in(&isi, "ISI", Some(Language::Turkish)).applied.len(), 1);
+}
+
+#[test]
+fn spellings_of_one_word_are_one() {
+    for (term, text) in [
+        ("USB=USB", "\u{ff35}\u{ff33}\u{ff22} ケーブル"),
+        ("カメラ=camera", "ｶﾒﾗです"),
+        ("file=Datei", "a \u{fb01}le"),
+        ("don't know=weiß nicht", "I don\u{2019}t know"),
+        ("don\u{02bc}t=nicht", "don\u{b4}t"),
+        ("e-mail=Mail", "e\u{2011}mail"),
+        ("co-op=Genossenschaft", "co\u{2010}op"),
+        ("cooperation=Zusammenarbeit", "coop\u{ad}eration"),
+        ("straße=street", "STRASSE"),
+        ("STRASSE=street", "STRA\u{1e9e}E"),
+        ("strasse=street", "Straße"),
+        ("\u{641}\u{64f}\u{646}\u{652}\u{62f}\u{64f}\u{642}=hotel", "في فندق كبير"),
+        ("فندق=hotel", "\u{641}\u{64f}\u{646}\u{652}\u{62f}\u{64f}\u{642}"),
+        ("כיתה=class", "ה כִּיתָּה"),
+        ("کتاب=book", "كتاب"),
+        ("می\u{200c}خواهم=I want", "میخواهم"),
+        ("USB=USB", "USB를 꽂아"),
+        ("TV=TV", "삼성TV가"),
+    ] {
+        let found = selected_for(&[term], text, None, Language::English);
+        assert!(!found.is_empty(), "{term} in {text}");
+    }
+    for text in ["Strass", "gros", "e mail"] {
+        let lines = ["straße=street", "groß=big", "e-mail=Mail"];
+        assert!(selected(&lines, text).is_empty(), "{text}");
+    }
+    assert!(selected(&["\u{200b}\u{ad}=x"], "any text").is_empty(), "marks alone are no phrase");
 }
 
 #[test]
@@ -98,7 +171,7 @@ fn a_term_holds_for_its_languages_only() {
 
 #[test]
 fn later_terms_specific_pairs_and_earlier_layers_win() {
-    assert_eq!(selected(&["dock=A", "Dock=B"], "dock"), ["Dock=B"], "later wins");
+    assert_eq!(selected(&["dock=A", "dock=B"], "dock"), ["dock=B"], "later wins");
     assert_eq!(selected(&["[en>de]dock=C", "[de]dock=B", "dock=A"], "dock"), ["dock=C"]);
     let (inline, named, base) = (
         glossary(&["dock=1"]),
@@ -127,6 +200,32 @@ fn check_tells_applied_from_missed() {
     assert_eq!(report.applied, terms[..1]);
     assert_eq!(report.missed, terms[1..]);
     assert_eq!(check(&terms, "").missed.len(), 2);
+}
+
+#[test]
+fn check_knows_other_forms_where_that_is_safe() {
+    for (language, target, translation, applied) in [
+        (Language::Russian, "зарядная станция", "Робот у зарядной станции.", true),
+        (Language::Russian, "зарядная станция", "Робот на станции.", false),
+        (Language::German, "Museum", "Die Museen sind zu.", true),
+        (Language::German, "Station", "Das ist statisch.", false),
+        (Language::German, "Ladesäule", "Schnellladesäulen", true),
+        (Language::German, "Haus", "Häuser", false),
+        (Language::Spanish, "ascensor rojo", "los ascensores rojos", true),
+        (Language::Italian, "camera doppia", "due camere doppie", true),
+        (Language::Polish, "stacja ładowania", "przy stacji ładowania", true),
+        (Language::Polish, "stacja", "przy stacją", true),
+        (Language::English, "battery", "two batteries", true),
+        (Language::English, "bat", "the bet", false),
+        (Language::Chinese, "充电站", "在充电站", true),
+        (Language::Chinese, "充电站", "在充电桩", false),
+    ] {
+        let terms = [Term::new("x", target).unwrap()];
+        let report = check_in(&terms, translation, Some(language));
+        assert_eq!(report.applied.len() == 1, applied, "{target} in {translation}");
+    }
+    let terms = [Term::new("x", "battery").unwrap(), Term::new("y", "\u{200b}\u{ad}").unwrap()];
+    assert_eq!(check(&terms, "two batteries").missed[0], terms[0], "not without a language");
 }
 
 #[test]
@@ -190,7 +289,7 @@ fn sizes_are_bounded() {
 
     let lines = (0..=GLOSSARY_TERMS_MAX).map(|i| format!("a{i}=b"));
     let error = Glossary::from_lines(lines).unwrap_err();
-    assert_eq!(error.to_string(), "10001 terms given, the limit is 10000");
+    assert_eq!(error.to_string(), "50001 terms given, the limit is 50000");
 }
 
 /// Terms made to overlap everywhere must not take the time of all translations behind them.
@@ -243,6 +342,50 @@ proptest! {
         let words: Vec<String> = text.to_lowercase().split_whitespace().map(str::to_owned).collect();
         for phrase in &phrases {
             prop_assert_eq!(found.iter().any(|t| t.source() == phrase), words.contains(phrase));
+        }
+    }
+
+    #[test]
+    fn spelling_variants_change_nothing(words in prop::collection::vec("[a-zäé]{2,6}", 2..6), pick in 0usize..6) {
+        use unicode_normalization::UnicodeNormalization;
+        let phrase = &words[pick % words.len()];
+        let lines = [format!("{phrase}=x")];
+        let text = words.join(" ");
+        let decomposed: String = text.nfd().collect();
+        let wide: String = text
+            .chars()
+            .map(|c| if c.is_ascii_lowercase() { char::from_u32(c as u32 + 0xfee0).unwrap() } else { c })
+            .collect();
+        for variant in [text.to_uppercase(), decomposed, wide, text.replace(' ', " \u{200b}\n")] {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            prop_assert_eq!(selected(&lines, &variant), [format!("{phrase}=x")], "{}", variant);
+        }
+    }
+
+    #[test]
+    fn layers_never_beat_length(short in "[a-z]{3,6}", tail in "[a-z]{3,6}") {
+        let inline = glossary(&[&format!("{short}=inline")]);
+        let base = glossary(&[&format!("{short}=base"), &format!("{short} {tail}=long")]);
+        let target = |text: &str| {
+            let found = select(&[&inline, &base], text, None, Language::German);
+            found.terms[0].target().to_owned()
+        };
+        prop_assert_eq!(target(&short), "inline");
+        prop_assert_eq!(target(&format!("{short} {tail}")), "long");
+    }
+
+    #[test]
+    fn any_text_against_any_terms_is_no_panic(text in any::<String>(), terms in prop::collection::vec(("\\PC{1,6}", "\\PC{1,6}"), 0..6)) {
+        let terms: Vec<Term> = terms.iter().filter_map(|(s, t)| Term::new(s, t).ok()).collect();
+        let mut glossary = Glossary::default();
+        for term in &terms {
+            let entry = GlossaryEntry { term: term.clone(), pair: LanguagePair::default(), is_case_sensitive: false };
+            glossary.insert(entry).unwrap();
+        }
+        select(&[&glossary], &text, Some(Language::Turkish), Language::German);
+        for language in [Language::Turkish, Language::Russian] {
+            let report = check_in(&terms, &text, Some(language));
+            prop_assert_eq!(report.applied.len() + report.missed.len(), terms.len());
         }
     }
 }
