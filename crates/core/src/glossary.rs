@@ -45,7 +45,7 @@
 //! let text = "Start at the Charging Station.";
 //! let found = glossary::select(&[&glossary], text, Some(Language::English), Language::German);
 //! assert_eq!(found.terms.len(), 1);
-//! let report = glossary::check(&found.terms, "Beginne an der Ladesäule.");
+//! let report = glossary::check(&found.terms, "Beginne an der Ladesäule.", Some(Language::German));
 //! assert_eq!(report.applied.len(), 1);
 //! # Ok::<(), hymt_core::glossary::GlossaryError>(())
 //! ```
@@ -65,7 +65,7 @@ use std::fmt;
 use crate::language::{Language, UnknownLanguage};
 use normal::Normalised;
 pub use set::GlossarySet;
-pub use usage::{TermCheck, check, check_in};
+pub use usage::{TermCheck, check};
 
 /// Most terms in one glossary.
 pub const GLOSSARY_TERMS_MAX: usize = 50_000;

@@ -29,15 +29,10 @@ pub struct TermCheck {
     pub missed: Vec<Term>,
 }
 
-/// [`check_in`] for a translation in a language that is not known: rule 1 only.
-pub fn check(terms: &[Term], translation: &str) -> TermCheck {
-    check_in(terms, translation, None)
-}
-
 /// Looks for the target side of each term in `translation`, which is in `language`: as it is, whatever
 /// its case and also as part of a longer word, or word for word with other endings where that is
 /// safe. docs/glossaries.md has the rules.
-pub fn check_in(terms: &[Term], translation: &str, language: Option<Language>) -> TermCheck {
+pub fn check(terms: &[Term], translation: &str, language: Option<Language>) -> TermCheck {
     let translation = Normalised::new(translation);
     let (applied, missed) = terms.iter().cloned().partition(|term: &Term| {
         let target = Normalised::new(term.target());

@@ -7,7 +7,7 @@
 use super::question::{Question, Read, Reading};
 use crate::error::ErrorCode;
 use crate::generate::{GenerateError, GeneratePrompt, Generated};
-use crate::glossary::{self, TermCheck};
+use crate::glossary::TermCheck;
 use crate::guard::{Fault, GuardStats};
 
 /// What is asked now for a piece.
@@ -100,7 +100,7 @@ impl<'p> Attempt<'p> {
         is_stopped: bool,
         enforce: bool,
     ) -> Candidate {
-        let terms = glossary::check(&self.question.selection.terms, &read.text);
+        let terms = self.question.terms_in(&read.text);
         let must_use = enforce && !terms.missed.is_empty();
         let fault = read
             .fault
@@ -176,7 +176,7 @@ fn finish<'p>(
                 return Outcome::Failed(ErrorCode::Failed, format!("{fault}{how}"));
             }
             chosen.text = cut;
-            chosen.terms = glossary::check(&question.selection.terms, &chosen.text);
+            chosen.terms = question.terms_in(&chosen.text);
             chosen.is_truncated = true;
             // Not to be given again.
             chosen.answer.truncated = true;

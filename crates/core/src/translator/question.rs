@@ -4,7 +4,7 @@ use super::TranslatorConfig;
 use super::plan::{NEW_TOKENS_MIN, NEW_TOKENS_PER_CHAR};
 use crate::detect::script::Script;
 use crate::generate::GeneratePrompt;
-use crate::glossary::{self, Glossary, Selection, Term};
+use crate::glossary::{self, Glossary, Selection, Term, TermCheck};
 use crate::guard::repetition::{self, Repeats};
 use crate::guard::{self, Asked, Fault, Guards, Report, leak};
 use crate::language::Language;
@@ -199,6 +199,11 @@ impl Basis {
 }
 
 impl Question {
+    /// Which of the terms sent are in a translation.
+    pub(super) fn terms_in(&self, translation: &str) -> TermCheck {
+        glossary::check(&self.selection.terms, translation, Some(self.basis.target))
+    }
+
     /// Gives this and what may be asked instead a draft of the answer.
     pub(super) fn set_draft(&mut self, draft: &str) {
         self.prompt.draft = Some(draft.to_owned());
