@@ -16,6 +16,7 @@
 //! | all of it in order | [`translator::Translator`] |
 //! | what must not be translated | [`protect::protect`], [`protect::Protected::restore`] |
 //! | sentences of a long text | [`segment::segment`], [`segment::join`] |
+//! | what of a whole document is text, and how it goes back | [`document::Document`] |
 //! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
 //! ```
@@ -62,6 +63,7 @@
 
 pub mod cache;
 pub mod detect;
+pub mod document;
 pub mod error;
 pub mod generate;
 pub mod glossary;

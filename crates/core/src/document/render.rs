@@ -1,0 +1,225 @@
+//! Writing a document with translations in it.
+
+use std::ops::Range;
+
+use super::inline::{self, Piece, Resolved, Tag};
+use super::unit::{LanguageMark, Shape, Slot, line_end};
+use super::{Document, DocumentFormat, html, json, layout, markdown, po};
+use crate::language::Language;
+
+/// Whether a translation can take the place of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fit {
+    /// It has the format of the unit.
+    Whole,
+    /// Some format was lost: the words that were bold or a link are not any more.
+    Plainer {
+        /// Pairs of tags that were lost.
+        lost: usize,
+    },
+    /// Something was lost or doubled that the document cannot be without: code, an image, a placeholder.
+    /// The unit stays as it was.
+    Broken {
+        /// How many of them.
+        lost: usize,
+    },
+}
+
+/// A piece of the document that is written anew.
+struct Edit<'a> {
+    range: Range<usize>,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Unit { slot: &'a Slot, translation: Resolved<'a> },
+    Fixed(String),
+}
+
+pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
+    let unit = &document.units[index];
+    if document.format == DocumentFormat::Po {
+        return po::fit(&document.entries, index, &unit.text, translation);
+    }
+    let resolved = inline::resolve(&document.slots[index].tags, translation);
+    match (resolved.n_singles_lost, resolved.n_pairs_lost) {
+        (0, 0) if translation.trim().is_empty() => Fit::Broken { lost: 1 },
+        (0, 0) => Fit::Whole,
+        (0, lost) => Fit::Plainer { lost },
+        (lost, _) => Fit::Broken { lost },
+    }
+}
+
+pub(super) fn render(
+    document: &Document,
+    translations: &[Option<&str>],
+    target: Option<Language>,
+) -> String {
+    let fits = |index: usize, text: &str| {
+        index < document.units.len() && !matches!(fit(document, index, text), Fit::Broken { .. })
+    };
+    let translations: Vec<Option<&str>> = translations
+        .iter()
+        .enumerate()
+        .map(|(index, text)| text.filter(|text| fits(index, text)))
+        .collect();
+    let mut edits: Vec<Edit<'_>> = Vec::new();
+    if document.format == DocumentFormat::Po {
+        let fixed = po::edits(document, &translations, target);
+        edits
+            .extend(fixed.into_iter().map(|(range, text)| Edit { range, what: What::Fixed(text) }));
+    }
+    for ((unit, slot), translation) in document.units.iter().zip(&document.slots).zip(&translations)
+    {
+        if let Some(text) = translation.filter(|text| *text != unit.text) {
+            let translation = inline::resolve(&slot.tags, text);
+            let what = What::Unit { slot, translation };
+            edits.push(Edit { range: slot.range.clone(), what });
+        }
+    }
+    if let Some(target) = target {
+        edits.extend(document.languages.iter().map(|mark| language_edit(mark, target)));
+    }
+    edits.sort_by_key(|edit| (edit.range.start, std::cmp::Reverse(edit.range.end)));
+    let writer = Writer { document, line_end: line_end(&document.source) };
+    let mut out = String::with_capacity(document.source.len());
+    writer.copy(0..document.source.len(), &edits, &mut out);
+    out
+}
+
+fn language_edit<'a>(mark: &LanguageMark, target: Language) -> Edit<'a> {
+    let direction = if target.is_right_to_left() { "rtl" } else { "ltr" };
+    let (range, text) = match mark {
+        LanguageMark::Code(range) => (range, target.code()),
+        LanguageMark::Direction(range) => (range, direction),
+    };
+    Edit { range: range.clone(), what: What::Fixed(text.to_owned()) }
+}
+
+struct Writer<'a> {
+    document: &'a Document,
+    line_end: &'static str,
+}
+
+impl Writer<'_> {
+    /// Copies a range of the document with the edits in it. `edits` are sorted; those outside are skipped.
+    fn copy(&self, range: Range<usize>, edits: &[Edit<'_>], out: &mut String) {
+        let source = &self.document.source;
+        let mut at = range.start;
+        let mut next = edits.partition_point(|edit| edit.range.start < range.start);
+        while let Some(edit) = edits.get(next).filter(|edit| edit.range.end <= range.end) {
+            next += 1;
+            // Inside of the one before, which has written it.
+            if edit.range.start < at {
+                continue;
+            }
+            out.push_str(&source[at..edit.range.start]);
+            match &edit.what {
+                What::Fixed(text) => out.push_str(text),
+                What::Unit { slot, translation } => {
+                    self.write(slot, translation, &edits[next..], out);
+                }
+            }
+            at = edit.range.end;
+        }
+        out.push_str(&source[at..range.end]);
+    }
+
+    fn write(&self, slot: &Slot, translation: &Resolved<'_>, edits: &[Edit<'_>], out: &mut String) {
+        let raw = |range: &Range<usize>| {
+            let mut text = String::new();
+            self.copy(range.clone(), edits, &mut text);
+            text
+        };
+        let raw_piece = |piece: &Piece<'_>| match (piece, tag(slot, piece)) {
+            (Piece::Open(_), Some(Tag::Pair { open, .. })) => raw(open),
+            (Piece::Close(_), Some(Tag::Pair { close, extra, .. })) => {
+                raw(close) + &extra.as_ref().map_or(String::new(), raw)
+            }
+            (Piece::Single(_), Some(Tag::Single(range))) => raw(range),
+            _ => String::new(),
+        };
+        let pieces = &translation.pieces;
+        match slot.shape {
+            Shape::Line => out.push_str(&one_line(&text_of(pieces))),
+            Shape::Wrapped { columns, indent } => {
+                let indent = &self.document.source[indent.0..indent.0 + indent.1];
+                let lines = layout::wrap(&text_of(pieces), columns);
+                out.push_str(&lines.join(&format!("{}{indent}", self.line_end)));
+            }
+            Shape::Markdown { is_cell } => {
+                out.push_str(&markdown::encode(pieces, is_cell, &raw_piece));
+            }
+            Shape::MarkdownAlt => out.push_str(&markdown::encode(pieces, true, &raw_piece)),
+            Shape::Html => pieces.iter().for_each(|piece| match piece {
+                Piece::Text(text) => out.push_str(&html::escape(text)),
+                other => out.push_str(&raw_piece(other)),
+            }),
+            Shape::HtmlAttribute { quote } => {
+                out.push_str(&html::escape_attribute(&text_of(pieces), quote));
+            }
+            Shape::Cue { lines_max, is_vtt } => {
+                out.push_str(&self.cue(pieces, lines_max, is_vtt, &raw_piece));
+            }
+            Shape::Json { is_ascii } => out.push_str(&json::escape(&text_of(pieces), is_ascii)),
+        }
+    }
+
+    /// The text of a cue in lines.
+    fn cue(
+        &self,
+        pieces: &[Piece<'_>],
+        lines_max: usize,
+        is_vtt: bool,
+        raw_piece: &dyn Fn(&Piece<'_>) -> String,
+    ) -> String {
+        let lines = layout::balance(&marked(pieces), lines_max, super::CUE_COLUMNS);
+        let text = lines.join("\n");
+        let tags = inline::resolve_marks(&text);
+        let mut written = String::new();
+        for piece in tags {
+            match piece {
+                Piece::Text(text) if is_vtt => written.push_str(&html::escape(text)),
+                // Nothing else means anything in SubRip.
+                Piece::Text(text) => written.push_str(&text.replace("-->", "->")),
+                other => written.push_str(&raw_piece(&other)),
+            }
+        }
+        written.replace('\n', self.line_end)
+    }
+}
+
+fn tag<'a>(slot: &'a Slot, piece: &Piece<'_>) -> Option<&'a Tag> {
+    match piece {
+        Piece::Open(n) | Piece::Close(n) | Piece::Single(n) => slot.tags.get(*n),
+        Piece::Text(_) => None,
+    }
+}
+
+fn text_of(pieces: &[Piece<'_>]) -> String {
+    let texts = pieces.iter().filter_map(|piece| match piece {
+        Piece::Text(text) => Some(*text),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// The text with the marks that stand.
+fn marked(pieces: &[Piece<'_>]) -> String {
+    let mark = |piece: &Piece<'_>| match piece {
+        Piece::Text(text) => (*text).to_owned(),
+        Piece::Open(n) => format!("<g{}>", n + 1),
+        Piece::Close(n) => format!("</g{}>", n + 1),
+        Piece::Single(n) => format!("<x{}/>", n + 1),
+    };
+    pieces.iter().map(mark).collect()
+}
+
+/// Line breaks as spaces.
+pub(super) fn one_line(text: &str) -> String {
+    text.split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
