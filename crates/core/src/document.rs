@@ -26,7 +26,7 @@
 //! assert_eq!(document.units()[0].text, "Press <g1>Start</g1> & wait.");
 //! let german = [Some("<g1>Start</g1> drücken & warten.")];
 //! let rendered = document.render(&german, Some(Language::German));
-//! assert_eq!(rendered, "<html lang=de><p class=x><b>Start</b> drücken &amp; warten.</p>");
+//! assert_eq!(rendered.text, "<html lang=de><p class=x><b>Start</b> drücken &amp; warten.</p>");
 //! # Ok::<(), hymt_core::document::DocumentError>(())
 //! ```
 
@@ -44,7 +44,7 @@ mod unit;
 mod vtt;
 
 pub use json::JsonPointer;
-pub use render::Fit;
+pub use render::{Fit, Rendered};
 pub use unit::Unit;
 
 use crate::language::Language;
@@ -237,8 +237,8 @@ impl Document {
     }
 
     /// The document with `translations` in the places of its units. A unit without one, or with one that
-    /// does [not fit](Self::fit), stays as it was. With a `target` the places that name the language of
-    /// the document, where it has such, name that.
+    /// does not fit, stays as it was: see [`Rendered::misfits`]. With a `target` the places that name the
+    /// language of the document, where it has such, name that.
     ///
     /// Without `target`, and with the texts of the units or nothing at all, this is the document, byte for
     /// byte; but a PO entry that was empty holds its own `msgid` if that is given.
@@ -246,7 +246,7 @@ impl Document {
         &self,
         translations: &[Option<S>],
         target: Option<Language>,
-    ) -> String {
+    ) -> Rendered {
         let translations: Vec<_> =
             translations.iter().map(|text| text.as_ref().map(AsRef::as_ref)).collect();
         render::render(self, &translations, target)

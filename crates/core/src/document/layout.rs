@@ -44,8 +44,8 @@ fn char_width(c: char) -> usize {
 }
 
 /// What stays together on a line.
-struct Atom<'a> {
-    text: &'a str,
+struct Atom {
+    text: String,
     columns: usize,
     /// Columns of the space before it, unless it begins a line.
     gap: usize,
@@ -71,7 +71,7 @@ pub(super) fn balance(text: &str, lines_max: usize, columns: usize) -> Vec<Strin
     greedy(&atoms, wide)
 }
 
-fn greedy(atoms: &[Atom<'_>], columns: usize) -> Vec<String> {
+fn greedy(atoms: &[Atom], columns: usize) -> Vec<String> {
     let (mut lines, mut used) = (Vec::new(), 0);
     for atom in atoms {
         let fits = used + atom.gap + atom.columns <= columns;
@@ -79,11 +79,11 @@ fn greedy(atoms: &[Atom<'_>], columns: usize) -> Vec<String> {
             Some(line) => {
                 let line: &mut String = line;
                 line.push_str(if atom.gap > 0 { " " } else { "" });
-                line.push_str(atom.text);
+                line.push_str(&atom.text);
                 used += atom.gap + atom.columns;
             }
             None => {
-                lines.push(atom.text.to_owned());
+                lines.push(atom.text.clone());
                 used = atom.columns;
             }
         }
@@ -91,18 +91,31 @@ fn greedy(atoms: &[Atom<'_>], columns: usize) -> Vec<String> {
     lines
 }
 
-fn atoms(text: &str) -> Vec<Atom<'_>> {
-    let mut atoms = Vec::new();
+fn atoms(text: &str) -> Vec<Atom> {
+    let mut atoms: Vec<Atom> = Vec::new();
     for word in text.split([' ', '\n', '\r', '\t']).filter(|word| !word.is_empty()) {
         let mut gap = usize::from(!atoms.is_empty());
         let mut rest = word;
         while !rest.is_empty() {
             let (piece, behind) = rest.split_at(first_break(rest));
-            atoms.push(Atom { text: piece, columns: width(piece), gap });
-            (gap, rest) = (0, behind);
+            rest = behind;
+            match atoms.last_mut().filter(|_| gap > 0 && begins_dialogue(piece)) {
+                Some(Atom { text, columns, .. }) => {
+                    *columns += gap + width(piece);
+                    text.push(' ');
+                    text.push_str(piece);
+                }
+                None => atoms.push(Atom { text: piece.to_owned(), columns: width(piece), gap }),
+            }
+            gap = 0;
         }
     }
     atoms
+}
+
+/// A dash at the start of a line says that another speaks.
+fn begins_dialogue(word: &str) -> bool {
+    word.starts_with(['-', '–', '—'])
 }
 
 /// Where the first line break inside of a word may be, or its end.

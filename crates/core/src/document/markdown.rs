@@ -8,6 +8,7 @@ mod escape;
 
 pub(super) use escape::encode;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
@@ -24,7 +25,6 @@ pub(super) fn options() -> Options {
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
-        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
         | Options::ENABLE_GFM
         | Options::ENABLE_DEFINITION_LIST
 }
@@ -37,6 +37,23 @@ pub(super) fn find(found: &mut Found<'_>) -> Result<(), DocumentError> {
         walk.event(&event, range.start + bom..range.end + bom)?;
     }
     walk.flush()
+}
+
+/// What a document is made of beside its words, as hashes: blocks, emphasis, code, and where links go. A
+/// paragraph may lose its soft breaks, and a link by its text has its label written out.
+pub(super) fn structure(source: &str) -> Vec<u64> {
+    let hash = |text: &dyn std::fmt::Debug| {
+        let mut hasher = DefaultHasher::new();
+        format!("{text:?}").hash(&mut hasher);
+        hasher.finish()
+    };
+    let events = Parser::new_ext(&source[bom_len(source)..], options());
+    let events = events.filter_map(|event| match event {
+        Event::Text(_) | Event::SoftBreak => None,
+        Event::Start(Tag::Link { dest_url, title, .. }) => Some(hash(&(dest_url, title))),
+        event => Some(hash(&event)),
+    });
+    events.collect()
 }
 
 struct Walk<'f, 'a> {

@@ -50,26 +50,79 @@ pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
     }
 }
 
+/// Most units of a Markdown document whose translations are looked for one by one because they would
+/// change its structure; with more, what follows the last one stays as it was.
+const MISFITS_MAX: usize = 64;
+
+/// A document with translations in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The document.
+    pub text: String,
+    /// Units that stay as they were although there is a translation: it is [`Fit::Broken`], or Markdown
+    /// would have read something else in it than text.
+    pub misfits: Vec<usize>,
+}
+
 pub(super) fn render(
     document: &Document,
     translations: &[Option<&str>],
     target: Option<Language>,
-) -> String {
-    let fits = |index: usize, text: &str| {
-        index < document.units.len() && !matches!(fit(document, index, text), Fit::Broken { .. })
+) -> Rendered {
+    let (mut kept, mut misfits) = (vec![None; document.units.len()], Vec::new());
+    for (index, text) in translations.iter().enumerate().take(kept.len()) {
+        match text {
+            Some(text) if matches!(fit(document, index, text), Fit::Broken { .. }) => {
+                misfits.push(index);
+            }
+            text => kept[index] = *text,
+        }
+    }
+    if document.format == DocumentFormat::Markdown {
+        misfits.extend(take_misfits(document, &mut kept));
+        misfits.sort_unstable();
+    }
+    Rendered { text: write(document, &kept, target), misfits }
+}
+
+/// Takes out the translations that would change the structure of a Markdown document: escapes hold in
+/// what people write, but not in every heap of signs.
+fn take_misfits(document: &Document, translations: &mut [Option<&str>]) -> Vec<usize> {
+    let wanted = markdown::structure(&document.source);
+    let holds = |translations: &[Option<&str>]| {
+        markdown::structure(&write(document, translations, None)) == wanted
     };
-    let translations: Vec<Option<&str>> = translations
-        .iter()
-        .enumerate()
-        .map(|(index, text)| text.filter(|text| fits(index, text)))
-        .collect();
+    let mut misfits = Vec::new();
+    while !holds(translations) {
+        // The translations before `good` change nothing, those before `bad` do.
+        let (mut good, mut bad) = (0, translations.len());
+        while good + 1 < bad {
+            let middle = usize::midpoint(good, bad);
+            let mut some = translations.to_vec();
+            some[middle..].fill(None);
+            if holds(&some) { good = middle } else { bad = middle }
+        }
+        let end = if misfits.len() < MISFITS_MAX { bad } else { translations.len() };
+        for (index, text) in translations[..end].iter_mut().enumerate().skip(good) {
+            if text.take().is_some() {
+                misfits.push(index);
+            }
+        }
+        if bad == 0 {
+            break;
+        }
+    }
+    misfits
+}
+
+fn write(document: &Document, translations: &[Option<&str>], target: Option<Language>) -> String {
     let mut edits: Vec<Edit<'_>> = Vec::new();
     if document.format == DocumentFormat::Po {
-        let fixed = po::edits(document, &translations, target);
+        let fixed = po::edits(document, translations, target);
         edits
             .extend(fixed.into_iter().map(|(range, text)| Edit { range, what: What::Fixed(text) }));
     }
-    for ((unit, slot), translation) in document.units.iter().zip(&document.slots).zip(&translations)
+    for ((unit, slot), translation) in document.units.iter().zip(&document.slots).zip(translations)
     {
         if let Some(text) = translation.filter(|text| *text != unit.text) {
             let translation = inline::resolve(&slot.tags, text);
@@ -140,6 +193,7 @@ impl Writer<'_> {
             _ => String::new(),
         };
         let pieces = &translation.pieces;
+        let behind = self.document.source[slot.range.end..].chars().next();
         match slot.shape {
             Shape::Line => out.push_str(&one_line(&text_of(pieces))),
             Shape::Wrapped { columns, indent } => {
@@ -148,9 +202,9 @@ impl Writer<'_> {
                 out.push_str(&lines.join(&format!("{}{indent}", self.line_end)));
             }
             Shape::Markdown { is_cell } => {
-                out.push_str(&markdown::encode(pieces, is_cell, &raw_piece));
+                out.push_str(&markdown::encode(pieces, is_cell, behind, &raw_piece));
             }
-            Shape::MarkdownAlt => out.push_str(&markdown::encode(pieces, true, &raw_piece)),
+            Shape::MarkdownAlt => out.push_str(&markdown::encode(pieces, true, behind, &raw_piece)),
             Shape::Html => pieces.iter().for_each(|piece| match piece {
                 Piece::Text(text) => out.push_str(&html::escape(text)),
                 other => out.push_str(&raw_piece(other)),

@@ -49,9 +49,13 @@ fn push_block(
     let Some(times) = block.iter().take(2).position(|line| text(line).contains("-->")) else {
         return Ok(());
     };
-    if !is_times(text(&block[times])) {
+    // Times end the text before them too, without a blank line.
+    let mut heads: Vec<usize> =
+        (times..block.len()).filter(|at| text(&block[*at]).contains("-->")).collect();
+    if let Some(wrong) = heads.iter().find(|at| !is_times(text(&block[**at]))) {
         let problem = "expected times as 00:01.000 --> 00:02.500";
-        return Err(found.syntax(block[times].start, problem));
+        return Err(found.syntax(block[*wrong].start, problem));
     }
-    cue::push(found, &block[times + 1..], true, cues)
+    heads.push(block.len());
+    heads.windows(2).try_for_each(|pair| cue::push(found, &block[pair[0] + 1..pair[1]], true, cues))
 }

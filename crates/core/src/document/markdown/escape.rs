@@ -4,15 +4,16 @@ use crate::document::inline::Piece;
 use crate::document::render::one_line;
 
 /// The pieces of a translation as Markdown. `is_inside` is a place where no block can begin: a table cell,
-/// an alternative text.
+/// an alternative text. `behind` follows in the document.
 pub(in crate::document) fn encode(
     pieces: &[Piece<'_>],
     is_inside: bool,
+    behind: Option<char>,
     raw: &dyn Fn(&Piece<'_>) -> String,
 ) -> String {
     let mut out = String::new();
     for (index, piece) in pieces.iter().enumerate() {
-        let next = next_char(&pieces[index + 1..], raw);
+        let next = next_char(&pieces[index + 1..], raw).or(behind);
         match piece {
             Piece::Text(text) => {
                 let text = spaced(text, pieces, index);
@@ -89,6 +90,11 @@ fn push_text(text: &str, next: Option<char>, is_inside: bool, out: &mut String) 
     }
     while let Some((at, c)) = chars.next() {
         let behind = chars.peek().map(|(_, c)| *c).or(next);
+        // In a code span that an earlier backtick begins, a backslash would escape nothing.
+        if c == '`' {
+            out.push_str("&#96;");
+            continue;
+        }
         if needs_escape(c, out.chars().next_back(), behind, &text[at..], is_inside) {
             out.push('\\');
         }
@@ -107,7 +113,7 @@ fn needs_escape(
     let is_alnum = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     match c {
         '\\' => next.is_none_or(|c| c.is_ascii_punctuation()),
-        '`' | '<' | '[' | ']' => true,
+        '<' | '[' | ']' => true,
         '*' => !(is_space(before) && is_space(next)),
         '_' => !((is_alnum(before) && is_alnum(next)) || (is_space(before) && is_space(next))),
         '~' => before == Some('~') || next == Some('~') || !(is_space(before) || is_space(next)),
@@ -136,7 +142,7 @@ fn escape_block(text: &str, out: &mut String) -> usize {
         out.push_str(&text[digits..=digits]);
         return lead + digits + 1;
     }
-    if text.starts_with(['#', '>', '-', '+', '=', '|', ':', '~']) {
+    if text.starts_with(['#', '>', '-', '+', '=', '|', ':', '~', '*', '_']) {
         out.push('\\');
         out.push_str(&text[..1]);
         return lead + 1;
