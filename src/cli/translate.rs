@@ -1,5 +1,9 @@
 //! `hymt translate`: translation without ROS.
 
+mod file;
+mod part;
+mod report;
+
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,8 +45,18 @@ pub struct TranslateArgs {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    file: file::FileArgs,
     /// The text; `-` reads standard input, one text a line.
-    text: String,
+    #[arg(required_unless_present = "file")]
+    text: Option<String>,
+}
+
+impl TranslateArgs {
+    /// The text; empty where a file is given instead.
+    fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
 }
 
 /// Translates and prints.
@@ -51,6 +65,9 @@ pub struct TranslateArgs {
 /// When the arguments are not valid or the model cannot be loaded.
 pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     check(args)?;
+    if let Some(input) = &args.file.file {
+        return file::run(args, input, output);
+    }
     let translator = Session::start(&args.model)?;
     let mut documents = Vec::new();
     let mut failed = false;
@@ -66,10 +83,10 @@ pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode
         }
         results.iter().try_for_each(|result| print(result, results.len() > 1, output))
     };
-    if args.text == "-" {
+    if args.text() == "-" {
         for_each_line(|line| one(line, output))?;
     } else {
-        one(&args.text, output)?;
+        one(args.text(), output)?;
     }
     if args.json {
         let About { model, engine, .. } = &translator.about;
@@ -80,9 +97,9 @@ pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode
 
 /// Says what is wrong with the arguments before a model is loaded, which may take a while.
 fn check(args: &TranslateArgs) -> Result<(), UsageError> {
-    let mut raw = raw_request(args, &args.text);
-    if args.text == "-" {
-        // Stands for the lines, of which none has been read yet.
+    let mut raw = raw_request(args, args.text());
+    if args.text() == "-" || args.file.file.is_some() {
+        // Stands for the lines or units, of which none has been read yet.
         raw.text = "text";
     }
     let checked = TranslateRequest::parse(&raw, &RequestDefaults::default(), &Limits::default());
@@ -109,11 +126,16 @@ pub(crate) struct Session {
 impl Session {
     /// Loads the model, with a progress bar where somebody waits.
     pub(crate) fn start(args: &ModelArgs) -> anyhow::Result<Self> {
+        Self::with_limits(args, Limits::default())
+    }
+
+    fn with_limits(args: &ModelArgs, limits: Limits) -> anyhow::Result<Self> {
         let options = args.engine_options()?;
         let model = load_with_bar(&options)?;
         let config = TranslatorConfig {
             family: model.family,
             languages: model.languages,
+            limits,
             ..TranslatorConfig::default()
         };
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
