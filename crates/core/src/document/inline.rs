@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use super::unit::has_words;
+
 /// What stands behind a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tag {
@@ -61,9 +63,8 @@ pub(super) fn unit(tokens: &[Token]) -> Option<Inline> {
     let partners = partners(tokens);
     let (first, last) = trim(tokens, &partners)?;
     let tokens_in = &tokens[first..=last];
-    let has_words =
-        |token: &Token| matches!(&token.kind, Kind::Text(t) if t.contains(char::is_alphabetic));
-    if !tokens_in.iter().any(has_words) {
+    let is_words = |token: &Token| matches!(&token.kind, Kind::Text(text) if has_words(text));
+    if !tokens_in.iter().any(is_words) {
         return None;
     }
     let (mut text, mut tags, mut numbers) = (String::new(), Vec::new(), vec![0; tokens.len()]);

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::inline::Inline;
-use super::unit::{Found, Shape, bom_len};
+use super::unit::{Found, Shape, bom_len, has_words};
 use super::{DEPTH_MAX, DocumentError};
 
 /// A place, or several, in JSON documents: RFC 6901, with `*` for any member or element.
@@ -210,8 +210,7 @@ fn is_text(text: &str) -> bool {
         text.split(kind).skip(1).any(|rest| rest.trim_start().starts_with(','))
             && text.contains('{')
     };
-    text.contains(char::is_alphabetic)
-        && !["plural", "selectordinal", "select"].into_iter().any(is_branching)
+    has_words(text) && !["plural", "selectordinal", "select"].into_iter().any(is_branching)
 }
 
 /// Without white space at one end, spelled as itself or as an escape.

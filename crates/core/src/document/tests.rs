@@ -66,10 +66,17 @@ fn formats_go_by_their_names_and_extensions() {
 #[test]
 fn bounds_are_refused_by_name() {
     refused(DocumentFormat::Text, &"a".repeat(DOCUMENT_BYTES_MAX + 1), "the limit is 16777216");
-    let long = format!("x\n\n{}", "a".repeat(UNIT_CHARS_MAX + 1));
+    let long = format!("x\n\n{}", "a ".repeat(UNIT_CHARS_MAX / 2 + 1));
     refused(DocumentFormat::Text, &long, "line 3: a text of 16001 characters");
     refused(DocumentFormat::Text, &"a\n".repeat(UNITS_MAX + 1), "line 200001: more than 200000");
     refused(DocumentFormat::Json, &"[".repeat(DEPTH_MAX + 1), "line 1: nested more than 128");
+    // A picture in a page is no text.
+    check(
+        DocumentFormat::Json,
+        &format!("[\"{0}\"]", "QUJD".repeat(9999)),
+        &[],
+        &format!("[\"{0}\"]", "QUJD".repeat(9999)),
+    );
     let quotes = format!("{}a", "> ".repeat(DEPTH_MAX + 2));
     refused(DocumentFormat::Markdown, &quotes, "nested more than 128");
 }

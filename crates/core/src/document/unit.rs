@@ -123,7 +123,7 @@ impl<'a> Found<'a> {
         let text = &self.source[range.clone()];
         let start = range.start + (text.len() - text.trim_start().len());
         let text = text.trim();
-        if !text.contains(char::is_alphabetic) {
+        if !has_words(text) {
             return Ok(None);
         }
         let range = start..start + text.len();
@@ -153,6 +153,16 @@ impl<'a> Found<'a> {
         let (units, slots) = both.into_iter().unzip();
         (units, slots, self.languages)
     }
+}
+
+/// Characters from which a text without any white space is data: a picture, a key.
+const WORD_CHARS_MAX: usize = 512;
+
+/// True for what is worth a translation.
+pub(super) fn has_words(text: &str) -> bool {
+    let is_data =
+        || text.is_ascii() && text.len() > WORD_CHARS_MAX && !text.contains(char::is_whitespace);
+    text.contains(char::is_alphabetic) && !is_data()
 }
 
 /// Lines of `source` as ranges without their ends, `\n` or `\r\n`.

@@ -348,7 +348,7 @@ fn capitals(value: &Value) -> Value {
 /// The blocks, and in each what is no text: a paragraph may lose soft breaks, and a short link has its
 /// label written out.
 fn structure(source: &str) -> Vec<String> {
-    let source = source.trim_start_matches('\u{FEFF}');
+    let source = source.strip_prefix('\u{FEFF}').unwrap_or(source);
     let mut found = Vec::new();
     for event in pulldown_cmark::Parser::new_ext(source, markdown::options()) {
         found.push(match event {
