@@ -2,6 +2,7 @@
 
 mod file;
 mod part;
+mod paths;
 mod report;
 
 use std::io::{BufRead, Read};

@@ -4,18 +4,13 @@
 //! [part file](super::part) beside the output, which a second run takes up. The output itself appears at
 //! the end, at once.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, ensure};
 use clap::Args;
-use hymt_core::document::{
-    DOCUMENT_BYTES_MAX, Document, DocumentFormat, Fit, JsonPointer, ParseOptions, UNIT_CHARS_MAX,
-};
+use hymt_core::document::{Document, DocumentFormat, Fit, UNIT_CHARS_MAX};
 use hymt_core::generate::GenerateOptions;
 use hymt_core::language::Language;
 use hymt_core::request::{CONTEXT_CHARS_MAX, Limits, RawRequest, parse_targets};
@@ -23,13 +18,12 @@ use hymt_core::translator::{BATCH_TARGETS_MAX, Status, TranslateRequest, Transla
 use serde_json::{Value, json};
 
 use super::part::{Finished, Part};
+use super::paths::{format, out_paths, parse_options, read, write_whole};
 use super::report::{Failed, OutputReport};
 use super::{Session, TranslateArgs, raw_request, report};
 use crate::cli::output::Output;
 use crate::cli::{UsageError, progress};
 
-/// Most units before one that are its context.
-const PREVIOUS_MAX: usize = 8;
 /// Characters of the document that its language is detected from.
 const SAMPLE_CHARS: usize = 4000;
 
@@ -42,7 +36,7 @@ pub(super) struct FileArgs {
     /// Where the translation goes; without it `name.de.srt` beside `name.srt`. With several languages
     /// each name gets its code.
     #[arg(long, value_name = "FILE", requires = "file")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Format of the document; auto goes by the name.
     #[arg(
         long,
@@ -50,22 +44,22 @@ pub(super) struct FileArgs {
         value_name = "auto|text|md|html|srt|vtt|json|po",
         requires = "file"
     )]
-    format: String,
+    pub(super) format: String,
     /// Replace the output if it exists.
     #[arg(long, requires = "file")]
-    force: bool,
+    pub(super) force: bool,
     /// Begin anew, even where an earlier run could be continued.
     #[arg(long, requires = "file")]
     restart: bool,
     /// Translate only these strings of JSON, for example `/menu/*/title`; repeat for more.
     #[arg(long, value_name = "POINTER", requires = "file")]
-    json_include: Vec<String>,
+    pub(super) json_include: Vec<String>,
     /// Translate PO entries again that have a translation.
     #[arg(long, requires = "file")]
-    po_overwrite: bool,
+    pub(super) po_overwrite: bool,
     /// Give this many texts before each one as its context.
     #[arg(long, default_value_t = 0, value_name = "N", requires = "file")]
-    previous: usize,
+    pub(super) previous: usize,
 }
 
 /// A document that is being translated.
@@ -93,7 +87,7 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitCode> {
     let targets = parse_targets(&args.to).map_err(|error| UsageError(error.to_string()))?;
     let format = format(&args.file.format, input)?;
-    let outs = out_paths(args, input, &targets)?;
+    let outs = out_paths(&args.file, input, &targets)?;
     let options = parse_options(&args.file)?;
     let text = read(input)?;
     let document = Document::parse(format, &text, &options)
@@ -305,88 +299,6 @@ fn flag(result: &Translation, fit: Fit) -> Option<String> {
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
-fn format(given: &str, input: &Path) -> Result<DocumentFormat, UsageError> {
-    let names = || DocumentFormat::ALL.map(DocumentFormat::name).join(", ");
-    if given != "auto" {
-        return DocumentFormat::from_name(given).ok_or_else(|| {
-            UsageError(format!("format '{given}' is not known; allowed: auto, {}", names()))
-        });
-    }
-    let extension = input.extension().map(|extension| extension.to_string_lossy().into_owned());
-    extension.as_deref().and_then(DocumentFormat::from_name).ok_or_else(|| {
-        let input = input.display();
-        UsageError(format!("the name '{input}' says no format; give --format, one of {}", names()))
-    })
-}
-
-fn parse_options(args: &FileArgs) -> Result<ParseOptions, UsageError> {
-    if args.previous > PREVIOUS_MAX {
-        let given = args.previous;
-        return Err(UsageError(format!("--previous {given} is too many; 0 to {PREVIOUS_MAX}")));
-    }
-    let pointers = args.json_include.iter().map(|given| JsonPointer::parse(given));
-    let json_include = pointers.collect::<Result<Vec<_>, _>>();
-    let json_include = json_include.map_err(|error| UsageError(error.to_string()))?;
-    Ok(ParseOptions { json_include, po_overwrite: args.po_overwrite })
-}
-
-/// One output for each target, none of which exists unless it may be replaced.
-fn out_paths(
-    args: &TranslateArgs,
-    input: &Path,
-    targets: &[Language],
-) -> anyhow::Result<Vec<PathBuf>> {
-    let FileArgs { out, force, .. } = &args.file;
-    let name_of = |path: &Path, target: &Language| {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        // A template becomes a catalogue.
-        let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned());
-        let extension =
-            extension.map(|e| if e == "pot" { ".po".to_owned() } else { format!(".{e}") });
-        format!("{stem}.{target}{}", extension.unwrap_or_default())
-    };
-    let path_of = |target: &Language| match out {
-        None => input.with_file_name(name_of(input, target)),
-        Some(out) if out.is_dir() => out.join(name_of(input, target)),
-        Some(out) if targets.len() > 1 => out.with_file_name(name_of(out, target)),
-        Some(out) => out.clone(),
-    };
-    let paths: Vec<PathBuf> = targets.iter().map(path_of).collect();
-    for path in &paths {
-        let shown = path.display();
-        let is_input = path == input
-            || path.canonicalize().is_ok_and(|path| input.canonicalize().is_ok_and(|i| i == path));
-        if is_input {
-            return Err(UsageError(format!("'{shown}' is the input; give another --out")).into());
-        }
-        if path.exists() && !force {
-            return Err(UsageError(format!(
-                "'{shown}' exists; give --force to replace it, or another --out"
-            ))
-            .into());
-        }
-    }
-    Ok(paths)
-}
-
-fn read(input: &Path) -> anyhow::Result<String> {
-    let shown = input.display();
-    let file = File::open(input).with_context(|| format!("cannot read '{shown}'"))?;
-    let mut bytes = Vec::new();
-    file.take(DOCUMENT_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read '{shown}'"))?;
-    ensure!(
-        bytes.len() <= DOCUMENT_BYTES_MAX,
-        "{shown}: more than {DOCUMENT_BYTES_MAX} bytes; translate it in parts"
-    );
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow::anyhow!("{shown} line {line}: not UTF-8; convert it, for example with iconv")
-    })
-}
-
 /// The first signal lets the batch end early and keeps what is finished; a second one ends the process.
 fn stop_on_signals(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -434,19 +346,4 @@ fn settings(
         "previous": args.file.previous,
         "context limit": CONTEXT_CHARS_MAX,
     })
-}
-
-/// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
-    let shown = path.display();
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".hymt-new");
-    let new = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().with_context(|| format!("cannot write '{shown}'"))
 }
