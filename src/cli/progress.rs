@@ -27,6 +27,8 @@ pub fn texts_bar(message: &str, total: u64) -> ProgressBar {
     let bar = bar(total);
     bar.set_style(style("{msg:<28} [{bar:30}] {pos}/{len} texts, {per_sec}, {eta} left"));
     bar.set_message(message.to_owned());
+    // A batch of a large model takes a while, and a bar that stands still looks broken.
+    bar.enable_steady_tick(Duration::from_secs(1));
     bar
 }
 

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::DEPTH_MAX;
 use super::unit::has_words;
 
 /// What stands behind a number.
@@ -100,7 +101,10 @@ fn partners(tokens: &[Token]) -> Vec<Option<usize>> {
         match &token.kind {
             Kind::Open(name) => open.push((index, name)),
             Kind::Close(name, _) => {
-                if let Some(at) = open.iter().rposition(|(_, opened)| opened == name) {
+                // Only so deep, or a page of tags that nobody closes would take for ever.
+                let from = open.len().saturating_sub(DEPTH_MAX);
+                let found = open[from..].iter().rposition(|(_, opened)| opened == name);
+                if let Some(at) = found.map(|at| from + at) {
                     partners[open[at].0] = Some(index);
                     partners[index] = Some(open[at].0);
                     open.truncate(at);
@@ -225,12 +229,17 @@ pub(super) fn resolve<'a>(tags: &[Tag], translation: &'a str) -> Resolved<'a> {
         Piece::Open(n) | Piece::Close(n) => good[*n],
         _ => true,
     });
-    let count = |wanted: usize| pieces.iter().filter(|p| **p == Piece::Single(wanted)).count();
+    let mut counts = vec![0_usize; tags.len()];
+    for piece in &pieces {
+        if let Piece::Single(n) = piece {
+            counts[*n] += 1;
+        }
+    }
     let mut lost = (0, 0);
     for (n, tag) in tags.iter().enumerate() {
         match tag {
             Tag::Pair { .. } => lost.0 += usize::from(!good[n]),
-            Tag::Single(_) => lost.1 += usize::from(count(n) != 1),
+            Tag::Single(_) => lost.1 += usize::from(counts[n] != 1),
         }
     }
     Resolved { pieces, n_pairs_lost: lost.0, n_singles_lost: lost.1 }

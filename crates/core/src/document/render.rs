@@ -39,7 +39,7 @@ enum What<'a> {
 pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
     let unit = &document.units[index];
     if document.format == DocumentFormat::Po {
-        return po::fit(&document.entries, index, &unit.text, translation);
+        return po::fit(&unit.text, translation);
     }
     let resolved = inline::resolve(&document.slots[index].tags, translation);
     match (resolved.n_singles_lost, resolved.n_pairs_lost) {
@@ -52,7 +52,7 @@ pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
 
 /// Most units of a Markdown document whose translations are looked for one by one because they would
 /// change its structure; with more, what follows the last one stays as it was.
-const MISFITS_MAX: usize = 64;
+const MISFITS_MAX: usize = 16;
 
 /// A document with translations in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

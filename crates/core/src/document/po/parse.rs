@@ -38,13 +38,14 @@ pub(in crate::document) fn find(
     overwrite: bool,
 ) -> Result<Vec<Entry>, DocumentError> {
     let source = found.source;
-    let (mut entries, mut draft) = (Vec::new(), Draft::default());
+    let (mut entries, mut draft): (Vec<Entry>, _) = (Vec::new(), Draft::default());
     for line in lines(source) {
         let line = line.start.max(bom_len(source))..line.end;
         let text = source[line.clone()].trim();
         let at = line.end - source[line.clone()].trim_start().len();
         if begins_entry(text, &draft) {
-            entries.extend(finish(found, &std::mem::take(&mut draft), overwrite)?);
+            let entry = finish(found, &std::mem::take(&mut draft), overwrite)?;
+            entries.extend(entry.filter(|entry| !entry.is_header || entries.is_empty()));
         }
         if text.starts_with('#') {
             // With the end of the line.
@@ -70,7 +71,8 @@ pub(in crate::document) fn find(
             draft.end = at + text.len();
         }
     }
-    entries.extend(finish(found, &draft, overwrite)?);
+    let entry = finish(found, &draft, overwrite)?;
+    entries.extend(entry.filter(|entry| !entry.is_header || entries.is_empty()));
     Ok(entries)
 }
 
