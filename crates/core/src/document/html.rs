@@ -45,8 +45,17 @@ pub(super) fn find(found: &mut Found<'_>) -> Result<(), DocumentError> {
         at = markup.range.end;
         walk.markup(markup)?;
     }
-    walk.text(at..source.len());
+    walk.text(at..at + unclosed_tag(&source[at..]));
     walk.flush()
+}
+
+/// Where a tag begins that the document ends in; browsers drop it, and it is no text.
+fn unclosed_tag(rest: &str) -> usize {
+    let is_tag = |at: &usize| {
+        let inner = rest[at + 1..].strip_prefix('/').unwrap_or(&rest[at + 1..]);
+        inner.starts_with(|c: char| c.is_ascii_alphabetic())
+    };
+    rest.match_indices('<').map(|(at, _)| at).find(is_tag).unwrap_or(rest.len())
 }
 
 fn markup(source: &str) -> impl Iterator<Item = Markup> + '_ {

@@ -144,6 +144,11 @@ fn html_forgives_what_browsers_do() {
 }
 
 #[test]
+fn html_that_ends_in_a_tag_keeps_it() {
+    check(Html, "<p>a < 3 <a href=\"x y", &["a <x1/> 3"], "<p>A < 3 <a href=\"x y");
+}
+
+#[test]
 fn html_names_its_new_language() {
     let page = "<html lang='en-US' dir=ltr xml:lang=\"en\"><p lang=en>a</p>";
     let document = parse(Html, page);
