@@ -22,6 +22,16 @@ pub fn steps_bar(message: &str, total: u64) -> ProgressBar {
     bar
 }
 
+/// A bar that counts texts up to `total`, with their pace.
+pub fn texts_bar(message: &str, total: u64) -> ProgressBar {
+    let bar = bar(total);
+    bar.set_style(style("{msg:<28} [{bar:30}] {pos}/{len} texts, {per_sec}, {eta} left"));
+    bar.set_message(message.to_owned());
+    // A batch of a large model takes a while, and a bar that stands still looks broken.
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
 /// Runs `load`, which tells how far the model is, under a bar.
 pub fn while_loading<T>(load: impl FnOnce(&mut dyn FnMut(LoadProgress)) -> T) -> T {
     let bar = steps_bar("loading the model", 0);

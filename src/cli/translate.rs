@@ -1,5 +1,10 @@
 //! `hymt translate`: translation without ROS.
 
+mod file;
+mod part;
+mod paths;
+mod report;
+
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +14,7 @@ use clap::Args;
 use hymt_core::generate::{GenerateOptions, Generator};
 use hymt_core::language::Language;
 use hymt_core::request::{Limits, RawRequest, RequestDefaults};
-use hymt_core::translator::{Status, TranslateRequest, Translation, Translator};
+use hymt_core::translator::{Status, TranslateRequest, Translation, Translator, TranslatorConfig};
 use serde_json::{Value, json};
 
 use crate::app::{self, About};
@@ -44,8 +49,18 @@ pub struct TranslateArgs {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    file: file::FileArgs,
     /// The text; `-` reads standard input, one text a line.
-    text: String,
+    #[arg(required_unless_present = "file")]
+    text: Option<String>,
+}
+
+impl TranslateArgs {
+    /// The text; empty where a file is given instead.
+    fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
 }
 
 /// Translates and prints.
@@ -55,6 +70,9 @@ pub struct TranslateArgs {
 pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     check(args)?;
     let terms = super::glossary::read_all(&args.glossary)?;
+    if let Some(input) = &args.file.file {
+        return file::run(args, input, terms, output);
+    }
     let translator = Session::start(&args.model)?;
     translator.set_terms(terms);
     let mut documents = Vec::new();
@@ -71,10 +89,10 @@ pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode
         }
         results.iter().try_for_each(|result| print(result, results.len() > 1, output))
     };
-    if args.text == "-" {
+    if args.text() == "-" {
         for_each_line(|line| one(line, output))?;
     } else {
-        one(&args.text, output)?;
+        one(args.text(), output)?;
     }
     if args.json {
         let About { model, engine, .. } = &translator.about;
@@ -85,9 +103,9 @@ pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode
 
 /// Says what is wrong with the arguments before a model is loaded, which may take a while.
 fn check(args: &TranslateArgs) -> Result<(), UsageError> {
-    let mut raw = raw_request(args, &args.text);
-    if args.text == "-" {
-        // Stands for the lines, of which none has been read yet.
+    let mut raw = raw_request(args, args.text());
+    if args.text() == "-" || args.file.file.is_some() {
+        // Stands for the lines or units, of which none has been read yet.
         raw.text = "text";
     }
     let checked = TranslateRequest::parse(&raw, &RequestDefaults::default(), &Limits::default());
@@ -114,9 +132,13 @@ pub(crate) struct Session {
 impl Session {
     /// Loads the model, with a progress bar where somebody waits.
     pub(crate) fn start(args: &ModelArgs) -> anyhow::Result<Self> {
+        Self::with_limits(args, Limits::default())
+    }
+
+    fn with_limits(args: &ModelArgs, limits: Limits) -> anyhow::Result<Self> {
         let options = args.engine_options()?;
         let model = load_with_bar(&options)?;
-        let config = model.translator();
+        let config = TranslatorConfig { limits, ..model.translator() };
         let translator = Translator::new(model.generator as Arc<dyn Generator>, config);
         Ok(Self { translator, about: model.about })
     }

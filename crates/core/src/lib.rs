@@ -17,6 +17,7 @@
 //! | what must not be translated | [`protect::protect`], [`protect::Protected::restore`] |
 //! | what a model gets wrong, and how it is noticed | [`guard::read`], [`guard::GuardStats`] |
 //! | sentences of a long text | [`segment::segment`], [`segment::join`] |
+//! | what of a whole document is text, and how it goes back | [`document::Document`] |
 //! | when growing hypotheses of speech are translated | [`speech::SpeechConductor`] |
 //!
 //! ```
@@ -63,6 +64,7 @@
 
 pub mod cache;
 pub mod detect;
+pub mod document;
 pub mod error;
 pub mod generate;
 pub mod glossary;
