@@ -44,6 +44,22 @@ class Marked:
     def raw(self, text):
         return _ANY.sub(lambda m: self._raw_of(m[0]), text)
 
+    def runs_together(self, text):
+        """True where two parts that are no tags touch, or a single sign has no word on exactly one side: they would not be read as meant."""
+        padded = f" {text} "
+        for a, b, c in zip(padded, padded[1:], padded[2:]):
+            if not _ANY.match(b):
+                continue
+            raw = self._raw_of(b)
+            if _ANY.match(c) and "<" not in (raw[0], self._raw_of(c)[0]):
+                return True
+            if raw in ("*", "_") and a.isalnum() == c.isalnum():
+                return True
+            # Links, addresses and "%s" begin and end where an ASCII word does.
+            if raw[-1] not in ">}`);" and raw[0].isascii() and raw[0] not in "*_~<-#" and any(x.isascii() and x.isalnum() for x in (a, c)):
+                return True
+        return False
+
     def coded(self, source, text, family):
         """`text` with markers, numbered as they stand in `source`."""
         chars = _ANY.findall(source)
@@ -131,7 +147,7 @@ def single(rng, source, is_word=False):
     return rng.choice(("<br>", "<br/>", '<img src="map.png">', "&nbsp;", "&copy;", '<icon name="x"/>'))
 
 
-def wrapping(rng, marked, source):
+def wrapping(rng, marked, source, is_sentence=False):
     """What stands before and behind a word group: a pair of tags, emphasis, or a Markdown link."""
     kind = rng.random()
     if kind < 0.6:
@@ -146,8 +162,8 @@ def wrapping(rng, marked, source):
         return marked.add(f"<{name}{rng.choice(attributes)}>"), marked.add(f"</{name}>")
     if kind < 0.72:
         return "[", marked.add(f"](https://{rng.choice(_HOSTS)}{rng.choice(_PATHS)})")
-    # Between Han and kana single signs are no emphasis.
-    mark = rng.choice(("**", "**", "**", "*", "_", "~~", "__") if source in LATIN else ("**", "**", "~~"))
+    # Between Han and kana, and behind a full stop, single signs are no emphasis.
+    mark = rng.choice(("**", "**", "**", "*", "_", "~~", "__") if source in LATIN and not is_sentence else ("**", "**", "~~"))
     return marked.add(mark), marked.add(mark)
 
 

@@ -332,7 +332,7 @@ def tags_sample(book, rng, source, target, want_held_out=False):
         terms.append(_distractor(rng, book, source, target, a))
         rng.shuffle(terms)
     a, b = _around(book, rng, marked, source, target, a, b)
-    if not marked.parts:
+    if not marked.parts or marked.runs_together(a):
         return tags_sample(book, rng, source, target, want_held_out)
     if rng.random() < 0.15:
         a = spoken(a, source, "bare") if rng.random() < 0.5 else a[:1].lower() + a[1:]
@@ -396,7 +396,7 @@ def _end_of(text):
 def _around(book, rng, marked, source, target, a, b):
     """What stands around a sentence: marks before and behind, a wrapping of all, a second sentence."""
     if rng.random() < 0.12:
-        before, behind = marks.wrapping(rng, marked, source)
+        before, behind = marks.wrapping(rng, marked, source, is_sentence=True)
         inside = rng.random() < 0.25
         a, b = ((before + t[: _end_of(t)] + behind + t[_end_of(t) :]) if inside else before + t + behind for t in (a, b))
     if rng.random() < 0.16:
