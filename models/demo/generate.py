@@ -3,7 +3,8 @@
 python generate.py OUT [--samples N] [--workers W] [--seed S]
 
 OUT gets tokenizer.json, train_*.npz and val.npz (tokens as one flat array with sample and prompt lengths),
-heldout.jsonl (2,000 plain, 500 glossary, 200 context requests) and heldout_small.jsonl (a 300-line subset).
+heldout.jsonl (2,000 plain, 500 glossary, 200 context, 500 tag, 200 homograph and 100 pronoun requests) and
+heldout_small.jsonl (a subset).
 The same seed and worker count give the same files.
 """
 
@@ -26,7 +27,7 @@ from phrasebook import Phrasebook
 
 # Longer samples are dropped (long glossaries in byte-level spelling); the model never trains past this position.
 MAX_TOKENS = 192
-SMALL_SET = dict(default=200, terms=60, context=40)
+SMALL_SET = dict(default=200, terms=60, context=40, tags=100, homograph=40, pronoun=20)
 
 
 def tokenizer_corpus(book, rng, count):
@@ -42,7 +43,7 @@ def tokenizer_corpus(book, rng, count):
         sample = samples.training_sample(book, rng)
         if sample["kind"] != "terms" or i % 4 == 0:
             yield samples.prompt_of(sample)
-            yield sample["reference"]
+            yield samples.answer_of(sample)
 
 
 def write_shard(job):
@@ -56,7 +57,7 @@ def write_shard(job):
     for _ in range(count):
         sample = samples.training_sample(book, rng)
         prompt = encoder.prompt(samples.prompt_of(sample))
-        ids = prompt + encoder.target(sample["reference"])
+        ids = prompt + encoder.target(samples.answer_of(sample))
         if len(ids) <= MAX_TOKENS:
             tokens.append(np.array(ids, np.int16))
             lengths.append(len(ids))
@@ -83,8 +84,8 @@ def write_held_out(book, out, seed):
         of_kind = [r for r in rows if r["kind"] == kind]
         step = len(of_kind) / count
         small += [of_kind[int(i * step)] for i in range(count)]
-    fields = ("source", "target", "text", "reference", "terms", "context")
-    dump_jsonl(out / "heldout_small.jsonl", [{k: r[k] for k in fields} for r in small])
+    fields = ("kind", "source", "target", "text", "reference", "terms", "context", "tags")
+    dump_jsonl(out / "heldout_small.jsonl", [{k: r[k] for k in fields if k in r} for r in small])
 
 
 def dump_jsonl(path, rows):

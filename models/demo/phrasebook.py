@@ -50,16 +50,43 @@ def _rows(path):
         yield section, [cell.strip() for cell in line.split(" | ")]
 
 
+def _noun(cells):
+    forms, gender, oblique = {}, {}, ""
+    for lang, cell in zip(LANGS, cells, strict=True):
+        if lang in ("de", "fr", "es"):
+            gender[lang], cell, *rest = cell.split(":")
+            oblique = rest[0] if rest else oblique
+        forms[lang] = [cell]
+    return Value(cells[0], forms, gender, oblique)
+
+
+@dataclass
+class Sense:
+    """One sense of a word that its context decides, the nouns that give it away, and whether it is the usual one."""
+
+    noun: Value
+    cues: list
+    usual: bool
+
+
+def _load_senses(slots):
+    """All senses of homographs.txt, two in a row for each word."""
+    rows = list(_rows(HERE / "homographs.txt"))
+    cues = {v.key: v for c in NOUN_CLASSES for v in slots[c]}
+    cues |= {cells[0]: _noun(cells) for section, cells in rows if section == "cue"}
+    senses = []
+    for cells in (cells for section, cells in rows if section == "group"):
+        cells[-1], names = cells[-1].split(" @ ")
+        mark, cells[0] = cells[0].split(" ", 1)
+        senses.append(Sense(_noun(cells), [cues[name] for name in names.split(", ")], mark == "="))
+    assert all(a.usual and not b.usual for a, b in zip(senses[::2], senses[1::2], strict=True))
+    return senses
+
+
 def _load_slots():
     slots = {}
     for section, cells in _rows(HERE / "nouns.txt"):
-        forms, gender, oblique = {}, {}, ""
-        for lang, cell in zip(LANGS, cells, strict=True):
-            if lang in ("de", "fr", "es"):
-                gender[lang], cell, *rest = cell.split(":")
-                oblique = rest[0] if rest else oblique
-            forms[lang] = [cell]
-        slots.setdefault(section, []).append(Value(cells[0], forms, gender, oblique))
+        slots.setdefault(section, []).append(_noun(cells))
     for section, cells in _rows(HERE / "phrases.txt"):
         forms = {lang: cell.split("/") for lang, cell in zip(LANGS, cells, strict=True)}
         slots.setdefault(section, []).append(Value(cells[0], forms))
@@ -248,15 +275,17 @@ class Template:
         return [s for s in self.slots if slot_class(s) in NOUN_CLASSES]
 
     def render(self, lang, values):
-        out = []
+        return finish("".join(text for text, _, _ in self.pieces(lang, values)), lang)
+
+    def pieces(self, lang, values):
+        """The sentence in pieces, its first letter as in the file: (text, slot or None, slot of its adjective)."""
         for p in self.parts[lang]:
             if isinstance(p, str):
-                out.append(p)
+                yield p, None, None
             elif p[0] == "choice":
-                out.append(p[2] if values[p[1]].gender.get(lang) != "f" else p[3])
+                yield p[2] if values[p[1]].gender.get(lang) != "f" else p[3], None, None
             else:
-                out.append(self._slot(lang, values, *p[1:]))
-        return finish("".join(out), lang)
+                yield self._slot(lang, values, *p[1:]), p[1], p[2]
 
     @staticmethod
     def _slot(lang, values, name, adjective, agree, form):
@@ -335,6 +364,17 @@ PRONOUN_CONTEXTS = [
     ("we are talking about {object:the}.", "wir sprechen über {object:acc}.", "nous parlons {object:du}.", "hablamos {object:del}.", "我们在谈论{object}。", "{object}について話しています。"),
     ("I am looking for {object:a}.", "ich suche {object:eacc}.", "je cherche {object:un}.", "busco {object:un}.", "我在找{object}。", "{object}を探しています。"),
 ]
+# What is said of a word whose context decides its sense.
+HOMOGRAPH_SENTENCES = [
+    ("where is {object:the}?", "wo ist {object:nom}?", "où est {object:le} ?", "¿dónde está {object:el}?", "{object}在哪里？", "{object}はどこですか？"),
+    ("I see {object:the}.", "ich sehe {object:acc}.", "je vois {object:le}.", "veo {object:el}.", "我看到{object}了。", "{object}が見えます。"),
+    ("please show me {object:the}.", "bitte zeigen Sie mir {object:acc}.", "montrez-moi {object:le}, s'il vous plaît.", "enséñeme {object:el}, por favor.", "请给我看{object}。", "{object}を見せてください。"),
+    ("{object:the} is very big.", "{object:nom} ist sehr groß.", "{object:le} est très [object?grand|grande].", "{object:el} es muy grande.", "{object}很大。", "{object}はとても大きいです。"),
+    ("I like {object:the}.", "{object:nom} gefällt mir.", "{object:le} me plaît.", "me gusta {object:el}.", "我喜欢{object}。", "{object}が好きです。"),
+    ("who found {object:the}?", "wer hat {object:acc} gefunden?", "qui a trouvé {object:le} ?", "¿quién encontró {object:el}?", "谁找到了{object}？", "誰が{object}を見つけましたか？"),
+    ("there is {object:a} here.", "hier gibt es {object:eacc}.", "il y a {object:un} ici.", "aquí hay {object:un}.", "这里有{object}。", "ここに{object}があります。"),
+    ("I am thinking of {object:the}.", "ich denke an {object:acc}.", "je pense {object:au}.", "pienso en {object:el}.", "我在想{object}。", "{object}のことを考えています。"),
+]
 # Background sentences that set a scene and change nothing.
 SCENES = [
     ("A robot guides visitors.", "Ein Roboter führt Besucher.", "Un robot guide des visiteurs.", "Un robot guía a los visitantes.", "机器人在给访客带路。", "ロボットが来客を案内しています。"),
@@ -376,6 +416,8 @@ class Phrasebook:
         self.templates = load_templates()
         self.fixed = load_fixed()
         self.pronoun_contexts = [Template(i, c) for i, c in enumerate(PRONOUN_CONTEXTS)]
+        self.senses = _load_senses(self.slots)
+        self.homograph_sentences = [Template(i, c) for i, c in enumerate(HOMOGRAPH_SENTENCES)]
         self.sizes = [t.combinations(self.slots) for t in self.templates]
         self.cum_weights = list(itertools.accumulate(min(n, 20000) ** 0.35 for n in self.sizes))
         self.term_templates = [t for t in self.templates if t.noun_slots() or any(slot_class(s) == "name" for s in t.slots)]
@@ -408,6 +450,17 @@ class Phrasebook:
         """The same rule for a pronoun sentence and the noun its context names."""
         return _in_held_out_share(f"{sentence[0]}|{noun.key}")
 
+    @staticmethod
+    def homograph_held_out(sentence, sense, cue):
+        """The same rule for a sentence, a sense and what gives it away."""
+        return _in_held_out_share(f"{sentence.id}|{sense.noun.key}|{sense.usual}|{cue.key}")
+
+    def context_decides(self, sense, source, target):
+        """True when the source writes both senses alike and the target does not."""
+        i = self.senses.index(sense)
+        other = self.senses[i ^ 1].noun
+        return sense.noun.bare(source) == other.bare(source) and sense.noun.bare(target) != other.bare(target)
+
     def sample_template(self, rng):
         return rng.choices(self.templates, cum_weights=self.cum_weights)[0]
 
@@ -417,6 +470,7 @@ class Phrasebook:
             templates=len(self.templates),
             fixed_phrases=len(self.fixed),
             pronoun_sentences=len(PRONOUN_SENTENCES),
+            homographs=len(self.senses) // 2,
             slot_classes=len({slot_class(s) for t in self.templates for s in t.slots} - {"num3"}),
             slot_combinations=combos,
             directed_pairs=combos * len(PAIRS),

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-import prompts
+import samples
 import tokenization
 from model import Config, HunYuanDense, greedy
 
@@ -110,7 +110,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(args.seed)
         self.train = Shards(sorted(args.data.glob("train_*.npz")), self.pad_id, self.device, args.batch_tokens)
         self.val = Shards([args.data / "val.npz"], self.pad_id, self.device, args.batch_tokens)
-        held_out = [json.loads(l) for l in (args.data / "heldout_small.jsonl").read_text(encoding="utf-8").splitlines()]
+        held_out = [json.loads(l) for l in (args.data / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
         self.held_out = held_out[:: max(1, len(held_out) // args.probe)]
 
     def _stop(self, *_):
@@ -156,15 +156,13 @@ class Trainer:
         return torch.stack(losses).mean().item()
 
     def exact_match(self):
-        heads = [prompts.build(prompts.HY_MT2, r["source"], r["target"], r["text"], r["terms"], r["context"]) for r in self.held_out]
-        ids = [self.encoder.prompt(p) for p in heads]
+        ids = [self.encoder.prompt(samples.prompt_of(r)) for r in self.held_out]
         with torch.autocast(self.device, torch.bfloat16):
-            out = greedy(self.model, ids, self.encoder.end, self.pad_id, 64, self.device)
-        hits = {"default": [], "terms": [], "context": []}
+            out = greedy(self.model, ids, self.encoder.end, self.pad_id, 96, self.device)
+        hits = {}
         for row, tokens in zip(self.held_out, out):
-            kind = "terms" if row["terms"] else "context" if row["context"] else "default"
-            hits[kind].append(self.tokenizer.decode(tokens) == row["reference"])
-        return " ".join(f"{k} {np.mean(v):.3f}" for k, v in hits.items() if v)
+            hits.setdefault(row["kind"], []).append(self.tokenizer.decode(tokens) == samples.answer_of(row))
+        return " ".join(f"{k} {np.mean(v):.3f}" for k, v in hits.items())
 
     def learning_rate(self, progress):
         warm = min(1.0, progress / 0.02)
