@@ -14,6 +14,7 @@ _FIRST = 0xE000
 # A part that stands for a word, behind which the sentence goes on in lower case.
 _FIRST_WORD = 0xE100
 _ANY = re.compile("[\ue000-\ue1ff]")
+_STOPS = ".?!"
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9_:-]*)[^<>]*>")
 
 EMOJI = ["🤖", "🔋", "👋", "📍", "✅", "⚠️", "🙂", "🚀", "❤️", "☕", "🎉", "🗺️", "👍", "📦"]
@@ -54,6 +55,10 @@ class Marked:
             if _ANY.match(c) and "<" not in (raw[0], self._raw_of(c)[0]):
                 return True
             if raw in ("*", "_") and a.isalnum() == c.isalnum():
+                return True
+            # Signs behind an address and its full stop would be read as part of the address.
+            behind = text[text.index(b) + 1 :].lstrip(_STOPS)
+            if "." in raw and "<" not in raw[0] and behind and _ANY.match(behind) and self._raw_of(behind[0])[0] in "~*_]":
                 return True
             # Links, addresses and "%s" begin and end where an ASCII word does.
             if raw[-1] not in ">}`);" and raw[0].isascii() and raw[0] not in "*_~<-#" and any(x.isascii() and x.isalnum() for x in (a, c)):

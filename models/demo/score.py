@@ -12,10 +12,6 @@ from pathlib import Path
 from sacrebleu.metrics import CHRF
 
 
-def kind(row):
-    return "glossary" if row["terms"] else "context" if row["context"] else "plain"
-
-
 def scores(rows):
     outputs = [r["hypothesis"] for r in rows]
     references = [r["reference"] for r in rows]
@@ -29,6 +25,9 @@ def scores(rows):
     used = [t in r["hypothesis"] for r in rows for s, t in r["terms"] if s.lower() in r["text"].lower()]
     if used:
         result |= dict(terms=len(used), terms_used=round(sum(used) / len(used), 4))
+    tagged = [all(r["hypothesis"].count(t) == r["text"].count(t) for t in r["tags"]) for r in rows if r.get("tags")]
+    if tagged:
+        result |= dict(tagged=len(tagged), tags_kept=round(sum(tagged) / len(tagged), 4))
     return result, str(chrf.get_signature())
 
 
@@ -39,7 +38,7 @@ def main():
     groups = defaultdict(list)
     for line in args.dump.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        groups[kind(row)].append(row)
+        groups[row["kind"]].append(row)
     signature = ""
     for name, rows in groups.items():
         result, signature = scores(rows)

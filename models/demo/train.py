@@ -22,7 +22,7 @@ from model import Config, HunYuanDense, greedy
 
 # Samples are padded to the next of these widths; attention is causal, so padding on the right needs no mask.
 # Few, since each is compiled on its own; the rare longer samples (under 0.1 %) are left out.
-WIDTHS = [40, 56, 80, 144]
+WIDTHS = [40, 56, 88, 160]
 # Room for target positions per padded token. A batch that has more loses the excess from its loss.
 TARGET_SHARE = 0.36
 IGNORE = -100
