@@ -22,11 +22,10 @@
 //! hyphens are the same in all their variants; soft hyphens, zero-width and direction marks do not
 //! count; nor do the vowel signs of Arabic and Hebrew; ß and ss are the same.
 //!
-//! *Case.* With `!`, case must match. Without it a small letter of the term matches any case, and
-//! a capital asks for a capital: "dock" is in "Dock", but "Polish" is not in "polish". A text without any
-//! capital, as speech recognisers write it, has lost them, and there case does not count; except for
-//! words of two to six capitals: "US" is never in "us". The dotted and dotless i are different letters
-//! in Turkish and the same in every other language.
+//! *Case.* Case does not count: lists begin their terms with a capital, and speech recognisers write
+//! none. Except for a word of two to six capitals, which is another word without them: "US" is never in
+//! "us". With `!`, case must match: "[!]Polish" is not in "polish". The dotted and dotless i are different
+//! letters in Turkish and the same in every other language.
 //!
 //! *Words.* Where the script puts spaces between words, a term matches whole words only: "art" is not
 //! in "start". Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan characters have no such

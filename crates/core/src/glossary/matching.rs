@@ -107,23 +107,23 @@ fn term_at(
     } else {
         text.folded()[range.clone()] == *term.folded()
             && (!is_turkish || same_dots(found, term.exact()))
-            && (text.has_capital() || !has_acronym(term.exact()))
-            && (!text.has_capital() || keeps_capitals(found, term.exact()))
+            && keeps_acronyms(found, term.exact())
     };
     (fits && text.starts_word(start) && text.ends_word(range.end)).then_some(range)
 }
 
-/// True when every capital of the term is one in the text.
-fn keeps_capitals(found: &[char], term: &[char]) -> bool {
-    found.iter().zip(term).all(|(found, term)| found.is_uppercase() || !term.is_uppercase())
-}
-
-/// True when a word of the term is an acronym, which without its capitals is another word.
-fn has_acronym(term: &[char]) -> bool {
-    term.split(|c| !c.is_alphanumeric()).any(|word| {
+/// True when each word of the term that is an acronym, and without its capitals another word, has them in
+/// the text too. Lists begin terms with a capital and recognisers write none, so no other capital counts.
+fn keeps_acronyms(found: &[char], term: &[char]) -> bool {
+    let mut start = 0;
+    term.split(|c| !c.is_alphanumeric()).all(|word| {
+        let range = start..start + word.len();
+        start = range.end + 1;
         let n_capitals = word.iter().filter(|c| c.is_uppercase()).count();
-        let is_capitals = word.iter().all(|c| c.is_uppercase() || c.is_numeric());
-        is_capitals && n_capitals >= 2 && word.len() <= ACRONYM_CHARS_MAX
+        let is_acronym = word.iter().all(|c| c.is_uppercase() || c.is_numeric())
+            && n_capitals >= 2
+            && word.len() <= ACRONYM_CHARS_MAX;
+        !is_acronym || found[range] == *word
     })
 }
 

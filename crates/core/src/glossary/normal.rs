@@ -9,7 +9,6 @@ use unicode_normalization::UnicodeNormalization;
 pub(super) struct Normalised {
     exact: Vec<char>,
     folded: Vec<char>,
-    has_capital: bool,
 }
 
 impl Normalised {
@@ -42,8 +41,7 @@ impl Normalised {
             exact.pop();
         }
         let folded = exact.iter().map(|c| fold(*c)).collect();
-        let has_capital = exact.iter().any(|c| c.is_uppercase());
-        Self { exact, folded, has_capital }
+        Self { exact, folded }
     }
 
     /// As written.
@@ -59,11 +57,6 @@ impl Normalised {
     /// Characters.
     pub(super) fn len(&self) -> usize {
         self.exact.len()
-    }
-
-    /// False for texts that were never given any, as speech recognisers write them.
-    pub(super) fn has_capital(&self) -> bool {
-        self.has_capital
     }
 
     /// True when a word begins, or may begin, at `start`.

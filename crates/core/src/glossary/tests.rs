@@ -72,19 +72,23 @@ fn the_longest_match_wins_and_matches_do_not_overlap() {
 }
 
 #[test]
-fn a_capital_asks_for_a_capital_and_a_small_letter_for_nothing() {
+fn only_an_acronym_asks_for_its_capitals() {
     for (term, text, matches) in [
         ("dock=Dock", "DOCK", true),
         ("dock=Dock", "Dock the boat", true),
         ("Polish=polnisch", "Polish wine", true),
         ("Polish=polnisch", "POLISH WINE", true),
-        ("Polish=polnisch", "We polish it", false),
+        ("Polish=polnisch", "We polish it", true),
+        ("[!]Polish=polnisch", "We polish it", false),
         ("Nova=Nova", "where is nova", true),
         ("US=USA", "give us a break", false),
         ("US=USA", "Give Us a break", false),
         ("US=USA", "the US team", true),
         ("iPhone=iPhone", "MY IPHONE", true),
-        ("iPhone=iPhone", "My iphone", false),
+        ("iPhone=iPhone", "My iphone", true),
+        ("Charging Station=Ladesäule", "The charging station is free", true),
+        ("USB port=USB-Anschluss", "The usb port", false),
+        ("USB port=USB-Anschluss", "The USB Port", true),
         ("MUSEUMS=Museen", "two museums", true),
         ("ölfilter=oil filter", "der ÖLFILTER", true),
         ("ΟΔΟΣ=street", "Η ΟΔΟΣ", true),
