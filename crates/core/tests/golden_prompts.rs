@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use hymt_core::generate::{GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator};
+use hymt_core::generate::{
+    Flow, GenerateError, GenerateOptions, GeneratePrompt, Generated, Generator,
+};
 use hymt_core::glossary::Term;
 use hymt_core::language::Language;
 use hymt_core::prompt::{self, PromptFamily, PromptRequest};
@@ -100,7 +102,7 @@ impl Generator for Asked {
         &self,
         prompts: &[GeneratePrompt],
         _: &GenerateOptions,
-        _: &mut dyn FnMut(usize, &str),
+        _: &mut dyn FnMut(usize, &str) -> Flow,
     ) -> Vec<Result<Generated, GenerateError>> {
         let mut asked = self.0.lock().expect("no panic");
         asked.extend(prompts.iter().map(|prompt| prompt.user.clone()));
