@@ -229,7 +229,7 @@ const LONG: usize = 64;
 
 /// Sentences that the demo model knows, none twice, so that none comes from the cache.
 fn long_text() -> String {
-    let rooms = (0..LONG).map(|n| format!("Please follow me to room {n}.\n"));
+    let rooms = (0..LONG).map(|n| format!("Please take the cup to room {n}.\n"));
     rooms.collect()
 }
 

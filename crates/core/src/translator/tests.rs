@@ -11,6 +11,7 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::generate::{Flow, GenerateError, GeneratePrompt, Generated};
 use crate::glossary::{Glossary, GlossaryEntry, Term};
+use crate::guard::Guards;
 use crate::request::SourceChoice;
 
 /// Answers by rule and remembers what it was asked.
