@@ -258,7 +258,7 @@ proptest! {
 }
 
 #[test]
-#[ignore = "the same law on 100,000 documents; takes a minute"]
+#[cfg_attr(debug_assertions, ignore = "takes a minute without optimisation")]
 fn protect_and_restore_is_the_identity_on_many_documents() {
     let config = ProptestConfig { cases: 100_000, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
