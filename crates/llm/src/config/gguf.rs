@@ -159,3 +159,101 @@ impl Keys<'_> {
         ConfigError::Refused { key: path, value, allowed: allowed.to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::gguf::tests::{File, text};
+
+    const UNSIGNED: u32 = 4;
+    const REAL: u32 = 6;
+    const STRING: u32 = 8;
+
+    /// Keys and values of the 1.8B model, with `changed` in place of those it names.
+    fn parse(changed: &[(&str, u32, Vec<u8>)]) -> Result<ModelConfig, ConfigError> {
+        let unsigned = |value: u32| (UNSIGNED, value.to_le_bytes().to_vec());
+        let real = |value: f32| (REAL, value.to_le_bytes().to_vec());
+        let keys = [
+            ("general.architecture", (STRING, text(ARCHITECTURE))),
+            ("hunyuan-dense.embedding_length", unsigned(2048)),
+            ("hunyuan-dense.feed_forward_length", unsigned(6144)),
+            ("hunyuan-dense.block_count", unsigned(32)),
+            ("hunyuan-dense.attention.head_count", unsigned(16)),
+            ("hunyuan-dense.attention.head_count_kv", unsigned(4)),
+            ("hunyuan-dense.attention.key_length", unsigned(128)),
+            ("hunyuan-dense.context_length", unsigned(262_144)),
+            ("hunyuan-dense.attention.layer_norm_rms_epsilon", real(1e-5)),
+            ("hunyuan-dense.rope.freq_base", real(11_158_840.0)),
+            ("hunyuan-dense.rope.scaling.type", (STRING, text("none"))),
+        ];
+        let mut file = File::default().tensor("token_embd.weight", &[2, 120_818], 0, 0);
+        for (key, (code, value)) in &keys {
+            if !changed.iter().any(|(name, ..)| name == key) {
+                file = file.key(key, *code, value);
+            }
+        }
+        for (key, code, value) in changed.iter().filter(|(_, _, value)| !value.is_empty()) {
+            file = file.key(key, *code, value);
+        }
+        let bytes = file.bytes(2 * 120_818 * 4);
+        ModelConfig::from_gguf(&Gguf::parse(&bytes, bytes.len() as u64).unwrap())
+    }
+
+    fn real(key: &'static str, value: f32) -> (&'static str, u32, Vec<u8>) {
+        (key, REAL, value.to_le_bytes().to_vec())
+    }
+
+    #[test]
+    fn the_base_is_scaled_once_whichever_way_the_file_says_it() {
+        let (base, alpha) = ("hunyuan-dense.rope.freq_base", "hunyuan-dense.rope.scaling.alpha");
+        let cases = [
+            (vec![], 11_158_840.0),
+            (vec![real(base, 10_000.0), real(alpha, 1000.0)], 11_158_839.925),
+            (vec![real(alpha, 0.0)], 11_158_840.0),
+            (vec![real(alpha, -1.0)], 11_158_840.0),
+        ];
+        for (changed, expected) in cases {
+            let config = parse(&changed).unwrap();
+            let base = config.rope.base(config.head_dim);
+            assert!((base - expected).abs() < 0.01, "{changed:?}: {base}");
+        }
+    }
+
+    #[test]
+    fn the_1_8b_model_is_described() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.vocab_size, config.head_dim, config.n_kv_heads), (120_818, 128, 4));
+        assert!(config.tie_word_embeddings);
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        let unsigned = |key, value: u32| (key, UNSIGNED, value.to_le_bytes().to_vec());
+        let gone = |key| (key, 0, Vec::new());
+        let cases = [
+            (("general.architecture", STRING, text("llama")), "hunyuan-dense"),
+            (gone("general.architecture"), "missing"),
+            (gone("hunyuan-dense.rope.freq_base"), "missing"),
+            (unsigned("hunyuan-dense.block_count", 0), "256"),
+            (unsigned("hunyuan-dense.embedding_length", 1 << 30), "65536"),
+            (unsigned("hunyuan-dense.attention.head_count_kv", 3), "divisor"),
+            (unsigned("hunyuan-dense.attention.key_length", 127), "even"),
+            (unsigned("hunyuan-dense.attention.key_length", 2), "even"),
+            (unsigned("hunyuan-dense.attention.value_length", 64), "128"),
+            (unsigned("hunyuan-dense.attention.head_count", 512), "65536"),
+            (("hunyuan-dense.rope.scaling.type", STRING, text("yarn")), "none"),
+            (real("hunyuan-dense.rope.scaling.factor", 4.0), "1.0"),
+            (real("hunyuan-dense.rope.scaling.alpha", f32::NAN), "alpha"),
+            (real("hunyuan-dense.attention.layer_norm_rms_epsilon", f32::NAN), "number"),
+        ];
+        for (change, named) in cases {
+            let mut changes = vec![change.clone()];
+            if change.2 == 512_u32.to_le_bytes() {
+                changes.push(unsigned("hunyuan-dense.attention.key_length", 512));
+            }
+            let message = parse(&changes).unwrap_err().to_string();
+            assert!(message.contains(named), "{}: {message}", change.0);
+            assert!(message.contains(change.0), "{}: {message}", change.0);
+        }
+    }
+}

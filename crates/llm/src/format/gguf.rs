@@ -370,4 +370,4 @@ fn bounded(what: &str, value: u64, min: u64, max: u64) -> Result<(), GgufError> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,22 +1,24 @@
+//! Also the writer that other tests of this crate make small files with.
+
 use super::*;
 
 /// A GGUF file in the making.
-#[derive(Default)]
-struct File {
+#[derive(Clone, Default)]
+pub(crate) struct File {
     keys: Vec<u8>,
     n_keys: u64,
     tensors: Vec<u8>,
     n_tensors: u64,
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(text.as_bytes());
     bytes
 }
 
 impl File {
-    fn key(mut self, key: &str, code: u32, value: &[u8]) -> Self {
+    pub(crate) fn key(mut self, key: &str, code: u32, value: &[u8]) -> Self {
         self.keys.extend(text(key));
         self.keys.extend(code.to_le_bytes());
         self.keys.extend(value);
@@ -24,7 +26,7 @@ impl File {
         self
     }
 
-    fn tensor(mut self, name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Self {
+    pub(crate) fn tensor(mut self, name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Self {
         self.tensors.extend(text(name));
         self.tensors.extend((dimensions.len() as u32).to_le_bytes());
         self.tensors.extend(dimensions.iter().flat_map(|n| n.to_le_bytes()));
@@ -34,7 +36,7 @@ impl File {
         self
     }
 
-    fn bytes(&self, data_len: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&self, data_len: usize) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(3_u32.to_le_bytes());
         bytes.extend(self.n_tensors.to_le_bytes());
