@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hymt_llm::TokenId;
@@ -115,7 +116,8 @@ fn assert_same_logits(name: &str, source: &ModelSource, expected: &Path) {
     let agreement = top1_agreement(&int8_logits, &expected);
     let int8_difference = max_difference(&int8_logits, &expected);
     let range = expected.iter().copied().fold(0.0, |a: f32, b| a.max(b.abs()));
-    println!(
+    let _ = writeln!(
+        std::io::stderr(),
         "{name}: f32 {difference:e}, INT8 {int8_difference:.3} of {range:.1}, top-1 {agreement:.3}"
     );
     assert!(difference < F32_TOLERANCE, "{name}: {difference}");
