@@ -293,6 +293,43 @@ fn the_vocabulary_decides_the_chat_format_and_what_ends_an_answer() {
     }
 }
 
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        let word = word << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let at = (word >> (18 - 6 * digit) & 63) as usize;
+            text.push(if digit <= chunk.len() as u32 { char::from(DIGITS[at]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[test]
+fn as_many_ranks_as_the_7b_model_has_give_its_published_ids() {
+    // 127,957 tokens: every byte, every pair of bytes, and enough triples.
+    const N_RANKS: u32 = 127_957;
+    let token = |rank: u32| match rank {
+        0..256 => vec![rank as u8],
+        256..65_792 => ((rank - 256) as u16).to_be_bytes().to_vec(),
+        _ => (rank - 65_792).to_be_bytes()[1..].to_vec(),
+    };
+    let ranks: String =
+        (0..N_RANKS).map(|rank| format!("{} {rank}\n", base64(&token(rank)))).collect();
+    let tokenizer = Tokenizer::from_tiktoken(ranks.as_bytes(), "7B").unwrap();
+    assert_eq!(tokenizer.vocab_size(), 128_167);
+    let chat = ChatFormat::detect(&tokenizer, Opener::Assistant).unwrap();
+    let ids = chat.render(&tokenizer, None, "It is so.").unwrap();
+    assert_eq!((ids[0], ids[ids.len() - 1]), (127_958, 127_962));
+    let with_system = chat.render(&tokenizer, Some("S"), "X").unwrap();
+    assert_eq!(with_system, [127_958, u32::from(b'S'), 127_966, u32::from(b'X'), 127_962]);
+    let mut stop = chat.stop().to_vec();
+    stop.sort_unstable();
+    assert_eq!(stop, [127_957, 127_960, 127_967]);
+}
+
 #[test]
 fn damaged_ranks_name_the_line() {
     let good = std::fs::read_to_string(formats().join("hy.tiktoken")).unwrap();
