@@ -1,20 +1,27 @@
-//! Any bytes as a GGUF file: an error, or sound ranges; configuration and tokenizer of what parses
-//! are errors or usable, never a panic.
+//! Any bytes as the header of a GGUF file: an error, or sound ranges, and a configuration that is safe
+//! to compute with.
 #![no_main]
 
 use hymt_llm::config::ModelConfig;
 use hymt_llm::format::gguf::{Gguf, HEADER_BYTES_MAX, TensorKind};
-use hymt_llm::tokenizer::Tokenizer;
 use libfuzzer_sys::fuzz_target;
+
+/// Length of a file that begins with the header, so that seeds need no tensor data.
+const FILE_LEN: u64 = 1 << 40;
 
 fuzz_target!(|data: &[u8]| {
     assert!(data.len() <= HEADER_BYTES_MAX);
-    let Ok(gguf) = Gguf::parse(data, data.len() as u64) else { return };
+    check(data, data.len() as u64);
+    check(data, FILE_LEN);
+});
+
+fn check(data: &[u8], file_len: u64) {
+    let Ok(gguf) = Gguf::parse(data, file_len) else { return };
     let mut last_end = 0;
     let mut tensors: Vec<_> = gguf.tensors.iter().collect();
     tensors.sort_by_key(|tensor| tensor.bytes.start);
     for tensor in tensors.iter().filter(|tensor| !tensor.bytes.is_empty()) {
-        assert!(data.get(tensor.bytes.clone()).is_some());
+        assert!(tensor.bytes.end as u64 <= file_len);
         assert!(tensor.bytes.start >= last_end, "tensors overlap");
         last_end = tensor.bytes.end;
         let n_elements: usize = tensor.shape.iter().product();
@@ -31,10 +38,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(config.head_dim.is_multiple_of(2));
         assert!(config.rope.base(config.head_dim).is_finite());
     }
-    if let Ok(tokenizer) = Tokenizer::from_gguf(&gguf, "fuzz")
-        && let Ok(ids) = tokenizer.encode("Hallo 你好 <|eos|> 123\n")
-    {
-        assert!(ids.iter().all(|id| !tokenizer.is_special(*id)), "text became a special token");
-        tokenizer.decode(&ids);
-    }
-});
+}

@@ -202,10 +202,15 @@ impl Tokenizer {
     }
 
     fn parse(json: &[u8], origin: &str) -> Result<Self, TokenizerError> {
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
-            TokenizerError::Parse { origin: origin.to_owned(), detail: error.to_string() }
-        })?;
-        Self::finish(inner, origin)
+        let bad = |detail: String| TokenizerError::Parse { origin: origin.to_owned(), detail };
+        // The library indexes out of bounds on merges whose union is longer than every entry of
+        // the vocabulary (0.23.2, `BpeBuilder::build`), and a file must not end the process.
+        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json));
+        match parsed {
+            Ok(Ok(inner)) => Self::finish(inner, origin),
+            Ok(Err(error)) => Err(bad(error.to_string())),
+            Err(_) => Err(bad("its merges do not belong to its vocabulary".to_owned())),
+        }
     }
 
     /// Gives a tokenizer of the library the guarantees of this module.

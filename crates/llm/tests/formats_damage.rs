@@ -197,6 +197,21 @@ fn a_gguf_file_that_lacks_a_tensor_says_so_in_its_own_names() {
     assert!(message.contains("'blk.1.attn_q.weight' is missing"), "{message}");
 }
 
+#[test]
+fn merges_longer_than_every_token_are_refused_in_a_tokenizer_json_too() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    json["model"]["vocab"] = json!({"a": 0, "b": 1});
+    json["added_tokens"] = json!([]);
+    for (merges, prefix) in [(json!([["a", "b"]]), Value::Null), (json!([["a", "b"]]), json!("##"))]
+    {
+        json["model"]["merges"] = merges;
+        json["model"]["continuing_subword_prefix"] = prefix;
+        let error = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("not a valid tokenizer.json"), "{error}");
+    }
+}
+
 proptest! {
     // Each case writes a file and reads it thrice.
     #![proptest_config(ProptestConfig::with_cases(200))]

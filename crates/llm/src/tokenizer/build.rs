@@ -13,8 +13,8 @@ use crate::TokenId;
 
 /// Most entries of a vocabulary that is built here.
 pub(super) const VOCAB_MAX: usize = crate::config::VOCAB_MAX;
-/// Most merges; the 7B tokenizer, whose merges are derived, has about 300,000.
-pub(super) const MERGES_MAX: usize = 1 << 22;
+/// Most merges. The 7B tokenizer, whose merges are derived, has some 300,000.
+pub(super) const MERGES_MAX: usize = 1 << 20;
 
 /// How text is cut into words before BPE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,17 @@ impl Parts {
         let vocab: tokenizers::models::bpe::Vocab = self.vocab.into_iter().zip(0..).collect();
         if vocab.len() != n_entries {
             return Err(bad(format!("{} entries appear twice", n_entries - vocab.len())));
+        }
+        // The library indexes out of bounds when a union is longer than every entry.
+        let mut union = String::new();
+        for (left, right) in &self.merges {
+            union.clear();
+            union.extend([left.as_str(), right]);
+            if let Some(absent) =
+                [left, right, &union].into_iter().find(|token| !vocab.contains_key(*token))
+            {
+                return Err(bad(format!("merge of '{left}' and '{right}': no entry '{absent}'")));
+            }
         }
         let model = BPE::builder()
             .vocab_and_merges(vocab, self.merges)

@@ -124,3 +124,94 @@ impl<'a> Keys<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::gguf::tests::{File, text};
+    use crate::tokenizer::byte_symbol;
+
+    const STRING: u32 = 8;
+    const ARRAY: u32 = 9;
+    const SIGNED: u32 = 5;
+
+    fn texts(entries: &[String]) -> Vec<u8> {
+        let mut bytes = STRING.to_le_bytes().to_vec();
+        bytes.extend((entries.len() as u64).to_le_bytes());
+        bytes.extend(entries.iter().flat_map(|entry| text(entry)));
+        bytes
+    }
+
+    fn types(kinds: &[i32]) -> Vec<u8> {
+        let mut bytes = SIGNED.to_le_bytes().to_vec();
+        bytes.extend((kinds.len() as u64).to_le_bytes());
+        bytes.extend(kinds.iter().flat_map(|kind| kind.to_le_bytes()));
+        bytes
+    }
+
+    /// Every byte, then `more`, of which those in angle brackets are special.
+    struct Made {
+        model: &'static str,
+        pre: &'static str,
+        vocab: Vec<String>,
+        kinds: Vec<i32>,
+        merges: Vec<String>,
+    }
+
+    fn made(more: &[&str], merges: &[&str]) -> Made {
+        let more: Vec<String> = more.iter().map(|token| (*token).to_owned()).collect();
+        let kinds = more.iter().map(|token| if token.starts_with('<') { 3 } else { 1 });
+        Made {
+            model: "gpt2",
+            pre: "hunyuan",
+            kinds: [1; 256].into_iter().chain(kinds).collect(),
+            vocab: (0..=255).map(|byte| byte_symbol(byte).to_string()).chain(more).collect(),
+            merges: merges.iter().map(|merge| (*merge).to_owned()).collect(),
+        }
+    }
+
+    impl Made {
+        fn build(&self) -> Result<Tokenizer, TokenizerError> {
+            let bytes = File::default()
+                .key(MODEL, STRING, &text(self.model))
+                .key(PRE, STRING, &text(self.pre))
+                .key(TOKENS, ARRAY, &texts(&self.vocab))
+                .key(TYPES, ARRAY, &types(&self.kinds))
+                .key(MERGES, ARRAY, &texts(&self.merges))
+                .bytes(0);
+            let gguf = Gguf::parse(&bytes, bytes.len() as u64).unwrap();
+            Tokenizer::from_gguf(&gguf, "m.gguf")
+        }
+    }
+
+    #[test]
+    fn special_tokens_are_those_that_the_types_name() {
+        let tokenizer = made(&["ab", "<|eos|>"], &["a b"]).build().unwrap();
+        assert_eq!(tokenizer.special_id("<|eos|>"), Some(257));
+        assert_eq!(tokenizer.encode("ab").unwrap(), [256]);
+        assert!(!tokenizer.encode("<|eos|>").unwrap().contains(&257));
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let cases = [
+            (Made { model: "llama", ..made(&[], &[]) }, "tokenizer.ggml.model"),
+            (Made { pre: "gpt-2", ..made(&[], &[]) }, "hunyuan-dense"),
+            (Made { kinds: vec![1; 3], ..made(&[], &[]) }, "one for each token"),
+            (made(&[""], &[]), "0 bytes long in entry 256"),
+            (made(&["a"], &[]), "1 entries appear twice"),
+            (made(&[], &["ab"]), "a space between them"),
+            (made(&[], &["a b"]), "m.gguf"),
+            // No merge leaves a word as long as it was, so that merging ends.
+            (made(&[], &["a "]), "m.gguf"),
+            (made(&["ab", "ba"], &["ab ba"]), "m.gguf"),
+        ];
+        for (index, (made, named)) in cases.into_iter().enumerate() {
+            let message = made.build().unwrap_err().to_string();
+            assert!(message.contains(named), "case {index}: '{named}' is not in: {message}");
+        }
+        let long = "x".repeat(TOKEN_BYTES_MAX + 1);
+        let message = made(&[&long], &[]).build().unwrap_err().to_string();
+        assert!(message.contains("1025 bytes long"), "{message}");
+    }
+}
