@@ -171,7 +171,7 @@ fn family(options: &EngineOptions) -> String {
     match format.map(|format| format.family()) {
         Ok(ChatFamily::Small) => "HY-MT 1.8B (hy_User, hy_Assistant)".to_owned(),
         Ok(ChatFamily::Large) => "HY-MT 7B (startoftext, extra_0)".to_owned(),
-        Err(error) => format!("unknown: {:#}", error),
+        Err(error) => format!("unknown: {error:#}"),
     }
 }
 
