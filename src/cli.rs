@@ -62,7 +62,7 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
     /// Model folder (Hugging Face layout) or .gguf file; without it the embedded demo model answers.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Engine that runs it.
     #[arg(long, default_value = "auto", value_name = "auto|cpu|cuda|tensorrt|scripted")]
