@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 golden=../crates/llm/tests/golden
-mkdir -p corpus/gguf corpus/gguf_tokenizer corpus/tiktoken corpus/stored_matrix
+mkdir -p corpus/gguf corpus/gguf_tokenizer corpus/tiktoken corpus/stored_matrix corpus/model_config
 for target in gguf gguf_tokenizer; do
     cp "$golden/formats/tokenizer-7b.gguf" "corpus/$target/"
     # More than its header; the targets need no tensor data.
@@ -12,6 +12,7 @@ done
 cp "$golden/formats/hy.tiktoken" corpus/tiktoken/
 for folder in "$golden"/formats/*/ "$golden/int8/"; do
     name=$(basename "$folder")
+    cp "$folder/config.json" "corpus/model_config/$name.json"
     python3 - "$folder" "corpus/stored_matrix/$name" <<'PY'
 import json, pathlib, struct, sys
 folder, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])

@@ -170,7 +170,7 @@ mod tests {
     const STRING: u32 = 8;
 
     /// Keys and values of the 1.8B model, with `changed` in place of those it names.
-    fn parse(changed: &[(&str, u32, Vec<u8>)]) -> Result<ModelConfig, ConfigError> {
+    fn file(changed: &[(&str, u32, Vec<u8>)]) -> File {
         let unsigned = |value: u32| (UNSIGNED, value.to_le_bytes().to_vec());
         let real = |value: f32| (REAL, value.to_le_bytes().to_vec());
         let keys = [
@@ -195,8 +195,16 @@ mod tests {
         for (key, code, value) in changed.iter().filter(|(_, _, value)| !value.is_empty()) {
             file = file.key(key, *code, value);
         }
-        let bytes = file.bytes(2 * 120_818 * 4);
+        file
+    }
+
+    fn parse_file(file: &File) -> Result<ModelConfig, ConfigError> {
+        let bytes = file.bytes(2 * 966_560);
         ModelConfig::from_gguf(&Gguf::parse(&bytes, bytes.len() as u64).unwrap())
+    }
+
+    fn parse(changed: &[(&str, u32, Vec<u8>)]) -> Result<ModelConfig, ConfigError> {
+        parse_file(&file(changed))
     }
 
     fn real(key: &'static str, value: f32) -> (&'static str, u32, Vec<u8>) {
@@ -220,10 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn a_head_of_its_own_is_used_where_there_is_one() {
+        let with_head = file(&[]).tensor(HEAD, &[2, 120_818], 0, 966_560);
+        assert!(!parse_file(&with_head).unwrap().tie_word_embeddings);
+        assert!(parse(&[]).unwrap().tie_word_embeddings);
+    }
+
+    #[test]
     fn the_1_8b_model_is_described() {
         let config = parse(&[]).unwrap();
         assert_eq!((config.vocab_size, config.head_dim, config.n_kv_heads), (120_818, 128, 4));
-        assert!(config.tie_word_embeddings);
     }
 
     #[test]
