@@ -24,7 +24,7 @@ use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, LoadProgress};
 use hymt_llm::engine::scripted::ScriptedEngine;
 use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig};
 use hymt_llm::tokenizer::Tokenizer;
-use hymt_llm::weights::{ModelSource, read_bounded};
+use hymt_llm::weights::{Container, ModelSource, read_bounded};
 
 pub use self::generator::LlmGenerator;
 use crate::config::{EngineChoice, ModelFamily, Precision};
@@ -40,7 +40,7 @@ const SIDE_FILE_BYTES_MAX: usize = 1 << 20;
 pub enum ModelChoice {
     /// The model that is part of this program.
     Demo,
-    /// A Hugging Face folder.
+    /// A Hugging Face folder, a GGUF file, or a folder with one.
     Folder(PathBuf),
 }
 
@@ -244,7 +244,7 @@ pub fn load(
     let started = Instant::now();
     // The quick one first, so that a folder without tokenizer is refused at once.
     check_folder(&options.model)?;
-    let tokenizer = load_tokenizer(&options.model)?;
+    let tokenizer = load_tokenizer(options)?;
     let Chosen { engine, gpu, reason, .. } = choose_engine(options, progress)?;
     let about = About {
         model: options.model_name(),
@@ -332,29 +332,35 @@ fn family(options: &EngineOptions) -> PromptFamily {
     }
 }
 
-fn load_tokenizer(model: &ModelChoice) -> anyhow::Result<Tokenizer> {
-    match model {
-        ModelChoice::Demo => Ok(Tokenizer::from_bytes(demo_model::TOKENIZER)?),
-        ModelChoice::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json"))
-            .with_context(|| format!("cannot load the model '{}'", folder.display())),
+/// The model's tokenizer, from wherever its container keeps it.
+pub(crate) fn load_tokenizer(options: &EngineOptions) -> anyhow::Result<Tokenizer> {
+    let cannot_load = || format!("cannot load the model '{}'", options.model_name());
+    let container = options.source().container().with_context(cannot_load)?;
+    match Tokenizer::of(&container).with_context(cannot_load)? {
+        Some(tokenizer) => Ok(tokenizer),
+        None => Ok(Tokenizer::from_bytes(demo_model::TOKENIZER)?),
     }
 }
 
-/// Says early and plainly when the path is no model folder.
+/// Says early and plainly when the path is no model.
 pub(crate) fn check_folder(model: &ModelChoice) -> anyhow::Result<()> {
+    const GIVE: &str = "give a Hugging Face folder with config.json and *.safetensors, or a .gguf \
+                        file";
     let ModelChoice::Folder(folder) = model else { return Ok(()) };
     let shown = folder.display();
     anyhow::ensure!(
         folder.exists(),
-        "model folder '{shown}' not found; give a Hugging Face folder with config.json and \
-         *.safetensors, or leave it out for the embedded demo model"
+        "model folder '{shown}' not found; {GIVE}, or leave it out for the embedded demo model"
     );
-    anyhow::ensure!(
-        folder.is_dir(),
-        "'{shown}' is a file; give the folder that holds config.json and *.safetensors"
-    );
-    let config = folder.join("config.json");
-    read_bounded(&config, SIDE_FILE_BYTES_MAX)
-        .with_context(|| format!("'{shown}' is not a model folder"))?;
+    let is_gguf = folder.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    anyhow::ensure!(folder.is_dir() || is_gguf, "'{shown}' is a file, but no .gguf file; {GIVE}");
+    let not_a_model = || format!("'{shown}' is not a model folder");
+    match ModelSource::Dir(folder.clone()).container().with_context(not_a_model)? {
+        Container::Folder(dir) => {
+            read_bounded(&dir.join("config.json"), SIDE_FILE_BYTES_MAX)
+                .with_context(not_a_model)?;
+        }
+        Container::Gguf(_) | Container::Embedded => {}
+    }
     Ok(())
 }

@@ -53,7 +53,7 @@ enum Command {
     Languages(languages::LanguagesArgs),
     /// Check this machine: processor, memory, model, ROS 2 network; each line OK or the fix.
     Doctor(doctor::DoctorArgs),
-    /// Describe a model folder; with --tokens and --logits also what it computes.
+    /// Describe a model folder or GGUF file; with --tokens and --logits also what it computes.
     Inspect(inspect::InspectArgs),
     /// Measure prefill and decode of a model on this machine.
     Bench(bench::BenchArgs),
@@ -64,8 +64,8 @@ enum Command {
 /// Which model to run and how; shared by the commands that run one.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// Model folder (Hugging Face layout); without it the embedded demo model answers.
-    #[arg(long, value_name = "DIR")]
+    /// Model folder (Hugging Face layout) or .gguf file; without it the embedded demo model answers.
+    #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Engine that runs it.
     #[arg(long, default_value = "auto", value_name = "auto|cpu|cuda|tensorrt|scripted")]

@@ -147,7 +147,7 @@ pub fn table() -> Vec<Declaration> {
             ..fixed("engine", text("auto"), ENGINE)
         },
         Declaration {
-            constraints: "empty (the embedded demo model) or a Hugging Face folder",
+            constraints: "empty (the embedded demo model), a Hugging Face folder or a .gguf file",
             ..fixed("model.path", text(""), MODEL_PATH)
         },
         Declaration {
@@ -254,7 +254,8 @@ const CACHE_ENTRIES: &str = "Answers that are kept, in at most 16 MiB of memory,
     question: text, languages, terms and context alike. ~/clear_cache forgets them.";
 const ENGINE: &str = "What runs the model; auto says in the log what it took and why. scripted \
     echoes the text and translates nothing.";
-const MODEL_PATH: &str = "Model folder with config.json, tokenizer.json and *.safetensors.";
+const MODEL_PATH: &str = "Model folder with config.json, tokenizer.json and *.safetensors; or a \
+    .gguf file, or a folder with one.";
 const MODEL_FAMILY: &str = "Which prompts the model understands; auto goes by the folder's name.";
 const CONTEXT_TOKENS: &str = "Longest sequence, prompt and answer together. Memory for it is taken \
     as sequences grow.";

@@ -259,6 +259,51 @@ fn inspect_describes_a_model() {
 }
 
 #[test]
+fn inspect_names_format_quantisation_and_family() {
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/llm/tests/golden/formats");
+    for (name, format, stored_as) in [
+        ("fp8", "safetensors", "FP8 E4M3"),
+        ("gptq-v1", "safetensors", "GPTQ v1 INT4"),
+        ("gptq-v2-desc-act", "safetensors", "GPTQ v2 INT4"),
+        ("packed-int4", "safetensors", "compressed-tensors packed INT4"),
+        ("int8-group", "safetensors", "compressed-tensors INT8"),
+        ("mixed.gguf", "GGUF", "Q4_0, Q4_K, Q5_K, Q6_K, Q8_0"),
+    ] {
+        let path = formats.join(name);
+        let document = hymt(&["inspect", "--model", text(&path), "--json"]).json();
+        assert_eq!(document["format"], format, "{name}");
+        assert_eq!(document["stored_as"], stored_as, "{name}");
+        assert_eq!(document["quantized"], true, "{name}");
+        let family = document["family"].as_str().unwrap();
+        let expected = if format == "GGUF" { "HY-MT 1.8B" } else { "unknown: " };
+        assert!(family.starts_with(expected), "{name}: {family}");
+    }
+    let demo = hymt(&["inspect", "--json"]).json();
+    assert_eq!(demo["family"], "HY-MT 1.8B (hy_User, hy_Assistant)");
+    let folder = synth("bf16");
+    let plain = hymt(&["inspect", "--model", text(folder.path()), "--json"]).json();
+    assert_eq!(
+        (&plain["stored_as"], &plain["quantized"]),
+        (&json!("not quantised"), &json!(false))
+    );
+}
+
+#[test]
+fn a_gguf_file_is_a_model() {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/llm/tests/golden/formats/mixed.gguf");
+    let arguments = ["--to", "de", "--from", "en", "--model", text(&file), "hi"];
+    // Its weights are random, so that it runs is all there is to see.
+    let out = hymt(&[&["translate", "--json"][..], &arguments[..]].concat());
+    assert_ne!(out.code, Some(2));
+    assert!(!out.err.contains("cannot load"), "{}", out.err);
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.gguf");
+    std::fs::write(&cut, &std::fs::read(&file).unwrap()[..100_000]).unwrap();
+    hymt(&["inspect", "--model", text(&cut)]).fails(1, &["cut.gguf", "was it cut short"]);
+}
+
+#[test]
 fn inspect_prints_logits_without_a_tokenizer() {
     for dtype in ["f32", "bf16", "int8"] {
         let folder = synth(dtype);

@@ -1,4 +1,4 @@
-//! `hymt inspect`: what a model folder holds, and what it computes.
+//! `hymt inspect`: what a model folder or GGUF file holds, and what it computes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use hymt_llm::TokenId;
+use hymt_llm::chat::{ChatFamily, ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::cpu::logits_of_all_positions;
+use hymt_llm::weights::{Container, ModelSource};
 use serde_json::json;
 
 use crate::app::{self, EngineOptions, ModelChoice};
@@ -101,9 +103,15 @@ fn describe(
         ModelChoice::Demo => None,
         ModelChoice::Folder(folder) => Some(PathBuf::from(folder)),
     };
+    let source = options.source();
+    let stored = stored(&source, config)?;
     let document = json!({
         "name": options.model_name(),
         "path": path,
+        "format": stored.format,
+        "stored_as": stored.quantization,
+        "tensors": stored.tensors,
+        "family": family(options),
         "layers": config.n_layers,
         "hidden": config.hidden_size,
         "intermediate": config.intermediate_size,
@@ -114,7 +122,7 @@ fn describe(
         "positions": config.max_positions,
         "rope_base": config.rope.base(config.head_dim),
         "parameters": n_parameters,
-        "quantized": config.quantization.is_some(),
+        "quantized": stored.is_quantized,
     });
     if json {
         return output.json(&document);
@@ -125,6 +133,46 @@ fn describe(
         output.line(format!("{name:<13} {text}"))?;
     }
     Ok(())
+}
+
+/// How a model is stored.
+struct Stored {
+    format: &'static str,
+    /// The scheme of the configuration, or the most frequent block format.
+    quantization: String,
+    is_quantized: bool,
+    /// How many tensors of which element type.
+    tensors: String,
+}
+
+fn stored(source: &ModelSource, config: &ModelConfig) -> anyhow::Result<Stored> {
+    let format = match source.container()? {
+        Container::Folder(_) => "safetensors",
+        Container::Gguf(_) => "GGUF",
+        Container::Embedded => "safetensors, embedded",
+    };
+    let types = source.tensors()?.element_types();
+    let tensors = types.iter().map(|(name, n)| format!("{n} x {name}")).collect::<Vec<_>>();
+    let is_float = |name: &str| matches!(name, "F32" | "F16" | "BF16");
+    let codes: Vec<_> = types.keys().filter(|name| !is_float(name)).cloned().collect();
+    let quantization = match &config.quantization {
+        Some(quantization) => quantization.scheme.to_string(),
+        None if codes.is_empty() => "not quantised".to_owned(),
+        None => codes.join(", "),
+    };
+    let is_quantized = config.quantization.is_some() || !codes.is_empty();
+    Ok(Stored { format, quantization, is_quantized, tensors: tensors.join(", ") })
+}
+
+/// Which of HY-MT's two vocabularies the tokenizer has, or why that is not known.
+fn family(options: &EngineOptions) -> String {
+    let format = app::load_tokenizer(options)
+        .and_then(|tokenizer| Ok(ChatFormat::detect(&tokenizer, Opener::default())?));
+    match format.map(|format| format.family()) {
+        Ok(ChatFamily::Small) => "HY-MT 1.8B (hy_User, hy_Assistant)".to_owned(),
+        Ok(ChatFamily::Large) => "HY-MT 7B (startoftext, extra_0)".to_owned(),
+        Err(error) => format!("unknown: {error:#}"),
+    }
 }
 
 /// Weights of the network; an output head that is the embedding counts once.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use hymt_llm::engine::cpu::LoadProgress;
 use hymt_llm::error::LoadError;
-use hymt_llm::weights::{EMBEDDING, Embedding, Tensor, Tensors};
+use hymt_llm::weights::{EMBEDDING, Elements, Embedding, StoredMatrix, Tensors};
 use safetensors::Dtype;
 
 use crate::device::{DeviceBuffer, Gpu, Module};
@@ -20,6 +20,9 @@ use crate::error::CudaError;
 use crate::program::{Shape, TILE_ROWS, padded};
 
 const STAGING_BYTES: usize = 32 << 20;
+
+/// Elements that the host widens at once.
+const WIDENED_ELEMENTS: usize = 1 << 20;
 
 /// One matrix, or a piece of one, in device memory.
 pub(crate) struct Tiles {
@@ -178,18 +181,9 @@ impl<'a> Loader<'a> {
         place: Place,
         tiles: &Tiles,
     ) -> Result<(), CudaError> {
-        let tensor = self.tensors.tensor(name)?.with_shape(&shape)?;
-        let (kind, width) = match tensor.dtype() {
-            Dtype::I8 => (0_i32, 1),
-            Dtype::BF16 => (1, 2),
-            Dtype::F16 => (2, 2),
-            Dtype::F32 => (3, 4),
-            _ => {
-                return Err(tensor.with_float_elements().map(|_| ()).expect_err("no float").into());
-            }
-        };
-        if kind == 0 {
-            let scales = self.tensors.row_scales(&tensor, shape[0], &self.shape.config)?;
+        let stored = self.tensors.matrix(name, shape, &self.shape.config)?;
+        let (rows, kind, width) = Rows::of(&stored);
+        if let Some((_, scales)) = stored.int8() {
             self.stored_scales.write(0, bytemuck::cast_slice(&scales[range.clone()]))?;
         }
         let kernel = self.module.kernel("pack_rows")?;
@@ -197,8 +191,13 @@ impl<'a> Loader<'a> {
         let chunk = (self.staging.bytes() / (cols * width)).max(1);
         for first in range.clone().step_by(chunk) {
             let n = chunk.min(range.end - first);
-            let bytes = &tensor.bytes()[first * cols * width..(first + n) * cols * width];
-            self.staging.write(0, bytes)?;
+            match &rows {
+                Rows::Stored(bytes) => {
+                    let bytes = &bytes[first * cols * width..(first + n) * cols * width];
+                    self.staging.write(0, bytes)?;
+                }
+                Rows::Widened => self.write_widened(&stored, first..first + n)?,
+            }
             let done = first - range.start;
             let (mut source, mut kind, mut rows) = (self.staging.address(), kind, n as i32);
             let (mut cols, mut interleave) = (cols as i32, place.interleave);
@@ -226,11 +225,33 @@ impl<'a> Loader<'a> {
             let mut bad = [0_u8; 4];
             self.bad.read(0, &mut bad)?;
             if u32::from_le_bytes(bad) != 0 {
-                return Err(first_bad(&tensor, shape).into());
+                return Err(first_bad(&stored).into());
             }
         } else {
             self.gpu.synchronize()?;
         }
+        Ok(())
+    }
+
+    /// Widens rows on the host, a few at a time, and puts them into the staging buffer.
+    fn write_widened(
+        &self,
+        stored: &StoredMatrix,
+        rows: std::ops::Range<usize>,
+    ) -> Result<(), CudaError> {
+        let cols = stored.shape()[1];
+        let first = rows.start;
+        let piece_rows = (WIDENED_ELEMENTS / cols).max(1);
+        let mut x = vec![0.0_f32; piece_rows * cols];
+        for start in rows.clone().step_by(piece_rows) {
+            let end = (start + piece_rows).min(rows.end);
+            for (row, x) in (start..end).zip(x.chunks_exact_mut(cols)) {
+                stored.row(row, x);
+            }
+            let bytes = bytemuck::cast_slice(&x[..(end - start) * cols]);
+            self.staging.write((start - first) * cols * 4, bytes)?;
+        }
+        stored.forget_rows(rows);
         Ok(())
     }
 
@@ -241,14 +262,39 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Which value it was that the device found: rare, so it is looked for again here.
-fn first_bad(tensor: &Tensor, [rows, cols]: [usize; 2]) -> LoadError {
-    let mut x = vec![0.0; cols];
-    for row in 0..rows {
-        tensor.widen(row * cols..(row + 1) * cols, &mut x);
-        if let Some(value) = x.iter().find(|value| !value.is_finite()) {
-            return tensor.not_finite(row, *value);
+/// How the rows of a matrix reach the device.
+enum Rows<'a> {
+    /// As they lie in the file.
+    Stored(&'a [u8]),
+    /// Widened to f32 on the host: every layout that `pack_rows` does not know.
+    Widened,
+}
+
+impl<'a> Rows<'a> {
+    /// With the kind that `pack_rows` takes, and the bytes of an element.
+    fn of(stored: &'a StoredMatrix) -> (Self, i32, usize) {
+        if let Some((tensor, _)) = stored.int8() {
+            return (Self::Stored(tensor.bytes()), 0, 1);
+        }
+        let float = stored.float().map(|tensor| (tensor.bytes(), tensor.dtype()));
+        match float {
+            Some((bytes, Elements::Plain(Dtype::BF16))) => (Self::Stored(bytes), 1, 2),
+            Some((bytes, Elements::Plain(Dtype::F16))) => (Self::Stored(bytes), 2, 2),
+            Some((bytes, Elements::Plain(Dtype::F32))) => (Self::Stored(bytes), 3, 4),
+            _ => (Self::Widened, 3, 4),
         }
     }
-    tensor.not_finite(0, f32::NAN)
+}
+
+/// Which value it was that the device found: rare, so it is looked for again here.
+fn first_bad(stored: &StoredMatrix) -> LoadError {
+    let [rows, cols] = stored.shape();
+    let mut x = vec![0.0; cols];
+    for row in 0..rows {
+        stored.row(row, &mut x);
+        if let Some(value) = x.iter().find(|value| !value.is_finite()) {
+            return stored.not_finite(row, *value);
+        }
+    }
+    stored.not_finite(0, f32::NAN)
 }

@@ -37,7 +37,8 @@ fn has_gpu() -> bool {
     }
 }
 
-/// Two golden models (of which one is stored in INT8), and one made now.
+/// Two golden models (of which one is stored in INT8), one made now, and one of each layout that is
+/// widened on the host.
 fn models() -> Vec<(ModelSource, Option<tempfile::TempDir>)> {
     let golden = std::env::var_os("HYMT_GOLDEN").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../llm/tests/golden"),
@@ -46,11 +47,12 @@ fn models() -> Vec<(ModelSource, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let synth = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 77 };
     write_model(folder.path(), &synth, &mut |_| {}).unwrap();
-    vec![
-        (ModelSource::Dir(golden.join("f32")), None),
-        (ModelSource::Dir(golden.join("int8")), None),
-        (ModelSource::Dir(folder.path().to_owned()), Some(folder)),
-    ]
+    let widened = ["fp8", "gptq-v1", "packed-int4", "int8-group", "int8-smooth", "mixed.gguf"];
+    let golden_models = ["f32", "int8"].map(|name| golden.join(name));
+    let widened = widened.map(|name| golden.join("formats").join(name));
+    let made = (ModelSource::Dir(folder.path().to_owned()), Some(folder));
+    let stored = golden_models.into_iter().chain(widened).map(|dir| (ModelSource::Dir(dir), None));
+    stored.chain([made]).collect()
 }
 
 fn cuda(source: &ModelSource) -> CudaEngine {

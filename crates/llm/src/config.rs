@@ -1,14 +1,16 @@
-//! Model hyper-parameters: `config.json` of HunYuanDenseV1, in both spellings.
+//! Model hyper-parameters: `config.json` of HunYuanDenseV1 in both spellings, or GGUF metadata.
 //!
 //! transformers 4 writes `rope_scaling` + `rope_theta` + `torch_dtype`; transformers 5 writes
 //! `rope_parameters` + `dtype`. Everything an engine relies on is checked here, so that a
 //! [`ModelConfig`] is always safe to compute with.
 
+mod gguf;
 mod quantization;
 
 use serde_json::{Map, Value};
 
-pub use quantization::QuantizationConfig;
+pub use gguf::ARCHITECTURE as GGUF_ARCHITECTURE;
+pub use quantization::{GptqConfig, QuantizationConfig, Scheme};
 
 /// Most bytes of a `config.json`.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
@@ -53,7 +55,7 @@ pub struct ModelConfig {
     pub rope: RopeConfig,
     /// Whether the output head is the embedding.
     pub tie_word_embeddings: bool,
-    /// Set when the linear layers are stored in INT8.
+    /// Set when the linear layers of a safetensors folder are stored quantised.
     pub quantization: Option<QuantizationConfig>,
 }
 
@@ -108,13 +110,26 @@ impl ModelConfig {
     /// # Errors
     /// [`ConfigError`] names the key, its value and what is allowed.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
-        if bytes.len() > CONFIG_BYTES_MAX {
-            let detail = format!("{} bytes; at most {CONFIG_BYTES_MAX}", bytes.len());
-            return Err(ConfigError::Json { detail });
+        Self::from_map(&object(bytes)?)
+    }
+
+    /// As [`Self::from_json`], with the bytes of a `quantize_config.json` beside it, where GPTQ
+    /// tools put what newer ones write under `quantization_config`; that key wins.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn from_json_with_gptq(bytes: &[u8], gptq: &[u8]) -> Result<Self, ConfigError> {
+        let mut root = object(bytes)?;
+        if root.get("quantization_config").is_none_or(Value::is_null) {
+            let mut section = object(gptq)?;
+            section.entry("quant_method").or_insert_with(|| "gptq".into());
+            root.insert("quantization_config".to_owned(), Value::Object(section));
         }
-        let root: Map<String, Value> = serde_json::from_slice(bytes)
-            .map_err(|error| ConfigError::Json { detail: error.to_string() })?;
-        let keys = Keys { prefix: String::new(), map: &root };
+        Self::from_map(&root)
+    }
+
+    fn from_map(root: &Map<String, Value>) -> Result<Self, ConfigError> {
+        let keys = Keys { prefix: String::new(), map: root };
         refuse_unsupported(&keys)?;
         let config = Self {
             hidden_size: keys.size("hidden_size", 2, WIDTH_MAX)?,
@@ -155,6 +170,14 @@ impl ModelConfig {
         }
         Ok(())
     }
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    if bytes.len() > CONFIG_BYTES_MAX {
+        let detail = format!("{} bytes; at most {CONFIG_BYTES_MAX}", bytes.len());
+        return Err(ConfigError::Json { detail });
+    }
+    serde_json::from_slice(bytes).map_err(|error| ConfigError::Json { detail: error.to_string() })
 }
 
 /// Things other members of the family have and this network does not.
@@ -368,10 +391,9 @@ mod tests {
             ("rope_scaling", json!({"type": "dynamic", "factor": 4.0, "alpha": 1.0}), "1.0"),
             (
                 "quantization_config",
-                json!({"quant_method": "gptq", "bits": 4}),
-                "compressed-tensors",
+                json!({"quant_method": "awq", "bits": 4}),
+                "compressed-tensors, fp8, gptq",
             ),
-            ("quantization_config", json!({"quant_method": "fp8"}), "compressed-tensors"),
         ];
         for (key, value, allowed) in cases {
             let mut config = tencent();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::format::gguf::GgufError;
 
 /// A model could not be loaded. Each variant names the file and, where there is one, the tensor.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +19,32 @@ pub enum LoadError {
         source: std::io::Error,
     },
     /// The folder holds no weights this crate can read.
-    #[error("no model.safetensors or model.safetensors.index.json in '{}'", dir.display())]
+    #[error(
+        "no model.safetensors or model.safetensors.index.json, no other *.safetensors and no \
+         *.gguf in '{}'", dir.display()
+    )]
     NoWeights {
         /// The model folder.
         dir: PathBuf,
+    },
+    /// The folder holds several safetensors files and nothing says how they belong together.
+    #[error(
+        "several safetensors files in '{}' ({found}) and no model.safetensors.index.json that \
+         says which tensor lies where", dir.display()
+    )]
+    SeveralWeights {
+        /// The model folder.
+        dir: PathBuf,
+        /// Their names.
+        found: String,
+    },
+    /// The folder holds several GGUF files.
+    #[error("several GGUF files in '{}' ({found}); give the path of one of them", dir.display())]
+    SeveralGguf {
+        /// The model folder.
+        dir: PathBuf,
+        /// Their names.
+        found: String,
     },
     /// A file is larger than any sound file of its kind.
     #[error("'{file}' has {len} bytes; at most {max} are allowed")]
@@ -49,6 +72,15 @@ pub enum LoadError {
         file: String,
         /// What is wrong, with sizes.
         detail: String,
+    },
+    /// The header of a GGUF file is damaged, or does not fit the length of the file.
+    #[error("damaged GGUF file '{file}'")]
+    Gguf {
+        /// The file.
+        file: String,
+        /// What is wrong, with sizes.
+        #[source]
+        source: GgufError,
     },
     /// `model.safetensors.index.json` is damaged.
     #[error("bad shard index '{file}': {detail}")]
@@ -86,9 +118,19 @@ pub enum LoadError {
         /// Name of the tensor.
         tensor: String,
         /// The types that are allowed.
-        expected: &'static str,
+        expected: String,
         /// What the file says.
         got: String,
+    },
+    /// A tensor does not fit those beside it.
+    #[error("tensor '{tensor}' in '{file}' {detail}")]
+    BadTensor {
+        /// The file.
+        file: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// What is wrong.
+        detail: String,
     },
     /// A stored value would turn every result into NaN.
     #[error("tensor '{tensor}' in '{file}' holds {value} in row {row}; values must be finite")]

@@ -1,4 +1,7 @@
 //! File formats.
 
+pub mod block;
+pub mod float8;
+pub mod gguf;
 pub mod safetensors;
 pub mod shard_index;

@@ -3,12 +3,20 @@
 //! A thin layer over Hugging Face's `tokenizers`, with two guarantees the application needs: user
 //! text never yields a special token, and streamed text never ends in half a character.
 
+mod build;
+mod gguf;
+mod tiktoken;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokenizers::{AddedToken, DecoderWrapper};
 
 use crate::TokenId;
+use crate::error::LoadError;
+use crate::weights::{Container, GgufHeader};
+
+pub use tiktoken::{TIKTOKEN_FILE, TOKEN_LEN_MAX};
 
 /// Largest `tokenizer.json` that is read. Bytes; the 1.8B model's has about 10 MB.
 pub const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
@@ -56,6 +64,35 @@ pub enum TokenizerError {
         /// What the parser said.
         detail: String,
     },
+    /// A file of tiktoken ranks is damaged.
+    #[error("{origin} holds no tiktoken ranks: {detail}")]
+    Tiktoken {
+        /// File name.
+        origin: String,
+        /// Which line and why.
+        detail: String,
+    },
+    /// The metadata of a GGUF file describe no tokenizer that is read.
+    #[error("cannot read the tokenizer in {origin}: '{key}' is {value}; allowed: {allowed}")]
+    Gguf {
+        /// File name.
+        origin: String,
+        /// The key.
+        key: &'static str,
+        /// What it holds, shortened.
+        value: String,
+        /// What is read.
+        allowed: String,
+    },
+    /// The folder has no tokenizer.
+    #[error("no tokenizer.json and no {TIKTOKEN_FILE} in '{}'", dir.display())]
+    Missing {
+        /// The model folder.
+        dir: PathBuf,
+    },
+    /// The GGUF file that holds the tokenizer is damaged.
+    #[error("cannot read the tokenizer")]
+    Load(#[from] LoadError),
     /// A tokenizer of another kind than HunYuan's.
     #[error("{origin} has no byte-level decoder; only byte-level BPE tokenizers are supported")]
     NotByteLevel {
@@ -88,19 +125,37 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
+    /// The tokenizer of a model: `tokenizer.json` or else `hy.tiktoken` in its folder, or the
+    /// metadata of its GGUF file. `None` for an embedded model, whose tokenizer is the caller's.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when there is none, or it is damaged.
+    pub fn of(container: &Container) -> Result<Option<Self>, TokenizerError> {
+        match container {
+            Container::Embedded => Ok(None),
+            Container::Gguf(path) => {
+                let header = GgufHeader::read(path)?;
+                Self::from_gguf(&header.gguf()?, header.file()).map(Some)
+            }
+            Container::Folder(dir) => {
+                let (json, ranks) = (dir.join("tokenizer.json"), dir.join(TIKTOKEN_FILE));
+                if json.exists() {
+                    Self::from_file(&json).map(Some)
+                } else if ranks.exists() {
+                    Self::from_tiktoken_file(&ranks).map(Some)
+                } else {
+                    Err(TokenizerError::Missing { dir: dir.clone() })
+                }
+            }
+        }
+    }
+
     /// Loads a `tokenizer.json`.
     ///
     /// # Errors
     /// [`TokenizerError`] when the file is missing, too large, malformed, or not byte-level.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
-        let read = |source| TokenizerError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::metadata(path).map_err(read)?.len();
-        if bytes > TOKENIZER_BYTES_MAX {
-            let limit = TOKENIZER_BYTES_MAX;
-            return Err(TokenizerError::TooLarge { path: path.to_owned(), bytes, limit });
-        }
-        let json = std::fs::read(path).map_err(read)?;
-        Self::parse(&json, &path.display().to_string())
+        Self::parse(&read(path, TOKENIZER_BYTES_MAX)?, &path.display().to_string())
     }
 
     /// Parses the bytes of a `tokenizer.json`.
@@ -147,9 +202,19 @@ impl Tokenizer {
     }
 
     fn parse(json: &[u8], origin: &str) -> Result<Self, TokenizerError> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
-            TokenizerError::Parse { origin: origin.to_owned(), detail: error.to_string() }
-        })?;
+        let bad = |detail: String| TokenizerError::Parse { origin: origin.to_owned(), detail };
+        // The library indexes out of bounds on merges whose union is longer than every entry of
+        // the vocabulary (0.23.2, `BpeBuilder::build`), and a file must not end the process.
+        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json));
+        match parsed {
+            Ok(Ok(inner)) => Self::finish(inner, origin),
+            Ok(Err(error)) => Err(bad(error.to_string())),
+            Err(_) => Err(bad("its merges do not belong to its vocabulary".to_owned())),
+        }
+    }
+
+    /// Gives a tokenizer of the library the guarantees of this module.
+    fn finish(mut inner: tokenizers::Tokenizer, origin: &str) -> Result<Self, TokenizerError> {
         if !matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_))) {
             return Err(TokenizerError::NotByteLevel { origin: origin.to_owned() });
         }
@@ -320,6 +385,16 @@ impl Pending {
             self.bytes.clear();
         }
     }
+}
+
+/// Reads a file of at most `limit` bytes.
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, TokenizerError> {
+    let io = |source| TokenizerError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(io)?.len();
+    if bytes > limit {
+        return Err(TokenizerError::TooLarge { path: path.to_owned(), bytes, limit });
+    }
+    std::fs::read(path).map_err(io)
 }
 
 /// Bounds the library's cache of words.

@@ -4,69 +4,56 @@
 //! short while it is mapped.
 #![allow(unsafe_code)]
 
+mod gguf;
+mod matrix;
 mod network;
+mod source;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ::safetensors::Dtype;
 use half::{bf16, f16};
 use memmap2::{Mmap, UncheckedAdvice};
 
-use crate::config::{CONFIG_BYTES_MAX, ModelConfig};
 use crate::error::LoadError;
-use crate::format::safetensors::{TensorEntry, parse_header};
-use crate::format::shard_index::{INDEX_BYTES_MAX, shard_names};
+use crate::format::block::BlockType;
+use crate::format::gguf::{KINDS_READ, TensorKind};
+use crate::format::safetensors::parse_header;
 
+pub use gguf::GgufHeader;
+pub use matrix::StoredMatrix;
 pub use network::{EMBEDDING, Embedding};
+pub use source::{Container, ModelSource};
 
-/// Where a model comes from.
-#[derive(Debug, Clone)]
-pub enum ModelSource {
-    /// A Hugging Face folder: `config.json` beside `model.safetensors`, or beside shards and
-    /// `model.safetensors.index.json`.
-    Dir(PathBuf),
-    /// A model that is part of the program (`include_bytes!`).
-    Embedded {
-        /// Content of `config.json`.
-        config: &'static [u8],
-        /// Content of `model.safetensors`.
-        weights: &'static [u8],
-    },
+/// What the elements of a tensor are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elements {
+    /// One after the other.
+    Plain(Dtype),
+    /// In blocks with their scales.
+    Block(BlockType),
+    /// A `ggml_type` that is not read.
+    Unread(u32),
 }
 
-impl ModelSource {
-    /// Reads and checks the configuration.
-    ///
-    /// # Errors
-    /// [`LoadError`] names the file and the key.
-    pub fn config(&self) -> Result<ModelConfig, LoadError> {
-        let (file, bytes) = match self {
-            Self::Dir(dir) => {
-                let path = dir.join("config.json");
-                (path.display().to_string(), read_bounded(&path, CONFIG_BYTES_MAX)?)
-            }
-            Self::Embedded { config, .. } => ("embedded config.json".to_owned(), config.to_vec()),
-        };
-        ModelConfig::from_json(&bytes).map_err(|source| LoadError::Config { file, source })
+impl PartialEq<Dtype> for Elements {
+    fn eq(&self, dtype: &Dtype) -> bool {
+        *self == Self::Plain(*dtype)
     }
+}
 
-    /// Maps the weight files and reads their headers; no tensor is read yet.
-    ///
-    /// # Errors
-    /// [`LoadError`] when a file is missing or damaged.
-    pub fn tensors(&self) -> Result<Tensors, LoadError> {
-        let files = match self {
-            Self::Dir(dir) => map_dir(dir)?,
-            Self::Embedded { weights, .. } => {
-                let name = "embedded model.safetensors".to_owned();
-                vec![WeightFile { name, data: Data::Embedded(weights) }]
-            }
+impl std::fmt::Display for Elements {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match *self {
+            Self::Plain(dtype) => TensorKind::Plain(dtype),
+            Self::Block(block) => TensorKind::Block(block),
+            Self::Unread(number) => TensorKind::Other(number),
         };
-        Tensors::new(files)
+        formatter.write_str(&kind.name())
     }
 }
 
@@ -75,7 +62,19 @@ impl ModelSource {
 pub struct Tensors {
     /// File names for messages that concern no particular shard.
     all_files: String,
-    entries: HashMap<String, (Arc<WeightFile>, TensorEntry)>,
+    entries: HashMap<String, StoredTensor>,
+    /// Names in messages are those of GGUF.
+    is_gguf: bool,
+}
+
+#[derive(Debug, Clone)]
+struct StoredTensor {
+    /// Name in its file.
+    name: String,
+    file: Arc<WeightFile>,
+    elements: Elements,
+    shape: Vec<usize>,
+    bytes: Range<usize>,
 }
 
 impl Tensors {
@@ -90,10 +89,13 @@ impl Tensors {
                     let detail = format!("tensor '{name}' is also in another shard");
                     return Err(LoadError::Header { file: file.name.clone(), detail });
                 }
-                entries.insert(name, (Arc::clone(&file), entry));
+                let elements = Elements::Plain(entry.dtype);
+                let (shape, bytes, file) = (entry.shape, entry.bytes, Arc::clone(&file));
+                let stored = StoredTensor { name: name.clone(), file, elements, shape, bytes };
+                entries.insert(name, stored);
             }
         }
-        Ok(Self { all_files, entries })
+        Ok(Self { all_files, entries, is_gguf: false })
     }
 
     /// Whether a tensor of this name is stored.
@@ -106,46 +108,51 @@ impl Tensors {
     /// # Errors
     /// [`LoadError::MissingTensor`].
     pub fn tensor(&self, name: &str) -> Result<Tensor, LoadError> {
-        let (file, entry) = self.entries.get(name).ok_or_else(|| LoadError::MissingTensor {
-            file: self.all_files.clone(),
-            tensor: name.to_owned(),
-        })?;
-        Ok(Tensor { name: name.to_owned(), file: Arc::clone(file), entry: entry.clone() })
+        self.entries.get(name).cloned().map(Tensor).ok_or_else(|| {
+            let gguf_name = self.is_gguf.then(|| gguf::gguf_name(name)).flatten();
+            let tensor = gguf_name.unwrap_or_else(|| name.to_owned());
+            LoadError::MissingTensor { file: self.all_files.clone(), tensor }
+        })
+    }
+
+    /// How many tensors there are of each element type, by its name.
+    pub fn element_types(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries.values() {
+            *counts.entry(entry.elements.to_string()).or_default() += 1;
+        }
+        counts
     }
 }
 
 /// One stored tensor. Keeps its file mapped.
 #[derive(Debug, Clone)]
-pub struct Tensor {
-    name: String,
-    file: Arc<WeightFile>,
-    entry: TensorEntry,
-}
+pub struct Tensor(StoredTensor);
 
 impl Tensor {
     /// Name in the checkpoint.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The file that holds it.
     pub fn file(&self) -> &str {
-        &self.file.name
+        &self.0.file.name
     }
 
     /// Stored element type.
-    pub fn dtype(&self) -> Dtype {
-        self.entry.dtype
+    pub fn dtype(&self) -> Elements {
+        self.0.elements
     }
 
     /// Stored shape.
     pub fn shape(&self) -> &[usize] {
-        &self.entry.shape
+        &self.0.shape
     }
 
     /// The stored bytes, little endian.
     pub fn bytes(&self) -> &[u8] {
-        &self.file.bytes()[self.entry.bytes.clone()]
+        &self.0.file.bytes()[self.0.bytes.clone()]
     }
 
     /// Checks the shape.
@@ -166,8 +173,38 @@ impl Tensor {
     /// [`LoadError::WrongDtype`].
     pub fn with_float_elements(self) -> Result<Self, LoadError> {
         match self.dtype() {
-            Dtype::BF16 | Dtype::F16 | Dtype::F32 => Ok(self),
-            got => Err(self.wrong_dtype("BF16, F16 or F32", got)),
+            Elements::Plain(Dtype::BF16 | Dtype::F16 | Dtype::F32) => Ok(self),
+            _ => Err(self.wrong_dtype("BF16, F16 or F32".to_owned())),
+        }
+    }
+
+    /// Checks that the elements are such that a matrix may be made of.
+    fn with_readable_elements(self) -> Result<Self, LoadError> {
+        match self.dtype() {
+            Elements::Unread(_) => Err(self.wrong_dtype(KINDS_READ.to_owned())),
+            Elements::Plain(Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::I8 | Dtype::F8_E4M3)
+            | Elements::Block(_) => Ok(self),
+            Elements::Plain(_) => Err(self.wrong_dtype("BF16, F16, F32, I8 or F8_E4M3".to_owned())),
+        }
+    }
+
+    /// Checks the element type.
+    fn with_elements(self, wanted: Dtype, name: &str) -> Result<Self, LoadError> {
+        if self.dtype() == wanted { Ok(self) } else { Err(self.wrong_dtype(name.to_owned())) }
+    }
+
+    /// All elements of a small tensor of I32 or I64.
+    fn integers(&self) -> Result<Vec<i64>, LoadError> {
+        match self.dtype() {
+            Elements::Plain(Dtype::I32) => {
+                let words = self.bytes().as_chunks::<4>().0;
+                Ok(words.iter().map(|word| i64::from(i32::from_le_bytes(*word))).collect())
+            }
+            Elements::Plain(Dtype::I64) => {
+                let words = self.bytes().as_chunks::<8>().0;
+                Ok(words.iter().map(|word| i64::from_le_bytes(*word)).collect())
+            }
+            _ => Err(self.wrong_dtype("I32 or I64".to_owned())),
         }
     }
 
@@ -175,9 +212,12 @@ impl Tensor {
     /// [`Self::with_float_elements`] has checked.
     pub fn widen(&self, range: Range<usize>, out: &mut [f32]) {
         debug_assert_eq!(range.len(), out.len());
-        let width = self.dtype().bitsize() / 8;
+        let Elements::Plain(dtype) = self.dtype() else {
+            unreachable!("with_float_elements admits only plain elements")
+        };
+        let width = dtype.bitsize() / 8;
         let bytes = &self.bytes()[range.start * width..range.end * width];
-        match self.dtype() {
+        match dtype {
             Dtype::F32 => {
                 for (x, b) in out.iter_mut().zip(bytes.as_chunks().0) {
                     *x = f32::from_le_bytes(*b);
@@ -209,34 +249,42 @@ impl Tensor {
         Ok(out)
     }
 
-    /// Gives the memory of elements `range` back; they are read from the file again when touched.
-    pub fn forget_pages(&self, range: Range<usize>) {
-        let width = self.dtype().bitsize() / 8;
-        let start = self.entry.bytes.start;
-        self.file.forget_pages(start + range.start * width..start + range.end * width);
+    /// Gives the memory of bytes `range` back; they are read from the file again when touched.
+    pub fn forget_bytes(&self, range: Range<usize>) {
+        let start = self.0.bytes.start;
+        self.0.file.forget_pages(start + range.start..start + range.end);
     }
 
     pub(crate) fn wrong_shape(&self, expected: String) -> LoadError {
         LoadError::WrongShape {
-            file: self.file.name.clone(),
-            tensor: self.name.clone(),
+            file: self.file().to_owned(),
+            tensor: self.name().to_owned(),
             expected,
             got: self.shape().to_vec(),
         }
     }
 
-    pub(crate) fn wrong_dtype(&self, expected: &'static str, got: Dtype) -> LoadError {
+    fn wrong_dtype(&self, expected: String) -> LoadError {
         LoadError::WrongDtype {
-            file: self.file.name.clone(),
-            tensor: self.name.clone(),
+            file: self.file().to_owned(),
+            tensor: self.name().to_owned(),
             expected,
-            got: format!("{got:?}"),
+            got: self.dtype().to_string(),
+        }
+    }
+
+    fn refuse(&self, detail: String) -> LoadError {
+        LoadError::BadTensor {
+            file: self.file().to_owned(),
+            tensor: self.name().to_owned(),
+            detail,
         }
     }
 
     /// The error for a value of row `row` that is not finite.
     pub fn not_finite(&self, row: usize, value: f32) -> LoadError {
-        LoadError::NotFinite { file: self.file.name.clone(), tensor: self.name.clone(), row, value }
+        let (file, tensor) = (self.file().to_owned(), self.name().to_owned());
+        LoadError::NotFinite { file, tensor, row, value }
     }
 }
 
@@ -270,6 +318,10 @@ enum Data {
 }
 
 impl WeightFile {
+    fn embedded(bytes: &'static [u8]) -> Self {
+        Self { name: "embedded model.safetensors".to_owned(), data: Data::Embedded(bytes) }
+    }
+
     fn map(path: &Path) -> Result<Self, LoadError> {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
@@ -306,20 +358,4 @@ impl WeightFile {
             tracing::debug!(%error, file = self.name, "cannot give pages back");
         }
     }
-}
-
-fn map_dir(dir: &Path) -> Result<Vec<WeightFile>, LoadError> {
-    let single = dir.join("model.safetensors");
-    if single.exists() {
-        return Ok(vec![WeightFile::map(&single)?]);
-    }
-    let index = dir.join("model.safetensors.index.json");
-    if !index.exists() {
-        return Err(LoadError::NoWeights { dir: dir.to_owned() });
-    }
-    let json = read_bounded(&index, INDEX_BYTES_MAX)?;
-    shard_names(&json, &index.display().to_string())?
-        .iter()
-        .map(|name| WeightFile::map(&dir.join(name)))
-        .collect()
 }

@@ -1,13 +1,9 @@
-//! Parts of the network that every engine reads in the same way: vectors, the scales of stored
-//! INT8 rows, and the embedding. Matrices are each engine's own.
+//! Parts of the network that every engine reads in the same way: vectors and the embedding.
 
-use ::safetensors::Dtype;
-
-use super::{Tensor, Tensors};
+use super::{StoredMatrix, Tensor, Tensors};
 use crate::TokenId;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
-use crate::quant::int8::dequantize_row;
 
 /// Name of the embedding, which is also the head where the two are tied.
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -19,32 +15,6 @@ impl Tensors {
     /// When it is missing, has another shape, or a value that is not finite.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         self.tensor(name)?.with_shape(&[len])?.to_finite_f32()
-    }
-
-    /// The scale of each row of a stored INT8 tensor, `[rows]`, from `[]`, `[1]`, `[rows]` or
-    /// `[rows, 1]`.
-    ///
-    /// # Errors
-    /// When the model says of no quantisation, or the scales are missing, of another shape or not
-    /// finite.
-    pub fn row_scales(
-        &self,
-        tensor: &Tensor,
-        rows: usize,
-        config: &ModelConfig,
-    ) -> Result<Vec<f32>, LoadError> {
-        if config.quantization.is_none() {
-            let expected = "BF16, F16 or F32 (config.json has no quantization_config)";
-            return Err(tensor.wrong_dtype(expected, Dtype::I8));
-        }
-        let scale = self.tensor(&format!("{}_scale", tensor.name()))?;
-        let per_row = match *scale.shape() {
-            [] | [1] => false,
-            [n] | [n, 1] if n == rows => true,
-            _ => return Err(scale.wrong_shape(format!("[], [1], [{rows}] or [{rows}, 1]"))),
-        };
-        let values = scale.to_finite_f32()?;
-        Ok(if per_row { values } else { vec![values[0]; rows] })
     }
 }
 
@@ -64,17 +34,7 @@ impl Tensor {
 }
 
 /// The embedding as stored, `[vocab, hidden]`; rows are widened when they are looked up.
-pub enum Embedding {
-    /// Floats.
-    Float(Tensor),
-    /// INT8 with a scale for each row.
-    Int8 {
-        /// The values.
-        tensor: Tensor,
-        /// `[vocab]`
-        scales: Vec<f32>,
-    },
-}
+pub struct Embedding(StoredMatrix);
 
 impl Embedding {
     /// The embedding of a model.
@@ -82,24 +42,11 @@ impl Embedding {
     /// # Errors
     /// When it is missing, has another shape or element type, or its scales are not valid.
     pub fn load(tensors: &Tensors, config: &ModelConfig) -> Result<Self, LoadError> {
-        let shape = [config.vocab_size, config.hidden_size];
-        let tensor = tensors.tensor(EMBEDDING)?.with_shape(&shape)?;
-        if tensor.dtype() == Dtype::I8 {
-            let scales = tensors.row_scales(&tensor, shape[0], config)?;
-            return Ok(Self::Int8 { tensor, scales });
-        }
-        tensor.with_float_elements().map(Self::Float)
+        tensors.matrix(EMBEDDING, [config.vocab_size, config.hidden_size], config).map(Self)
     }
 
     /// Writes the row of `token` into `x`, `[hidden]`.
     pub fn lookup(&self, token: TokenId, x: &mut [f32]) {
-        let row = token as usize;
-        match self {
-            Self::Float(tensor) => tensor.widen(row * x.len()..(row + 1) * x.len(), x),
-            Self::Int8 { tensor, scales } => {
-                let values: &[i8] = bytemuck::cast_slice(tensor.bytes());
-                dequantize_row(&values[row * x.len()..][..x.len()], scales[row], x);
-            }
-        }
+        self.0.row(token as usize, x);
     }
 }

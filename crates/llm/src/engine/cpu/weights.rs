@@ -1,18 +1,16 @@
 //! Weights of the network: from tensors in files to what the forward pass reads.
 //!
 //! In INT8 every linear layer is INT8 once loaded. What is stored so is used where it lies in the
-//! file; floats are quantised a few rows at a time, and the pages they came from are given back,
-//! so that memory never holds the model twice.
-
-use ::safetensors::Dtype;
+//! file; every other layout is widened and quantised a few rows at a time, and the pages it came
+//! from are given back, so that memory never holds the model twice.
 
 use super::LoadProgress;
 use super::matrix::{Arithmetic, Int8Values, Matrix, Values};
 use super::pool::Pool;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
-use crate::quant::int8::{dequantize_row, quantize_row};
-use crate::weights::{EMBEDDING, Embedding, Tensor, Tensors};
+use crate::quant::int8::quantize_row;
+use crate::weights::{EMBEDDING, Embedding, StoredMatrix, Tensors};
 
 /// Elements that are quantised between two returns of source pages: 16 MiB of bf16.
 const QUANTIZE_ELEMENTS: usize = 8 << 20;
@@ -111,25 +109,20 @@ impl Loader<'_> {
     }
 
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
-        let tensor = self.tensors.tensor(name)?.with_shape(&[rows, cols])?;
-        let values = if tensor.dtype() == Dtype::I8 {
-            let scales = self.tensors.row_scales(&tensor, rows, self.config)?;
-            match self.arithmetic {
-                Arithmetic::Int8 => Values::Int8 { values: Int8Values::Stored(tensor), scales },
-                Arithmetic::F32 => Values::F32(dequantize(&tensor, &scales, cols)),
+        let stored = self.tensors.matrix(name, [rows, cols], self.config)?;
+        let values = match (self.arithmetic, stored.int8()) {
+            (Arithmetic::Int8, Some((tensor, scales))) => {
+                Values::Int8 { values: Int8Values::Stored(tensor.clone()), scales: scales.to_vec() }
             }
-        } else {
-            let tensor = tensor.with_float_elements()?;
-            match self.arithmetic {
-                Arithmetic::Int8 => self.quantize(&tensor, rows, cols)?,
-                Arithmetic::F32 => Values::F32(tensor.to_finite_f32()?),
-            }
+            (Arithmetic::Int8, None) => self.quantize(&stored)?,
+            (Arithmetic::F32, _) => Values::F32(widen(&stored)?),
         };
         Ok(Matrix { rows, cols, values })
     }
 
-    fn quantize(&mut self, tensor: &Tensor, rows: usize, cols: usize) -> Result<Values, LoadError> {
-        let out_of_memory = |source| LoadError::Io { path: tensor.file().into(), source };
+    fn quantize(&mut self, stored: &StoredMatrix) -> Result<Values, LoadError> {
+        let [rows, cols] = stored.shape();
+        let out_of_memory = |source| LoadError::Io { path: stored.tensor().file().into(), source };
         let mut map = Int8Values::zeroed(rows * cols).map_err(out_of_memory)?;
         let mut scales = vec![0.0; rows];
         let chunk_rows = (QUANTIZE_ELEMENTS / cols).max(1);
@@ -141,27 +134,29 @@ impl Loader<'_> {
                 (values, cols),
                 (&mut scales[..], 1),
                 |index, values, scale| {
-                    let row = first + index;
                     let mut x = vec![0.0; cols];
-                    tensor.widen(row * cols..(row + 1) * cols, &mut x);
+                    stored.row(first + index, &mut x);
                     scale[0] = quantize_row(&x, values);
                 },
             );
             if let Some(bad) = scales.iter().position(|scale| !scale.is_finite()) {
-                return Err(tensor.not_finite(first + bad, scales[bad]));
+                return Err(stored.not_finite(first + bad, scales[bad]));
             }
-            tensor.forget_pages(first * cols..first * cols + values.len());
+            stored.forget_rows(first..first + scales.len());
         }
         Ok(Values::Int8 { values: Int8Values::Made(map), scales })
     }
 }
 
-fn dequantize(tensor: &Tensor, scales: &[f32], cols: usize) -> Vec<f32> {
-    let values: &[i8] = bytemuck::cast_slice(tensor.bytes());
-    let mut out = vec![0.0; values.len()];
-    let rows = out.chunks_exact_mut(cols).zip(values.chunks_exact(cols));
-    for ((out, values), scale) in rows.zip(scales) {
-        dequantize_row(values, *scale, out);
+fn widen(stored: &StoredMatrix) -> Result<Vec<f32>, LoadError> {
+    let [rows, cols] = stored.shape();
+    let mut out = vec![0.0; rows * cols];
+    for (row, x) in out.chunks_exact_mut(cols).enumerate() {
+        stored.row(row, x);
+        if let Some(value) = x.iter().find(|value| !value.is_finite()) {
+            return Err(stored.not_finite(row, *value));
+        }
     }
-    out
+    stored.forget_rows(0..rows);
+    Ok(out)
 }
