@@ -7,6 +7,7 @@ pub mod bench;
 #[cfg(feature = "dds")]
 pub mod demo;
 pub mod doctor;
+pub mod eval;
 pub mod inspect;
 pub mod languages;
 pub mod node;
@@ -52,6 +53,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Describe a model folder; with --tokens and --logits also what it computes.
     Inspect(inspect::InspectArgs),
+    /// Score translations of a test set; with --against also what quantisation cost.
+    Eval(eval::EvalArgs),
     /// Measure prefill and decode of a model on this machine.
     Bench(bench::BenchArgs),
     /// Write a model folder with random weights of a real shape, for benchmarks.
@@ -140,6 +143,7 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Languages(args) => languages::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),
+        Command::Eval(args) => eval::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
         Command::Synth(args) => synth::run(&args, output),
     }

@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod diagnostics;
+pub mod eval;
 pub mod lifecycle;
 pub mod node;
 pub mod parameters;
