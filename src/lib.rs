@@ -8,6 +8,8 @@ pub mod cli;
 pub mod config;
 pub mod diagnostics;
 pub mod eval;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod lifecycle;
 pub mod node;
 pub mod parameters;

@@ -121,6 +121,25 @@ fn only_the_ros_edge_knows_a_middleware() {
     }
 }
 
+/// A robot never downloads a model by itself: only the command line reaches the hub.
+#[test]
+fn only_the_command_line_fetches() {
+    let mut names_it = 0;
+    for path in sources() {
+        let name = relative(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            let reaches = ["fetch::", "ureq", "graviola"].iter().any(|word| line.contains(word));
+            names_it += usize::from(reaches);
+            let is_home = name.starts_with("src/fetch")
+                || ["src/cli.rs", "src/cli/fetch.rs"].contains(&name.as_str());
+            assert!(is_home || !reaches, "{name} reaches for the hub: {line}");
+        }
+    }
+    assert!(names_it > 5, "the check must be able to fail");
+}
+
 #[test]
 fn unsafe_code_stays_where_it_is_explained() {
     for path in sources() {
