@@ -1,8 +1,8 @@
 //! Model folders from a hub that speaks Hugging Face's protocol: listing, resumed download, checks.
 //!
-//! The crate `hf-hub` would bring an asynchronous runtime or OpenSSL, resumes without comparing
-//! checksums, and keeps a cache of links where a robot wants a plain folder. So the three requests
-//! it takes are made here, with `ureq`. TLS is rustls with the provider `rustls-graviola`, whose
+//! The crate `hf-hub` stands on tokio and reqwest, with OpenSSL or with `aws-lc-rs`, which is C, and
+//! its plain downloads neither resume nor compare checksums. So the three requests that it takes
+//! are made here, with `ureq`. TLS is rustls with the provider `rustls-graviola`, whose
 //! primitives are Rust and assembly that rustc builds: no C library and no C compiler. It is young,
 //! and pinned.
 //!

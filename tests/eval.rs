@@ -231,7 +231,7 @@ fn what_cannot_be_evaluated_is_said_before_anything_runs() {
         (&["--engine", "scripted"], 2, "echoes"),
         (&["--svg", "x.svg"], 2, "--against"),
         (&["--against", "/nowhere"], 1, "/nowhere"),
-        (&["--against", &tiny], 1, "t"),
+        (&["--against", &tiny], 1, "tokenizer.json"),
     ] {
         let output = hymt(&[&["eval"], arguments].concat());
         let err = String::from_utf8_lossy(&output.stderr);

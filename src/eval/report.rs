@@ -362,7 +362,7 @@ impl AgainstScores {
             String::new(),
             format!("against {} on {}", self.model, self.engine),
             format!(
-                "KL      mean {:.6}, 99 % below {:.6}, largest {:.6} nats at {} positions",
+                "KL      mean {:.3e}, 99 % at most {:.3e}, largest {:.3e} nats at {} positions",
                 self.kl_mean, self.kl_p99, self.kl_max, self.positions
             ),
             format!("top-1   {:.3} % of positions", 100.0 * self.top1_agreement),
@@ -376,7 +376,7 @@ impl AgainstScores {
             lines.push(format!("{:<12} {:>12} {:>12}", "KL by part", "alone", "up to it"));
         }
         lines.extend(self.layers.iter().map(|layer| {
-            format!("{:<12} {:>12.6} {:>12.6}", layer.part, layer.kl_alone, layer.kl_up_to)
+            format!("{:<12} {:>12.3e} {:>12.3e}", layer.part, layer.kl_alone, layer.kl_up_to)
         }));
         lines
     }

@@ -115,11 +115,7 @@ impl Download<'_> {
         let unfinished = self.unfinished_folder();
         fs::create_dir_all(&unfinished).map_err(io_error(&unfinished))?;
         let lock_path = unfinished.join(LOCK_FILE);
-        let lock = File::create(&lock_path).map_err(io_error(&lock_path))?;
-        if lock.try_lock().is_err() {
-            let why = "is being written by another `hymt fetch`; wait for it";
-            return Err(FetchError::Folder { folder: unfinished, why });
-        }
+        let _lock = Lock::take(&lock_path)?;
         let mut done = 0;
         for file in self.files {
             let path = unfinished.join(&file.path);
@@ -252,6 +248,30 @@ impl Download<'_> {
             });
         }
         out.sync_all().map_err(io_error(part))
+    }
+}
+
+/// Holds the unfinished folder for one download.
+struct Lock(File);
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self, FetchError> {
+        let file = File::create(path).map_err(io_error(path))?;
+        if file.try_lock().is_err() {
+            let folder = path.parent().unwrap_or(path).to_owned();
+            let why = "is being written by another `hymt fetch`; wait for it";
+            return Err(FetchError::Folder { folder, why });
+        }
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread is just starting shares the file.
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the lock ends with the process");
+        }
     }
 }
 
