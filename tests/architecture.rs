@@ -130,7 +130,8 @@ fn only_the_command_line_fetches() {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            let reaches = ["fetch::", "ureq", "graviola"].iter().any(|word| line.contains(word));
+            let words = ["fetch::", "ureq", "graviola"];
+            let reaches = words.iter().any(|word| line.replace("prefetch", "").contains(word));
             names_it += usize::from(reaches);
             let is_home = name.starts_with("src/fetch")
                 || ["src/cli.rs", "src/cli/fetch.rs"].contains(&name.as_str());
