@@ -142,6 +142,23 @@ fn only_the_command_line_fetches() {
 }
 
 #[test]
+fn a_default_build_needs_no_c_compiler() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix", "none", "-e", "normal,build", "-p", "hymt_ros"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let found: BTreeSet<_> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(found.contains("clap"), "the check is blind");
+    for name in ["cc", "cmake", "bindgen", "ring", "aws-lc-sys", "openssl-sys", "onig_sys"] {
+        assert!(!found.contains(name), "{name} compiles or binds C");
+    }
+}
+
+#[test]
 fn unsafe_code_stays_where_it_is_explained() {
     for path in sources() {
         let name = relative(&path);
