@@ -20,7 +20,7 @@ pub struct FetchArgs {
     /// model folder needs.
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
-    /// Another hub; without it HF_ENDPOINT, or https://huggingface.co.
+    /// URL of another hub; without it HF_ENDPOINT, or huggingface.co.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// Agree to the model's licence.
