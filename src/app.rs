@@ -7,6 +7,7 @@ mod generator;
 pub(crate) mod gpu;
 pub mod logging;
 pub mod memory;
+pub mod network;
 
 use std::path::PathBuf;
 use std::sync::Arc;

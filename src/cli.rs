@@ -7,6 +7,8 @@ pub mod bench;
 #[cfg(feature = "dds")]
 pub mod demo;
 pub mod doctor;
+pub mod eval;
+pub mod fetch;
 pub mod glossary;
 pub mod inspect;
 pub mod languages;
@@ -55,6 +57,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Describe a model folder or GGUF file; with --tokens and --logits also what it computes.
     Inspect(inspect::InspectArgs),
+    /// Score translations of a test set; with --against also what quantisation cost.
+    Eval(eval::EvalArgs),
+    /// Fetch a model folder from the Hugging Face hub or a mirror, checked and resumable.
+    Fetch(fetch::FetchArgs),
     /// Measure prefill and decode of a model on this machine.
     Bench(bench::BenchArgs),
     /// Write a model folder with random weights of a real shape, for benchmarks.
@@ -144,6 +150,8 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Languages(args) => languages::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),
+        Command::Eval(args) => eval::run(&args, output),
+        Command::Fetch(args) => fetch::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
         Command::Synth(args) => synth::run(&args, output),
     }

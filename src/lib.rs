@@ -7,6 +7,9 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod diagnostics;
+pub mod eval;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod lifecycle;
 pub mod node;
 pub mod parameters;

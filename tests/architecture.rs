@@ -121,6 +121,43 @@ fn only_the_ros_edge_knows_a_middleware() {
     }
 }
 
+/// A robot never downloads a model by itself: only the command line reaches the hub.
+#[test]
+fn only_the_command_line_fetches() {
+    let mut names_it = 0;
+    for path in sources() {
+        let name = relative(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            let words = ["fetch::", "ureq", "graviola"];
+            let reaches = words.iter().any(|word| line.replace("prefetch", "").contains(word));
+            names_it += usize::from(reaches);
+            let is_home = name.starts_with("src/fetch")
+                || ["src/cli.rs", "src/cli/fetch.rs"].contains(&name.as_str());
+            assert!(is_home || !reaches, "{name} reaches for the hub: {line}");
+        }
+    }
+    assert!(names_it > 5, "the check must be able to fail");
+}
+
+#[test]
+fn a_default_build_needs_no_c_compiler() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix", "none", "-e", "normal,build", "-p", "hymt_ros"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let found: BTreeSet<_> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(found.contains("clap"), "the check is blind");
+    for name in ["cc", "cmake", "bindgen", "ring", "aws-lc-sys", "openssl-sys", "onig_sys"] {
+        assert!(!found.contains(name), "{name} compiles or binds C");
+    }
+}
+
 #[test]
 fn unsafe_code_stays_where_it_is_explained() {
     for path in sources() {

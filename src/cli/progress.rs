@@ -14,6 +14,14 @@ pub fn bytes_bar(message: &str, total: u64) -> ProgressBar {
     bar
 }
 
+/// A bar that counts bytes up to `total` as they come over a network, with their speed.
+pub fn transfer_bar(message: &str, total: u64) -> ProgressBar {
+    let bar = bar(total);
+    bar.set_style(style("{msg:<12} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
+    bar.set_message(message.to_owned());
+    bar
+}
+
 /// A bar that counts steps up to `total`.
 pub fn steps_bar(message: &str, total: u64) -> ProgressBar {
     let bar = bar(total);

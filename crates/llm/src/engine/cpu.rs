@@ -116,12 +116,40 @@ impl CpuEngine {
                 inverse_frequencies: inverse_frequencies(&config),
                 config,
                 weights,
-                precision,
                 isa,
             },
             spec,
             pool,
         })
+    }
+
+    /// Exchanges one part with another engine of the same shape: a layer, or, as part `n_layers`,
+    /// the final norm with the output head. Folds that quantisers make stay inside a layer, so a
+    /// network of parts from two checkpoints of one model is that model, partly quantised; this is
+    /// how `hymt eval` finds the layer that quantisation hurts. Both engines forget their sequences.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidBatch`] when the shapes differ or there is no such part.
+    pub fn swap_part(&mut self, other: &mut Self, part: usize) -> Result<(), EngineError> {
+        let shape = |c: &ModelConfig| {
+            let heads = (c.n_heads, c.n_kv_heads, c.head_dim);
+            (c.n_layers, c.hidden_size, c.intermediate_size, c.vocab_size, heads)
+        };
+        let (ours, theirs) = (shape(&self.model.config), shape(&other.model.config));
+        if ours != theirs {
+            let detail = format!("engines of different shapes: {ours:?} and {theirs:?}");
+            return Err(EngineError::InvalidBatch { detail });
+        }
+        let n_layers = self.model.config.n_layers;
+        if part > n_layers {
+            let detail = format!("part {part}; there are {n_layers} layers and the output head");
+            return Err(EngineError::InvalidBatch { detail });
+        }
+        self.model.weights.swap_part(&mut other.model.weights, part);
+        for engine in [self, other] {
+            (0..engine.spec.slots).for_each(|slot| engine.cache.release(slot));
+        }
+        Ok(())
     }
 
     /// The hyper-parameters of the loaded model.

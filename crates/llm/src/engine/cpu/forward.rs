@@ -4,7 +4,7 @@
 //! rotation. Reference: `modeling_hunyuan_v1_dense.py` of Hugging Face transformers.
 
 use super::kernels::{Isa, dot_f32};
-use super::matrix::{Activations, Arithmetic, matmul};
+use super::matrix::{Activations, matmul};
 use super::pool::Pool;
 use super::state::{KvCache, LayerCache, Scratch};
 use super::weights::Weights;
@@ -28,7 +28,6 @@ pub(super) struct Model {
     pub(super) weights: Weights,
     /// Angle per position of each pair of a head, `[head_dim / 2]`.
     pub(super) inverse_frequencies: Vec<f32>,
-    pub(super) precision: Arithmetic,
     pub(super) isa: Isa,
 }
 
@@ -58,7 +57,7 @@ pub(super) fn forward(
     for (index, layer) in model.weights.layers.iter().enumerate() {
         // Attention.
         rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);
-        s.h.prepare(model.precision, pool);
+        s.h.prepare(layer.q.arithmetic(), pool);
         matmul(
             pool,
             isa,
@@ -72,16 +71,16 @@ pub(super) fn forward(
             cache.append(token.slot, index, keys, values);
         }
         attend_rows(pool, c, tokens, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
-        s.attended.prepare(model.precision, pool);
+        s.attended.prepare(layer.o.arithmetic(), pool);
         matmul(pool, isa, &s.attended, &mut [(&layer.o, &mut s.delta)]);
         add(&mut s.x, &s.delta);
 
         // Feed-forward.
         rms_norm_rows(pool, &s.x, &layer.post_attention_norm, c.rms_norm_eps, &mut s.h);
-        s.h.prepare(model.precision, pool);
+        s.h.prepare(layer.gate.arithmetic(), pool);
         matmul(pool, isa, &s.h, &mut [(&layer.gate, &mut s.gated.rows), (&layer.up, &mut s.up)]);
         silu_times_up(pool, &mut s.gated.rows, &s.up);
-        s.gated.prepare(model.precision, pool);
+        s.gated.prepare(layer.down.arithmetic(), pool);
         matmul(pool, isa, &s.gated, &mut [(&layer.down, &mut s.delta)]);
         add(&mut s.x, &s.delta);
     }
@@ -98,7 +97,7 @@ pub(super) fn forward(
     s.h.resize(wanted.len());
     let x = &s.x[..wanted.len() * c.hidden_size];
     rms_norm_rows(pool, x, &model.weights.final_norm, c.rms_norm_eps, &mut s.h);
-    s.h.prepare(model.precision, pool);
+    s.h.prepare(model.weights.head.arithmetic(), pool);
     matmul(pool, isa, &s.h, &mut [(&model.weights.head, logits)]);
 }
 

@@ -30,6 +30,16 @@ pub(super) struct Matrix {
     pub(super) values: Values,
 }
 
+impl Matrix {
+    /// How products with this matrix are computed, which decides what its activations need.
+    pub(super) fn arithmetic(&self) -> Arithmetic {
+        match self.values {
+            Values::F32(_) => Arithmetic::F32,
+            Values::Int8 { .. } => Arithmetic::Int8,
+        }
+    }
+}
+
 /// Elements of a matrix.
 pub(super) enum Values {
     F32(Vec<f32>),

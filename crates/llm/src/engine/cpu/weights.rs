@@ -80,6 +80,19 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// Exchanges layer `part`, or the final norm and the head when there is no such layer.
+    pub(super) fn swap_part(&mut self, other: &mut Self, part: usize) {
+        match (self.layers.get_mut(part), other.layers.get_mut(part)) {
+            (Some(ours), Some(theirs)) => std::mem::swap(ours, theirs),
+            _ => {
+                std::mem::swap(&mut self.final_norm, &mut other.final_norm);
+                std::mem::swap(&mut self.head, &mut other.head);
+            }
+        }
+    }
+}
+
 struct Loader<'a> {
     tensors: &'a Tensors,
     config: &'a ModelConfig,
