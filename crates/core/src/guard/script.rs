@@ -62,10 +62,22 @@ pub fn check(answer: &str, text: &str, terms: &[Term], target: Language) -> Opti
     if foreign >= FOREIGN_WEIGHT_MIN && own as f32 / ((own + foreign) as f32) < OWN_SHARE_MIN {
         let of = counts.iter().filter(|(script, _)| !is_written(*script, target));
         let letters = of.max_by_key(|(_, weight)| *weight).map_or("", |(script, _)| name(*script));
-        let is_useless = own == 0 && foreign >= USELESS_WEIGHT_MIN;
+        let is_useless = own == 0
+            && foreign >= USELESS_WEIGHT_MIN
+            && foreign_words(&bare, target) >= FOREIGN_WEIGHT_MIN;
         return Some(WrongScript::Foreign { letters, is_useless });
     }
     variant(&bare, target)
+}
+
+/// Weight of the foreign letters in words that do not begin like names: a list of brands may be the
+/// translation of one in other letters.
+fn foreign_words(bare: &str, target: Language) -> usize {
+    let is_named =
+        |word: &str| word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
+    let words = runs(bare).filter(|word| !is_named(word));
+    let foreign = words.flat_map(str::chars).filter_map(Script::of);
+    foreign.filter(|script| !is_written(*script, target)).map(Script::weight).sum()
 }
 
 fn variant(bare: &str, target: Language) -> Option<WrongScript> {
@@ -252,6 +264,14 @@ mod tests {
             ),
             ("The door is open.", "ドアが開いています、どうぞ。", "ko", foreign("Japanese", false)),
             ("The doors are open.", "门都开着 die Tür", "de", None),
+            ("请随手把门关上。", "PLEASE CLOSE THE DOOR BEHIND YOU", "ru", foreign("Latin", true)),
+            // Names in other letters than those of the text.
+            (
+                "ユーチューブ、インスタグラム、フェイスブック",
+                "YouTube、Instagram、Facebook",
+                "zh",
+                foreign("Latin", false),
+            ),
         ] {
             assert_eq!(wrong(answer, text, target), expected, "{answer}");
         }
