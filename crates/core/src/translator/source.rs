@@ -2,7 +2,9 @@
 
 use super::plan::State;
 use super::{cut, question};
+use crate::detect::Detection;
 use crate::language::Language;
+use crate::protect;
 use crate::request::{SourceChoice, TranslateRequest};
 use crate::segment::{Piece, SEGMENT_CHARS_MAX, segment};
 
@@ -13,6 +15,10 @@ pub const SWITCH_CONFIDENCE_MIN: f32 = 0.9;
 pub const SWITCH_LETTERS_MIN: usize = 10;
 /// The same in scripts that write a word in one or two characters.
 pub const SWITCH_LETTERS_MIN_CJK: usize = 4;
+
+/// Characters of everyday Chinese that Japanese does not write. Without one of them a sentence of Han
+/// characters beside Japanese ones is a heading or a sign in Japanese.
+const NOT_JAPANESE: &str = "你妳您她它们們这吗嗎呢吧啊哪很谢请说說谁么麼给让讓没還还个為为时問问间门們进开见请车东电给钱买卖吃喝";
 
 /// The source language, and how it came to be that.
 pub(super) struct Source {
@@ -41,7 +47,7 @@ impl State {
         if let SourceChoice::Given(language) = request.source() {
             return known(language, 1.0);
         }
-        let guess = self.detector.guess(request.text());
+        let guess = self.guess(request.text());
         if let Some(sure) =
             guess.filter(|guess| guess.confidence >= self.config.detect.min_confidence)
         {
@@ -92,7 +98,13 @@ impl State {
         if texts.len() < 2 {
             return None;
         }
-        let sure: Vec<Option<Language>> = texts.iter().map(|text| self.surely(text)).collect();
+        let mut sure: Vec<Option<Language>> = texts.iter().map(|text| self.surely(text)).collect();
+        if sure.contains(&Some(Language::Japanese)) {
+            for (sure, text) in sure.iter_mut().zip(&texts) {
+                let is_told = text.contains(|c| NOT_JAPANESE.contains(c));
+                *sure = sure.filter(|language| is_told || !language.is_chinese());
+            }
+        }
         let mut found = sure.iter().flatten();
         let first = *found.next()?;
         if found.all(|other| are_alike(*other, first)) {
@@ -106,7 +118,27 @@ impl State {
         Some(Pieces { languages: languages.collect(), all })
     }
 
+    /// The likeliest language of the words of a text: tags, code and links are in none, and mostly look
+    /// like English.
+    fn guess(&self, text: &str) -> Option<Detection> {
+        let bare = self.without_parts(text);
+        let has_words = question::has_words(&bare);
+        self.detector.guess(if has_words { &bare } else { text })
+    }
+
+    fn without_parts(&self, text: &str) -> String {
+        let (mut bare, mut end) = (String::with_capacity(text.len()), 0);
+        for (_, part) in protect::parts_of(text, &question::format_options(self.config.family)) {
+            bare.push_str(&text[end..part.start]);
+            bare.push(' ');
+            end = part.end;
+        }
+        bare.push_str(&text[end..]);
+        bare
+    }
+
     fn surely(&self, sentence: &str) -> Option<Language> {
+        let sentence = &self.without_parts(sentence);
         let guess = self.detector.guess(sentence)?;
         let is_dense = guess.language.is_chinese()
             || matches!(guess.language, Language::Japanese | Language::Korean);

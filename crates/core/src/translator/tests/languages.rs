@@ -66,9 +66,15 @@ impl Generator for Echo {
     }
 }
 
+/// Without guards: what it answers is no translation.
+fn echoing(targets: &[&str]) -> Translator {
+    let config = TranslatorConfig { guards: Guards::Off, ..config(targets) };
+    Translator::new(Arc::new(Echo), config)
+}
+
 #[test]
 fn each_sentence_of_a_mixed_text_goes_by_its_own_language() {
-    let translator = Translator::new(Arc::new(Echo), config(&["de", "fr"]));
+    let translator = echoing(&["de", "fr"]);
     let cases = [
         // German stays for the Germans; what is English does not.
         (
@@ -98,4 +104,27 @@ fn each_sentence_of_a_mixed_text_goes_by_its_own_language() {
     // Who says what language it is knows better.
     let given = run(&translator, &RawRequest { text: cases[0].0, source: "en", ..DOOR });
     assert_eq!(given[0].text, cases[0].0.to_uppercase());
+}
+
+#[test]
+fn links_code_and_headings_in_kanji_are_in_no_other_language() {
+    let link = "https://docs.example.com/the/user/guide/for/this/version/of/the/robot";
+    let translator = echoing(&["en", "zh-Hant"]);
+    for text in [
+        format!("Die Anleitung finden Sie auf unserer Seite. {link}"),
+        format!("Bitte lesen Sie das: {link}"),
+        "Das steht auch hier. `open the door and wait for the robot` So geht es.".to_owned(),
+        format!(
+            "<p class=\"the-text-of-this-page\">Die Tür ist offen. <a href=\"{link}\">Hier</a></p>"
+        ),
+        "注意事項。館内では走らないでください。開店時間十時。".to_owned(),
+    ] {
+        for result in run(&translator, &RawRequest { text: &text, ..DOOR }) {
+            assert!(!result.detail.contains("several"), "{text}: {}", result.detail);
+            assert_ne!(result.status, Status::Passthrough, "{text}");
+        }
+    }
+    let text = "今日は博物館を見学します。你们什么时候开门？";
+    let result = run(&translator, &RawRequest { text, ..DOOR }).remove(0);
+    assert!(result.detail.contains("several languages (ja, zh)"), "{}", result.detail);
 }
