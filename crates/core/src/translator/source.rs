@@ -3,6 +3,7 @@
 use super::plan::State;
 use super::{cut, question};
 use crate::detect::Detection;
+use crate::detect::variants::NOT_JAPANESE;
 use crate::language::Language;
 use crate::protect;
 use crate::request::{SourceChoice, TranslateRequest};
@@ -15,10 +16,6 @@ pub const SWITCH_CONFIDENCE_MIN: f32 = 0.9;
 pub const SWITCH_LETTERS_MIN: usize = 10;
 /// The same in scripts that write a word in one or two characters.
 pub const SWITCH_LETTERS_MIN_CJK: usize = 4;
-
-/// Characters of everyday Chinese that Japanese does not write. Without one of them a sentence of Han
-/// characters beside Japanese ones is a heading or a sign in Japanese.
-const NOT_JAPANESE: &str = "你妳您她它们們这吗嗎呢吧啊哪很谢请说說谁么麼给让讓没還还个為为时問问间门們进开见请车东电给钱买卖吃喝";
 
 /// The source language, and how it came to be that.
 pub(super) struct Source {
@@ -100,6 +97,7 @@ impl State {
         }
         let mut sure: Vec<Option<Language>> = texts.iter().map(|text| self.surely(text)).collect();
         if sure.contains(&Some(Language::Japanese)) {
+            // A heading or a sign in kanji alone is none in Chinese.
             for (sure, text) in sure.iter_mut().zip(&texts) {
                 let is_told = text.contains(|c| NOT_JAPANESE.contains(c));
                 *sure = sure.filter(|language| is_told || !language.is_chinese());
