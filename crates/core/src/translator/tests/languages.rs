@@ -14,12 +14,17 @@ fn targets(results: &[Translation]) -> Vec<&'static str> {
 
 #[test]
 fn a_conversation_goes_to_the_other_party_only() {
-    let generator = Arc::new(Scripted::answering(&[("English", "the door"), ("中文", "门")]));
+    let generator = Arc::new(Scripted::answering(&[("英语", "the door"), ("中文", "门")]));
     let translator = Translator::new(generator.clone(), conversation("zh", "en"));
     let say = |text, targets: &[String]| run(&translator, &RawRequest { text, targets, ..DOOR });
     assert_eq!(targets(&say("The door is open.", &[])), ["zh"]);
     assert_eq!(targets(&say("门现在开着，请进来。", &[])), ["en"]);
     assert_eq!(targets(&say("La porte est ouverte, entrez donc.", &[])), ["zh", "en"]);
+    // Who changes the language is understood by both.
+    let mixed = say("门现在开着，请进来。Please take the stairs to the second floor.", &[]);
+    assert_eq!(targets(&mixed), ["zh", "en"]);
+    assert_eq!(mixed[0].text, "门现在开着，请进来。门");
+    assert_eq!(mixed[1].text, "the door Please take the stairs to the second floor.");
     // Who names targets gets those.
     let named = say("The door is open.", &["en".to_owned(), "de".to_owned()]);
     assert_eq!(targets(&named), ["en", "de"]);
