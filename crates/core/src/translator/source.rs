@@ -2,8 +2,8 @@
 
 use super::plan::State;
 use super::{cut, question};
-use crate::detect::Detection;
 use crate::detect::variants::NOT_JAPANESE;
+use crate::detect::{DETECT_CHARS_MAX, Detection};
 use crate::language::Language;
 use crate::protect;
 use crate::request::{SourceChoice, TranslateRequest};
@@ -130,6 +130,10 @@ impl State {
             bare.push_str(&text[end..part.start]);
             bare.push(' ');
             end = part.end;
+            // No more is looked at.
+            if bare.chars().nth(DETECT_CHARS_MAX).is_some() {
+                return bare;
+            }
         }
         bare.push_str(&text[end..]);
         bare
