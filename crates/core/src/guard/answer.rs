@@ -305,7 +305,8 @@ fn note<'t>(answer: &'t str, text: &str) -> Option<&'t str> {
     if is_own {
         return None;
     }
-    if answer.ends_with([')', '）']) && !text.contains(['(', '（']) {
+    if answer.ends_with([')', '）']) && !text.contains(['(', '（', '[', '［', '【', '〔', '{'])
+    {
         let (at, bracket) = answer.char_indices().rev().find(|(_, c)| matches!(c, '(' | '（'))?;
         if is_note(&answer[at + bracket.len_utf8()..]) {
             return left(&answer[..at]);
@@ -438,6 +439,7 @@ mod tests {
             ("\"A\" und \"B\"", "A and B"),
             ("Hinweis: Die Tür ist offen.", "Note: the door is open."),
             ("Die Tür (rechts)", "The door on the right"),
+            ("Geöffnet (Hinweis: montags nicht)", "Open [attention: not on Mondays]"),
             ("Translation:", "The door"),
             ("Sure, I will open the door: it is easy.", "Claro, abriré la puerta; es fácil."),
             ("C'est l'heure", "It is time"),
