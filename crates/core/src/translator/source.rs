@@ -53,7 +53,12 @@ impl State {
         let best = guess.map_or(String::new(), |guess| {
             format!(" (best guess {} at {:.2})", guess.language, guess.confidence)
         });
-        let (language, assumed) = match (request.spoken_before(), self.config.source_fallback) {
+        // In a conversation it says whom the text is for; elsewhere it must not be what leaves a text
+        // untranslated.
+        let kept = request
+            .spoken_before()
+            .filter(|language| request.is_conversation() || !request.targets().contains(language));
+        let (language, assumed) = match (kept, self.config.source_fallback) {
             (Some(language), _) => (Some(language), format!("kept {language} from before")),
             (None, Some(language)) => (Some(language), format!("assumed {language}")),
             (None, None) => (None, "left to the model".to_owned()),

@@ -49,6 +49,22 @@ fn what_a_speaker_spoke_before_decides_where_detection_cannot() {
     assert_eq!(targets(&results("门现在开着，请进来。", Some("en"))), ["en"]);
 }
 
+#[test]
+fn no_text_stays_as_it_is_because_of_what_was_spoken_before() {
+    let translator = Translator::new(
+        Arc::new(Scripted::answering(&[("English", "Mum cooks tonight.")])),
+        config(&["en", "fr"]),
+    );
+    let raw = RawRequest { text: "Mama kocht heute Abend.", ..DOOR };
+    let ask = |before: &str| {
+        let request = translator.request(&raw).unwrap().with_spoken_before(Some(language(before)));
+        translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ())
+    };
+    let result = ask("en").remove(0);
+    assert_eq!((result.status, result.text.as_str()), (Status::Ok, "Mum cooks tonight."));
+    assert_eq!(ask("de")[0].source, Some(Language::German), "otherwise it is believed");
+}
+
 /// Answers with the source text in capitals and its target language.
 struct Echo;
 
