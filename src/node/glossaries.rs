@@ -15,6 +15,7 @@ use crate::ros::wire::hymt::{ListGlossariesResponse, SetGlossaryRequest};
 use crate::words::shortened;
 
 pub(super) use self::watch::Watch;
+use self::watch::{Mark, mark};
 
 /// Longest name of a glossary. Bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -38,6 +39,8 @@ struct Named {
     origin: String,
     pair: LanguagePair,
     glossary: Glossary,
+    /// Of its file, before that was read.
+    mark: Mark,
 }
 
 impl Glossaries {
@@ -85,7 +88,7 @@ impl Glossaries {
             import::import(format, &request.content, pair).map_err(words)?;
         let entries = u32::try_from(glossary.len()).unwrap_or(u32::MAX);
         let origin = "service set_glossary".to_owned();
-        let named = Named { name: request.name.clone(), origin, pair, glossary };
+        let named = Named { name: request.name.clone(), origin, pair, glossary, mark: None };
         self.by_service.insert(request.name.clone(), named);
         Ok((entries, words(notes)))
     }
@@ -139,6 +142,11 @@ impl Glossaries {
         response
     }
 
+    /// The files in force, with their marks from when they were read.
+    pub(super) fn files_read(&self) -> Vec<(String, Mark)> {
+        self.files.iter().map(|named| (named.origin.clone(), named.mark)).collect()
+    }
+
     /// Number of glossaries and of their entries.
     pub(super) fn count(&self) -> (usize, usize) {
         let all = || self.files.iter().chain(self.by_service.values());
@@ -154,6 +162,7 @@ fn read(path: &str) -> Result<Named, String> {
     let (name, _) = file_name.split_once('.').unwrap_or((file_name, ""));
     check_name(name).map_err(&refused)?;
     let extension = Path::new(path).extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let mark = mark(path);
     let bytes = read_bounded(path).map_err(&refused)?;
     let told = |problem: &import::Problem| format!("glossary '{shown}' {problem}");
     let content = import::decode(&bytes).map_err(|problem| told(&problem))?;
@@ -168,7 +177,7 @@ fn read(path: &str) -> Result<Named, String> {
         tracing::warn!("{}", told(note));
     }
     let pair = common_pair(&glossary);
-    Ok(Named { name: name.to_owned(), origin: path.to_owned(), pair, glossary })
+    Ok(Named { name: name.to_owned(), origin: path.to_owned(), pair, glossary, mark })
 }
 
 /// The pair that all entries have; any where they differ.

@@ -173,11 +173,11 @@ impl Doctor {
 
     /// Takes changed files of glossaries, all or none; diagnostics tell why not, once a change.
     fn watch_files(&mut self) {
-        let values = self.shared.store.snapshot();
-        if !values.bool("glossary.watch") {
+        if !self.shared.store.snapshot().bool("glossary.watch") {
             return self.watch.stop();
         }
-        if !self.watch.look(values.strings("glossary.files"), Instant::now()) {
+        let files = self.shared.glossaries().files_read();
+        if !self.watch.look(&files, Instant::now()) {
             return;
         }
         match self.shared.apply(true, |glossaries| Ok(glossaries.count())) {

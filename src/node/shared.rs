@@ -78,6 +78,10 @@ pub(super) struct Shared {
     latency: Mutex<LatencyWindow>,
     heard_at: Mutex<Option<Instant>>,
     glossaries: Mutex<Glossaries>,
+    /// Held while parameters are put into force. Taken before they are read, so that of two changes at
+    /// once the older one never comes last. Not the lock of the glossaries: the store holds its own
+    /// while [`Shared::check`] waits for that one.
+    applying: Mutex<()>,
     session: RwLock<Option<Arc<Session>>>,
     active: RwLock<Option<Active>>,
     /// How long a heard text may take; 0 for no bound.
@@ -162,6 +166,7 @@ impl Shared {
             latency: Mutex::default(),
             heard_at: Mutex::default(),
             glossaries: Mutex::default(),
+            applying: Mutex::default(),
             session: RwLock::default(),
             active: RwLock::default(),
             deadline_ms: AtomicU64::new(0),
@@ -361,6 +366,7 @@ impl Shared {
         edit: impl FnOnce(&mut Glossaries) -> Result<T, Vec<String>>,
     ) -> Result<T, Vec<String>> {
         let one = |problem: String| vec![problem];
+        let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let live = LiveConfig::from_parameters(&self.store.snapshot()).map_err(one)?;
         log_file::check(live.output_log.as_ref()).map_err(one)?;
         // Held to the end, so that two changes at once do not lose one.

@@ -390,7 +390,8 @@ impl Worker {
             ..RawRequest::default()
         };
         let request = match self.translator.request(&raw) {
-            Ok(request) => request.with_drafts(&start.drafts),
+            Ok(request) if start.is_final => request.with_drafts(&start.drafts),
+            Ok(request) => request.with_drafts(&start.drafts).of_growing_text(),
             Err(error) => {
                 // The reason names positions and bounds, never the text itself.
                 tracing::warn!(utterance = start.utterance, %error, "an utterance was refused");

@@ -164,6 +164,7 @@ pub struct TranslateRequest {
     priority: u8,
     timeout: Option<Duration>,
     drafts: Vec<(Language, String)>,
+    is_growing: bool,
 }
 
 impl TranslateRequest {
@@ -208,6 +209,7 @@ impl TranslateRequest {
             priority: raw.priority,
             timeout: parse_timeout(raw.timeout_s)?,
             drafts: Vec::new(),
+            is_growing: false,
         })
     }
 
@@ -289,6 +291,19 @@ impl TranslateRequest {
         let cut = |draft: &String| draft.chars().take(DRAFT_CHARS_MAX).collect();
         self.drafts = wanted.map(|(language, draft)| (*language, cut(draft))).collect();
         self
+    }
+
+    /// The same request for a text that still grows. Its translation is soon replaced, so no guard asks for
+    /// another answer: that would come too late, and hold up the other targets.
+    #[must_use]
+    pub fn of_growing_text(mut self) -> Self {
+        self.is_growing = true;
+        self
+    }
+
+    /// True when the text still grows.
+    pub fn is_growing(&self) -> bool {
+        self.is_growing
     }
 
     /// What the translation into `target` may turn out to be.

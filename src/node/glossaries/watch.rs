@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(in crate::node) const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// When a file was written and how long it is; `None` while it cannot be read.
-type Mark = Option<(SystemTime, u64)>;
+pub(in crate::node) type Mark = Option<(SystemTime, u64)>;
 
 /// What the last look saw.
 #[derive(Debug, Default)]
@@ -27,22 +27,21 @@ impl Watch {
         self.looked_at.map_or(now, |at| at + WATCH_INTERVAL)
     }
 
-    /// Looks, if it is time to, and tells whether a file has changed since the last look. Files that
-    /// are looked at for the first time were read when they were named.
-    pub(in crate::node) fn look(&mut self, files: &[String], now: Instant) -> bool {
+    /// Looks, if it is time to, and tells whether a file has changed since the last look; one that is
+    /// looked at for the first time, since it was read. `files` come with their marks from then.
+    pub(in crate::node) fn look(&mut self, files: &[(String, Mark)], now: Instant) -> bool {
         if now < self.due(now) {
             return false;
         }
         self.looked_at = Some(now);
         let marks: Vec<(String, Mark)> =
-            files.iter().map(|path| (path.clone(), mark(path))).collect();
+            files.iter().map(|(path, _)| (path.clone(), mark(path))).collect();
         let is_same_list = marks.iter().map(|(path, _)| path).eq(self.seen.iter().map(|(p, _)| p));
-        let has_changed = is_same_list && marks != self.seen;
         if !is_same_list {
             self.problem.clear();
+            self.seen = files.to_vec();
         }
-        self.seen = marks;
-        has_changed
+        std::mem::replace(&mut self.seen, marks) != self.seen
     }
 
     /// Forgets everything, since nobody asks for it any more.
@@ -51,7 +50,8 @@ impl Watch {
     }
 }
 
-fn mark(path: &str) -> Mark {
+/// The mark of a file; to be taken before it is read, so that a change meanwhile is seen later.
+pub(super) fn mark(path: &str) -> Mark {
     let about = std::fs::metadata(path).ok()?;
     Some((about.modified().ok()?, about.len()))
 }
@@ -65,7 +65,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hotel.tsv");
         std::fs::write(&path, "lift\tAufzug\n").unwrap();
-        let files = [path.to_str().unwrap().to_owned()];
+        let path_text = path.to_str().unwrap().to_owned();
+        let files = [(path_text.clone(), mark(&path_text))];
         let mut watch = Watch::default();
         let mut now = Instant::now();
         let mut later = || {
@@ -84,5 +85,13 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(watch.look(&files, later()), "gone is a change");
         assert!(!watch.look(&[], later()), "another list is read when it is set");
+        std::fs::write(&path, "lift\tAufzug\n").unwrap();
+        let read = [(path_text.clone(), mark(&path_text))];
+        std::fs::write(&path, "lift\tPersonenaufzug\n").unwrap();
+        assert!(watch.look(&read, later()), "changed between its reading and the first look");
+        watch.stop();
+        let read = [(path_text.clone(), mark(&path_text))];
+        std::fs::write(&path, "lift\tx\n").unwrap();
+        assert!(watch.look(&read, later()), "changed while nobody looked");
     }
 }

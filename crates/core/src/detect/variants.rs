@@ -37,6 +37,11 @@ pub(super) fn han(text: &str, candidates: &[Language]) -> Detection {
 /// Characters that written Cantonese uses and Mandarin does not.
 const CANTONESE: &str = "嘅喺咗唔佢哋嚟啲冇嗰睇嘢咁攞搵瞓嘥嘞咩嘈攰";
 
+/// Characters of everyday Chinese, in either writing, that Japanese does not write. A longer text without
+/// any may be headings and names in Japanese.
+pub(crate) const NOT_JAPANESE: &str =
+    "你妳您她它们們这吗嗎呢吧啊哪很谢请说說谁么麼给让讓沒还个为时问问间门进开见车东电钱买卖";
+
 /// Common characters that exist only in simplified writing.
 pub(crate) const SIMPLIFIED: &str = "\
     们这来时说国为会对学过还进长东电车开关门问间见现话语请谢认识让读写书图听声动场头号楼层钟点边\

@@ -146,27 +146,117 @@ const QUOTES: &[(&str, &str)] = &[
     ("'", "'"),
 ];
 
-/// Pieces of the prompts. Lower case.
+/// Marks of quotation that are not taken away, but whose translation may be one of [`QUOTES`].
+const OTHER_QUOTES: &[&str] = &["《", "》", "〈", "〉", "‹", "›", "〝", "〞", "〟", "＂", "‟", "‚"];
+
+/// Pieces of the prompts that nothing else says. Lower case.
 const INSTRUCTIONS: &[&str] = &[
-    "additional explanation",
+    "without additional explanation",
+    "without any additional explanation",
     "only output the translat",
     "不要额外解释",
     "只需要输出翻译",
-    "将以下文本",
-    "translate the following",
     "[source text]",
     "【待翻译文本】",
     "[background information]",
     "【背景信息】",
-    "参考下面的翻译",
-    "参考上面的信息",
-    "reference the following translation",
-    "number of delimiters",
+    "exact same number of delimiters",
     "等量的分隔符",
-    "as an ai language model",
-    "作为一个人工智能",
-    "作为一个ai",
 ];
+
+/// The same, of which a text about translating may have a translation. Lower case.
+const TASKS: &[&str] = &[
+    "translate the following text",
+    "translate the following segment",
+    "将以下文本翻译",
+    "将以下文本准确翻译",
+    "把下面的文本翻译",
+    "参考下面的翻译",
+    "reference the following translation",
+];
+
+/// What a model says of itself; a robot may say so too. Lower case.
+const SELVES: &[&str] = &["as an ai language model", "作为一个人工智能", "作为一个ai"];
+
+/// Pieces of words for translating, by which a text about it is known. Lower case.
+const TRANSLATING: &[&str] = &[
+    "translat",
+    "interpret",
+    "译",
+    "譯",
+    "訳",
+    "번역",
+    "통역",
+    "übersetz",
+    "dolmetsch",
+    "tradu",
+    "interprè",
+    "перев",
+    "перекла",
+    "tłumacz",
+    "překl",
+    "přelož",
+    "vertal",
+    "vertaal",
+    "çevir",
+    "dịch",
+    "terjemah",
+    "isalin",
+    "pagsasalin",
+    "ترجم",
+    "תרגו",
+    "תרגמ",
+    "अनुवाद",
+    "भाषांतर",
+    "แปล",
+    "অনুবাদ",
+    "மொழிபெயர்",
+    "అనువ",
+    "અનુવાદ",
+    "аудар",
+    "орчуул",
+    "تەرجىم",
+    "បកប្រែ",
+    "ဘာသာပြန်",
+    "བསྒྱུར",
+];
+
+/// Names of artificial intelligence: pieces of words, and whole words. Lower case.
+const INTELLIGENCES: &[&str] = &[
+    "artifi",
+    "künstlich",
+    "人工智",
+    "人工知能",
+    "인공지능",
+    "искусств",
+    "штучн",
+    "sztuczn",
+    "uměl",
+    "kunstmatig",
+    "yapay",
+    "nhân tạo",
+    "buatan",
+    "الذكاء",
+    "ذكاء",
+    "مصنوعی",
+    "مصنوعي",
+    "מלאכותית",
+    "कृत्रिम",
+    "ประดิษฐ์",
+    "কৃত্রিম",
+    "செயற்கை",
+    "కృత్రిమ",
+    "કૃત્રિમ",
+    "жасанды",
+    "хиймэл",
+    "语言模型",
+    "語言模型",
+    "言語モデル",
+    "sprachmodell",
+    "language model",
+    "언어 모델",
+];
+const INTELLIGENCE_WORDS: &[&str] = &["ai", "ki", "ia", "ии", "ші", "yz"];
 
 /// Takes away what unambiguously stands around a translation: such a thing that `text` has none of.
 pub fn unwrap(answer: &str, text: &str) -> (String, Vec<Wrapper>) {
@@ -192,8 +282,8 @@ fn left(inner: &str) -> Option<&str> {
 fn introduction<'t>(answer: &'t str, text: &str) -> Option<&'t str> {
     let (at, colon) =
         answer.char_indices().take(INTRODUCTION_CHARS_MAX).find(|(_, c)| is_colon(*c))?;
-    // A text that has a label itself has a translation that does.
-    if text.chars().take(INTRODUCTION_CHARS_MAX).any(is_colon) {
+    // A text that has a label itself, or speaks of translating, has a translation that does.
+    if text.chars().take(INTRODUCTION_CHARS_MAX).any(is_colon) || has_any(text, TRANSLATING) {
         return None;
     }
     let head = answer[..at].trim_matches(|c: char| c.is_whitespace() || "*#".contains(c));
@@ -215,7 +305,8 @@ fn note<'t>(answer: &'t str, text: &str) -> Option<&'t str> {
     if is_own {
         return None;
     }
-    if answer.ends_with([')', '）']) && !text.contains(['(', '（']) {
+    if answer.ends_with([')', '）']) && !text.contains(['(', '（', '[', '［', '【', '〔', '{'])
+    {
         let (at, bracket) = answer.char_indices().rev().find(|(_, c)| matches!(c, '(' | '（'))?;
         if is_note(&answer[at + bracket.len_utf8()..]) {
             return left(&answer[..at]);
@@ -228,7 +319,10 @@ fn note<'t>(answer: &'t str, text: &str) -> Option<&'t str> {
 }
 
 fn quotes<'t>(answer: &'t str, text: &str) -> Option<&'t str> {
-    let is_quote = |mark: &str| QUOTES.iter().any(|(open, close)| *open == mark || *close == mark);
+    let is_quote = |mark: &str| {
+        QUOTES.iter().any(|(open, close)| *open == mark || *close == mark)
+            || OTHER_QUOTES.contains(&mark)
+    };
     // An apostrophe is no quotation, but then what looks like one may be another.
     if text.chars().any(|c| is_quote(c.encode_utf8(&mut [0; 4]))) {
         return None;
@@ -257,10 +351,24 @@ fn is_colon(c: char) -> bool {
 }
 
 /// True when an answer holds a piece of the prompt's instruction, or speaks of itself, and the text
-/// does not.
+/// does not; nor is the text about such things, in whatever language.
 pub fn has_instruction(answer: &str, text: &str) -> bool {
     let (answer, text) = (answer.to_lowercase(), text.to_lowercase());
-    INSTRUCTIONS.iter().any(|piece| answer.contains(piece) && !text.contains(piece))
+    let is_new = |pieces: &[&str]| {
+        pieces.iter().any(|piece| answer.contains(piece) && !text.contains(piece))
+    };
+    is_new(INSTRUCTIONS)
+        || (is_new(TASKS) && !has_any(&text, TRANSLATING))
+        || (is_new(SELVES) && !speaks_of_intelligence(&text))
+}
+
+fn speaks_of_intelligence(text: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    has_any(text, INTELLIGENCES) || words.any(|word| INTELLIGENCE_WORDS.contains(&word))
+}
+
+fn has_any(text: &str, pieces: &[&str]) -> bool {
+    pieces.iter().any(|piece| text.contains(piece))
 }
 
 /// Compares the lengths of a text and its translation. A letter weighs what it says on average in its
@@ -331,9 +439,17 @@ mod tests {
             ("\"A\" und \"B\"", "A and B"),
             ("Hinweis: Die Tür ist offen.", "Note: the door is open."),
             ("Die Tür (rechts)", "The door on the right"),
+            ("Geöffnet (Hinweis: montags nicht)", "Open [attention: not on Mondays]"),
             ("Translation:", "The door"),
             ("Sure, I will open the door: it is easy.", "Claro, abriré la puerta; es fácil."),
             ("C'est l'heure", "It is time"),
+            ("“Dream of the Red Chamber”", "《红楼梦》"),
+            ("„Der Fremde“", "‹L’Étranger›"),
+            ("Sure, I can translate it: tell me what.", "Claro, puedo traducirlo; dime qué."),
+            (
+                "Here is the translation you wanted: read it.",
+                "Hier ist Ihre Übersetzung – lesen Sie.",
+            ),
             ("\"\"", "x"),
         ] {
             assert_eq!(unwrap(answer, text), (answer.to_owned(), Vec::new()), "{answer}");
@@ -345,6 +461,25 @@ mod tests {
         assert!(has_instruction("Translate the following text into German: Die Tür", "The door"));
         assert!(has_instruction("门。不要额外解释", "The door"));
         assert!(!has_instruction("Translate the following", "translate the following words"));
+        for (answer, text) in [
+            (
+                "Additional explanations are in the appendix.",
+                "Weitere Erläuterungen stehen im Anhang.",
+            ),
+            ("将以下文本复制到文件中。", "Copy the following text into the file."),
+            ("请参考上面的信息。", "Please refer to the information above."),
+            ("The number of delimiters differs.", "Die Zahl der Trennzeichen ist verschieden."),
+            (
+                "Translate the following text into English.",
+                "Übersetze den folgenden Text ins Englische.",
+            ),
+            ("作为一个人工智能，我不吃东西。", "As an artificial intelligence, I do not eat."),
+            ("作为一个AI，我不吃东西。", "Als KI esse ich nichts."),
+        ] {
+            assert!(!has_instruction(answer, text), "{answer}");
+        }
+        assert!(has_instruction("作为一个人工智能，我不能翻译。", "The door"));
+        assert!(has_instruction("将以下文本翻译为中文：门", "The door"));
         let text = "Please close the heavy door behind you when you leave.";
         assert_eq!(length("请在离开时随手关门。", text), Length::Fits);
         assert_eq!(length("Tür", text), Length::TooShort);

@@ -1,9 +1,10 @@
 //! Answers in the wrong script, in the wrong variant of it, or in none but that of the text.
 
 use crate::detect::script::{Script, is_mark};
-use crate::detect::variants::{SIMPLIFIED, TRADITIONAL};
+use crate::detect::variants::{NOT_JAPANESE, SIMPLIFIED, TRADITIONAL};
 use crate::glossary::Term;
 use crate::language::Language;
+use crate::protect::{self, MarkerStyle, PartKind, ProtectOptions};
 
 /// Least weight of foreign letters that says something; less is a product name. A Han character weighs as
 /// much as four Latin letters.
@@ -13,7 +14,8 @@ pub const USELESS_WEIGHT_MIN: usize = 24;
 /// An answer with a smaller share of letters that the target is written in is in the wrong script: many
 /// names may stand in a short sentence.
 pub const OWN_SHARE_MIN: f32 = 0.25;
-/// Han characters in a row of nothing but such that Japanese does not write without any kana.
+/// Han characters that Japanese does not write without any kana: so many in a row, or in all where one of
+/// them is not Japanese.
 pub const KANJI_ALONE_MAX: usize = 16;
 /// Characters of the other Chinese writing that are no name any more.
 pub const OTHER_VARIANT_MIN: usize = 3;
@@ -59,13 +61,27 @@ pub fn check(answer: &str, text: &str, terms: &[Term], target: Language) -> Opti
         of.map(|(_, weight)| weight).sum()
     };
     let (own, foreign) = (weight(true), weight(false));
-    if foreign >= FOREIGN_WEIGHT_MIN && own as f32 / ((own + foreign) as f32) < OWN_SHARE_MIN {
+    let words = foreign_words(&bare, target);
+    if words > 0
+        && foreign >= FOREIGN_WEIGHT_MIN
+        && own as f32 / ((own + foreign) as f32) < OWN_SHARE_MIN
+    {
         let of = counts.iter().filter(|(script, _)| !is_written(*script, target));
         let letters = of.max_by_key(|(_, weight)| *weight).map_or("", |(script, _)| name(*script));
-        let is_useless = own == 0 && foreign >= USELESS_WEIGHT_MIN;
+        let is_useless = own == 0 && foreign >= USELESS_WEIGHT_MIN && words >= FOREIGN_WEIGHT_MIN;
         return Some(WrongScript::Foreign { letters, is_useless });
     }
     variant(&bare, target)
+}
+
+/// Weight of the foreign letters in words that do not begin like names: brands may be the translation of
+/// brands in other letters.
+fn foreign_words(bare: &str, target: Language) -> usize {
+    let is_named =
+        |word: &str| word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
+    let words = runs(bare).filter(|word| !is_named(word));
+    let foreign = words.flat_map(str::chars).filter_map(Script::of);
+    foreign.filter(|script| !is_written(*script, target)).map(Script::weight).sum()
 }
 
 fn variant(bare: &str, target: Language) -> Option<WrongScript> {
@@ -77,7 +93,9 @@ fn variant(bare: &str, target: Language) -> Option<WrongScript> {
     match target {
         Language::Japanese => {
             let (kana, han) = (of_script(Script::Kana), of_script(Script::Han));
-            (kana == 0 && han > KANJI_ALONE_MAX).then_some(WrongScript::NoKana)
+            let is_row = |run: &str| run.chars().nth(KANJI_ALONE_MAX).is_some();
+            let is_chinese = bare.contains(|c| NOT_JAPANESE.contains(c)) || runs(bare).any(is_row);
+            (kana == 0 && han > KANJI_ALONE_MAX && is_chinese).then_some(WrongScript::NoKana)
         }
         _ if target.is_chinese() => {
             let simplified = count(SIMPLIFIED, TRADITIONAL);
@@ -130,9 +148,10 @@ fn has_more_than_names(text: &str) -> bool {
         || text.chars().filter(is_unspaced).count() >= ECHO_LETTERS_MIN
 }
 
-/// `answer` without the words that were copied from the text, or that a term asks for.
+/// `answer` without the words that were copied from the text, or that a term asks for, and without the
+/// text's links, tags and code.
 fn without_names(answer: &str, text: &str, terms: &[Term]) -> String {
-    let mut answer = answer.to_owned();
+    let mut answer = without_parts(answer, text);
     for term in terms {
         answer = answer.replace(term.target(), " ");
     }
@@ -143,6 +162,24 @@ fn without_names(answer: &str, text: &str, terms: &[Term]) -> String {
         }
         bare.push(' ');
     }
+    bare
+}
+
+fn without_parts(answer: &str, text: &str) -> String {
+    use PartKind::{Code, Email, Markup, Placeholder, Url};
+    let options = ProtectOptions {
+        style: MarkerStyle::default(),
+        kinds: vec![Code, Email, Markup, Placeholder, Url],
+    };
+    let (mut bare, mut end) = (String::with_capacity(answer.len()), 0);
+    for (_, part) in protect::parts_of(answer, &options) {
+        if text.contains(&answer[part.clone()]) {
+            bare.push_str(&answer[end..part.start]);
+            bare.push(' ');
+            end = part.end;
+        }
+    }
+    bare.push_str(&answer[end..]);
     bare
 }
 
@@ -252,6 +289,14 @@ mod tests {
             ),
             ("The door is open.", "ドアが開いています、どうぞ。", "ko", foreign("Japanese", false)),
             ("The doors are open.", "门都开着 die Tür", "de", None),
+            ("请随手把门关上。", "PLEASE CLOSE THE DOOR BEHIND YOU", "ru", foreign("Latin", true)),
+            // Names in other letters than those of the text.
+            (
+                "ユーチューブ、インスタグラム、フェイスブック",
+                "YouTube、Instagram、Facebook",
+                "zh",
+                None,
+            ),
         ] {
             assert_eq!(wrong(answer, text, target), expected, "{answer}");
         }
@@ -286,6 +331,7 @@ mod tests {
             ("唔該閂門，多謝晒。", "yue", None),
             ("你好", "zh-Hant", None),
             ("今天我们参观东京大学图书馆和科学博物馆", "ja", Some(WrongScript::NoKana)),
+            ("门现在开着，请您进来坐一会儿，我们马上开始。", "ja", Some(WrongScript::NoKana)),
             ("東京都庭園美術館", "ja", None),
             ("今日は東京大学図書館を見学します。", "ja", None),
         ] {

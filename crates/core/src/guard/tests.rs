@@ -120,6 +120,65 @@ const GOOD: &[(&str, &str, &str)] = &[
         "バージョン2.1.3は2023年5月にリリースされました。",
     ),
     ("en>zh", "About 3.5 million people live here.", "大约有350万人住在这里。"),
+    // Links, tags, code and addresses.
+    (
+        "en>zh",
+        "See https://github.com/example/robot-demo/blob/main/readme.md",
+        "参见 https://github.com/example/robot-demo/blob/main/readme.md",
+    ),
+    (
+        "en>ru",
+        "<p class=\"notice\"><a href=\"https://example.com/the/guide\">Stop</a></p>",
+        "<p class=\"notice\"><a href=\"https://example.com/the/guide\">Стоп</a></p>",
+    ),
+    (
+        "en>ja",
+        "Run `ros2 launch robot bringup.launch.py`.",
+        "`ros2 launch robot bringup.launch.py`を実行。",
+    ),
+    ("en>ar", "Write to front-desk@grand-hotel.example.", "راسل front-desk@grand-hotel.example."),
+    // One word, titles, names.
+    ("en>th", "Yes", "ใช่"),
+    ("en>ja", "Yes", "はい"),
+    ("en>zh", "OK", "OK"),
+    ("en>zh", "Wi-Fi password: guest2024", "Wi-Fi 密码：guest2024"),
+    ("en>zh-Hant", "Hong Kong", "香港"),
+    ("en>zh-Hant", "Taipei Main Station", "臺北車站"),
+    ("zh>en", "《红楼梦》", "\"Dream of the Red Chamber\""),
+    ("ja>zh", "ブルートゥース", "Bluetooth"),
+    ("ru>zh", "Майкрософт Офис", "Microsoft Office"),
+    ("en>ja", "Ministry of Education", "文部科学省"),
+    (
+        "en>ja",
+        "Ministries: education, economy, transport, health, finance",
+        "文部科学省、経済産業省、国土交通省、厚生労働省、財務省",
+    ),
+    ("zh>ja", "东京大学图书馆利用案内", "東京大学図書館利用案内"),
+    ("zh-Hant>ja", "東京都立中央圖書館", "東京都立中央図書館"),
+    // Numbers and tables.
+    ("en>de", "1. 2. 3. Go!", "1. 2. 3. Los!"),
+    (
+        "en>de",
+        "A: 0.00 0.00 0.00 0.00 0.00 0.00 0.00 0.00 0.00",
+        "A: 0,00 0,00 0,00 0,00 0,00 0,00 0,00 0,00 0,00",
+    ),
+    (
+        "en>zh",
+        "| Day | Open |\n| --- | --- |\n| Mon | 9-17 |",
+        "| 日期 | 营业时间 |\n| --- | --- |\n| 星期一 | 9-17 |",
+    ),
+    ("en>ru", "Count: one, two, three", "Счёт: один, два, три"),
+    // Mixed scripts.
+    ("en>kk", "Please close the door.", "Esikti jabıñızşı."),
+    ("en>mn", "Hello, welcome to the hotel.", "Сайн байна уу, зочид буудалд тавтай морил."),
+    ("en>mn", "Welcome to the hotel.", "ᠵᠣᠴᠢᠳ ᠪᠠᠭᠤᠳᠠᠯ ᠳᠤ ᠲᠠᠪᠲᠠᠢ ᠮᠣᠷᠢᠯᠠ"),
+    ("en>ug", "Hello, how are you today?", "Yaxshimusiz, bügün qandaq ehwalingiz?"),
+    ("en>ja", "PDF and USB and HDMI", "PDF、USB、HDMI"),
+    ("en>ko", "The university (大學) is old.", "그 대학교(大學)는 오래되었다."),
+    ("ja>en", "はははははははは", "Hahahahahahahaha"),
+    ("en>zh", "No no no no no no no no, stop!", "不不不不不不不不，停下！"),
+    ("en>th", "Please go very slowly and carefully.", "กรุณาไปช้าๆ อย่างระมัดระวัง"),
+    ("en>hi", "Bye", "अलविदा"),
 ];
 
 #[test]

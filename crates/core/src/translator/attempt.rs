@@ -24,6 +24,14 @@ struct Second {
     first: Candidate,
 }
 
+impl Second {
+    /// True when the first answer is a translation for all that is wrong with it.
+    fn may_do_without(&self) -> bool {
+        let severity = self.first.fault.map_or(0, Fault::severity);
+        severity < Fault::Instruction.severity()
+    }
+}
+
 /// An answer that could be taken.
 pub(super) struct Candidate {
     pub(super) text: String,
@@ -71,6 +79,10 @@ impl<'p> Attempt<'p> {
         };
         let read = match self.question.read(&generated.text) {
             Reading::Text(read) => read,
+            // Better what the first answer lacks than a text without its format.
+            Reading::Again(_) if self.second.as_deref().is_some_and(Second::may_do_without) => {
+                return self.first_kept("the model lost its marks", stats);
+            }
             Reading::Again(question) => {
                 let prompt = question.prompt.clone();
                 let second = self.second.map(|second| Box::new(Second { prompt, ..*second }));

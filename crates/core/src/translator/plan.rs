@@ -99,7 +99,9 @@ impl State {
         layers: &[&Glossary],
     ) -> Plan {
         let all_are = |language| pieces.languages.iter().all(|of| *of == Some(language));
-        if request.is_conversation() && !is_for(request.targets(), source.language, target) {
+        // Of a text in both languages each party needs the other's part.
+        let is_wanted = |language: &Option<Language>| is_for(request.targets(), *language, target);
+        if request.is_conversation() && !pieces.languages.iter().any(is_wanted) {
             return Plan::Skip;
         }
         if all_are(target) || !source.has_words {

@@ -46,6 +46,7 @@ struct Basis {
     context: Option<String>,
     formality: Formality,
     guards: Guards,
+    asks_once: bool,
 }
 
 /// An answer, read.
@@ -164,6 +165,7 @@ impl Asker<'_> {
             context: self.request.context().map(str::to_owned),
             formality: self.request.formality(),
             guards: self.config.guards,
+            asks_once: self.request.is_growing(),
         }
     }
 }
@@ -243,9 +245,12 @@ impl Question {
     }
 
     /// The prompt to ask with again because of `fault`, and how that is said; `None` when the family has
-    /// no other way to ask.
+    /// no other way to ask, or the text still grows.
     pub(super) fn again(&self, fault: Fault, missed: &[Term]) -> Option<(GeneratePrompt, String)> {
         let (basis, terms) = (&self.basis, &self.selection.terms);
+        if basis.asks_once {
+            return None;
+        }
         let is_marked = matches!(self.format, Format::Marked(..));
         let (user, how) = if let Fault::Terms(_) = fault {
             // The official form still, for the models know no other: what was missed stands last, next

@@ -2,7 +2,10 @@
 
 use super::plan::State;
 use super::{cut, question};
+use crate::detect::variants::NOT_JAPANESE;
+use crate::detect::{DETECT_CHARS_MAX, Detection};
 use crate::language::Language;
+use crate::protect;
 use crate::request::{SourceChoice, TranslateRequest};
 use crate::segment::{Piece, SEGMENT_CHARS_MAX, segment};
 
@@ -41,7 +44,7 @@ impl State {
         if let SourceChoice::Given(language) = request.source() {
             return known(language, 1.0);
         }
-        let guess = self.detector.guess(request.text());
+        let guess = self.guess(request.text());
         if let Some(sure) =
             guess.filter(|guess| guess.confidence >= self.config.detect.min_confidence)
         {
@@ -50,7 +53,12 @@ impl State {
         let best = guess.map_or(String::new(), |guess| {
             format!(" (best guess {} at {:.2})", guess.language, guess.confidence)
         });
-        let (language, assumed) = match (request.spoken_before(), self.config.source_fallback) {
+        // In a conversation it says whom the text is for; elsewhere it must not be what leaves a text
+        // untranslated.
+        let kept = request
+            .spoken_before()
+            .filter(|language| request.is_conversation() || !request.targets().contains(language));
+        let (language, assumed) = match (kept, self.config.source_fallback) {
             (Some(language), _) => (Some(language), format!("kept {language} from before")),
             (None, Some(language)) => (Some(language), format!("assumed {language}")),
             (None, None) => (None, "left to the model".to_owned()),
@@ -92,7 +100,14 @@ impl State {
         if texts.len() < 2 {
             return None;
         }
-        let sure: Vec<Option<Language>> = texts.iter().map(|text| self.surely(text)).collect();
+        let mut sure: Vec<Option<Language>> = texts.iter().map(|text| self.surely(text)).collect();
+        if sure.contains(&Some(Language::Japanese)) {
+            // A heading or a sign in kanji alone is none in Chinese.
+            for (sure, text) in sure.iter_mut().zip(&texts) {
+                let is_told = text.contains(|c| NOT_JAPANESE.contains(c));
+                *sure = sure.filter(|language| is_told || !language.is_chinese());
+            }
+        }
         let mut found = sure.iter().flatten();
         let first = *found.next()?;
         if found.all(|other| are_alike(*other, first)) {
@@ -106,7 +121,31 @@ impl State {
         Some(Pieces { languages: languages.collect(), all })
     }
 
+    /// The likeliest language of the words of a text: tags, code and links are in none, and mostly look
+    /// like English.
+    fn guess(&self, text: &str) -> Option<Detection> {
+        let bare = self.without_parts(text);
+        let has_words = question::has_words(&bare);
+        self.detector.guess(if has_words { &bare } else { text })
+    }
+
+    fn without_parts(&self, text: &str) -> String {
+        let (mut bare, mut end) = (String::with_capacity(text.len()), 0);
+        for (_, part) in protect::parts_of(text, &question::format_options(self.config.family)) {
+            bare.push_str(&text[end..part.start]);
+            bare.push(' ');
+            end = part.end;
+            // No more is looked at.
+            if bare.chars().nth(DETECT_CHARS_MAX).is_some() {
+                return bare;
+            }
+        }
+        bare.push_str(&text[end..]);
+        bare
+    }
+
     fn surely(&self, sentence: &str) -> Option<Language> {
+        let sentence = &self.without_parts(sentence);
         let guess = self.detector.guess(sentence)?;
         let is_dense = guess.language.is_chinese()
             || matches!(guess.language, Language::Japanese | Language::Korean);

@@ -208,6 +208,48 @@ fn at_most_three_answers_make_a_piece() {
 }
 
 #[test]
+fn a_growing_text_is_asked_for_once() {
+    let foreign = "请随手把门关上，谢谢您的合作。";
+    for (answer, status, text) in [
+        ("Tür", Status::Ok, "Tür"),
+        (foreign, Status::Failed, ""),
+        (&"Tür und ".repeat(40), Status::Truncated, "Tür und"),
+    ] {
+        let generator = Arc::new(Scripted::answering(&[(ENGLISH, answer), (CHINESE, GOOD)]));
+        let translator = Translator::new(generator.clone(), config(&["de"]));
+        let request = translator.request(&english(TEXT)).unwrap();
+        let ask = |request: &TranslateRequest| {
+            translator.translate(request, &GenerateOptions::default(), &mut |_, _| ()).remove(0)
+        };
+        let result = ask(&request.clone().of_growing_text());
+        assert_eq!((result.status, result.text.as_str()), (status, text));
+        assert_eq!(generator.batches().concat().len(), 1);
+        assert!(!result.detail.is_empty());
+        // Its end is asked for as ever, whatever is known of the beginning.
+        assert_eq!(ask(&request).text, GOOD);
+    }
+}
+
+#[test]
+fn a_missing_term_is_no_reason_to_lose_the_format() {
+    let terms = ["door=Ladetor".to_owned()];
+    let text = "Please <b>close</b> the door behind you.";
+    let raw = RawRequest { inline_terms: &terms, ..english(text) };
+    // With the term said again the marks are lost, and without marks it would be used.
+    let rules = [
+        ("door translates to Ladetor\ndoor", "Tor"),
+        ("delimiters", "Bitte ⟦1⟧schließen⟦/1⟧ Sie die Tür hinter sich."),
+        (ENGLISH, "Bitte schließen Sie das Ladetor hinter sich."),
+    ];
+    let generator = Arc::new(Scripted::answering(&rules));
+    let config = TranslatorConfig { enforce_terms: true, ..config(&["de"]) };
+    let result = &run(&Translator::new(generator.clone(), config), &raw)[0];
+    assert_eq!(result.text, "Bitte <b>schließen</b> Sie die Tür hinter sich.");
+    assert!(result.detail.ends_with("with the missing terms once more: the model lost its marks"));
+    assert_eq!(generator.batches().concat().len(), 2);
+}
+
+#[test]
 fn the_first_family_has_no_other_form_with_terms() {
     let term = Term::new("door", "Tür").unwrap();
     let request = prompt::PromptRequest {

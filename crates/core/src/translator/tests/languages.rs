@@ -14,12 +14,17 @@ fn targets(results: &[Translation]) -> Vec<&'static str> {
 
 #[test]
 fn a_conversation_goes_to_the_other_party_only() {
-    let generator = Arc::new(Scripted::answering(&[("English", "the door"), ("中文", "门")]));
+    let generator = Arc::new(Scripted::answering(&[("英语", "the door"), ("中文", "门")]));
     let translator = Translator::new(generator.clone(), conversation("zh", "en"));
     let say = |text, targets: &[String]| run(&translator, &RawRequest { text, targets, ..DOOR });
     assert_eq!(targets(&say("The door is open.", &[])), ["zh"]);
     assert_eq!(targets(&say("门现在开着，请进来。", &[])), ["en"]);
     assert_eq!(targets(&say("La porte est ouverte, entrez donc.", &[])), ["zh", "en"]);
+    // Who changes the language is understood by both.
+    let mixed = say("门现在开着，请进来。Please take the stairs to the second floor.", &[]);
+    assert_eq!(targets(&mixed), ["zh", "en"]);
+    assert_eq!(mixed[0].text, "门现在开着，请进来。门");
+    assert_eq!(mixed[1].text, "the door Please take the stairs to the second floor.");
     // Who names targets gets those.
     let named = say("The door is open.", &["en".to_owned(), "de".to_owned()]);
     assert_eq!(targets(&named), ["en", "de"]);
@@ -44,6 +49,22 @@ fn what_a_speaker_spoke_before_decides_where_detection_cannot() {
     assert_eq!(targets(&results("门现在开着，请进来。", Some("en"))), ["en"]);
 }
 
+#[test]
+fn no_text_stays_as_it_is_because_of_what_was_spoken_before() {
+    let translator = Translator::new(
+        Arc::new(Scripted::answering(&[("English", "Mum cooks tonight.")])),
+        config(&["en", "fr"]),
+    );
+    let raw = RawRequest { text: "Mama kocht heute Abend.", ..DOOR };
+    let ask = |before: &str| {
+        let request = translator.request(&raw).unwrap().with_spoken_before(Some(language(before)));
+        translator.translate(&request, &GenerateOptions::default(), &mut |_, _| ())
+    };
+    let result = ask("en").remove(0);
+    assert_eq!((result.status, result.text.as_str()), (Status::Ok, "Mum cooks tonight."));
+    assert_eq!(ask("de")[0].source, Some(Language::German), "otherwise it is believed");
+}
+
 /// Answers with the source text in capitals and its target language.
 struct Echo;
 
@@ -66,11 +87,15 @@ impl Generator for Echo {
     }
 }
 
+/// Without guards: what it answers is no translation.
+fn echoing(targets: &[&str]) -> Translator {
+    let config = TranslatorConfig { guards: Guards::Off, ..config(targets) };
+    Translator::new(Arc::new(Echo), config)
+}
+
 #[test]
 fn each_sentence_of_a_mixed_text_goes_by_its_own_language() {
-    // An echo is what guards are against.
-    let config = TranslatorConfig { guards: Guards::Off, ..config(&["de", "fr"]) };
-    let translator = Translator::new(Arc::new(Echo), config);
+    let translator = echoing(&["de", "fr"]);
     let cases = [
         // German stays for the Germans; what is English does not.
         (
@@ -100,4 +125,27 @@ fn each_sentence_of_a_mixed_text_goes_by_its_own_language() {
     // Who says what language it is knows better.
     let given = run(&translator, &RawRequest { text: cases[0].0, source: "en", ..DOOR });
     assert_eq!(given[0].text, cases[0].0.to_uppercase());
+}
+
+#[test]
+fn links_code_and_headings_in_kanji_are_in_no_other_language() {
+    let link = "https://docs.example.com/the/user/guide/for/this/version/of/the/robot";
+    let translator = echoing(&["en", "zh-Hant"]);
+    for text in [
+        format!("Die Anleitung finden Sie auf unserer Seite. {link}"),
+        format!("Bitte lesen Sie das: {link}"),
+        "Das steht auch hier. `open the door and wait for the robot` So geht es.".to_owned(),
+        format!(
+            "<p class=\"the-text-of-this-page\">Die Tür ist offen. <a href=\"{link}\">Hier</a></p>"
+        ),
+        "注意事項。館内では走らないでください。開店時間十時。".to_owned(),
+    ] {
+        for result in run(&translator, &RawRequest { text: &text, ..DOOR }) {
+            assert!(!result.detail.contains("several"), "{text}: {}", result.detail);
+            assert_ne!(result.status, Status::Passthrough, "{text}");
+        }
+    }
+    let text = "今日は博物館を見学します。你们什么时候开门？";
+    let result = run(&translator, &RawRequest { text, ..DOOR }).remove(0);
+    assert!(result.detail.contains("several languages (ja, zh)"), "{}", result.detail);
 }
