@@ -12,7 +12,8 @@ pub(super) use entity::{escape, escape_attribute};
 
 use std::ops::Range;
 
-use html5gum::{DefaultEmitter, Token as HtmlToken, Tokenizer};
+use html5gum::emitters::naive_next_state;
+use html5gum::{DefaultEmitter, State, Token as HtmlToken, Tokenizer};
 
 use super::DocumentError;
 use super::inline::{self, Kind, Token};
@@ -58,15 +59,37 @@ fn unclosed_tag(rest: &str) -> usize {
     rest.match_indices('<').map(|(at, _)| at).find(is_tag).unwrap_or(rest.len())
 }
 
+/// Characters at the beginning of a document that say whether it is XHTML.
+const XML_HEAD_CHARS: usize = 2048;
+
+/// True for XHTML, where any element may be closed in its start tag. Elsewhere `<script/>` and its like
+/// are open, whatever their slash says.
+fn is_xml(source: &str) -> bool {
+    let end = source.char_indices().nth(XML_HEAD_CHARS).map_or(source.len(), |(at, _)| at);
+    let head = &source[..end];
+    head[bom_len(head)..].starts_with("<?xml") || head.contains("http://www.w3.org/1999/xhtml")
+}
+
 fn markup(source: &str) -> impl Iterator<Item = Markup> + '_ {
+    let is_xml = is_xml(source);
     let mut emitter = DefaultEmitter::<usize>::new_with_span();
     emitter.naively_switch_states(true);
     let name = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
-    Tokenizer::new_with_emitter(source, emitter).filter_map(Result::ok).filter_map(move |token| {
+    let mut tokenizer = Tokenizer::new_with_emitter(source, emitter);
+    let tokens = std::iter::from_fn(move || {
+        let token = tokenizer.next()?;
+        if is_xml && matches!(&token, Ok(HtmlToken::StartTag(tag)) if tag.self_closing) {
+            // The tokenizer would take all that follows for a title or script.
+            tokenizer.set_state(State::Data);
+        }
+        Some(token)
+    });
+    tokens.filter_map(Result::ok).filter_map(move |token| {
         let (span, what) = match token {
             HtmlToken::StartTag(tag) => {
                 let name = name(&tag.name);
-                let is_closed = tag.self_closing || is_void(&name);
+                let may_close = is_xml || naive_next_state(name.as_bytes()).is_none();
+                let is_closed = (tag.self_closing && may_close) || is_void(&name);
                 (tag.span, What::Start { name, is_closed })
             }
             HtmlToken::EndTag(tag) => (tag.span, What::End { name: name(&tag.name) }),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::inline::{self, Piece, Resolved, Tag};
 use super::unit::{LanguageMark, Shape, Slot, line_end};
-use super::{Document, DocumentFormat, html, json, layout, markdown, po};
+use super::{Document, DocumentFormat, cue, html, json, layout, markdown, po};
 use crate::language::Language;
 
 /// Whether a translation can take the place of a unit.
@@ -42,8 +42,9 @@ pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
         return po::fit(&unit.text, translation);
     }
     let resolved = inline::resolve(&document.slots[index].tags, translation);
+    let has_text = !text_of(&resolved.pieces).trim().is_empty();
     match (resolved.n_singles_lost, resolved.n_pairs_lost) {
-        (0, 0) if translation.trim().is_empty() => Fit::Broken { lost: 1 },
+        (0, _) if !has_text => Fit::Broken { lost: 1 },
         (0, 0) => Fit::Whole,
         (0, lost) => Fit::Plainer { lost },
         (lost, _) => Fit::Broken { lost },
@@ -210,7 +211,14 @@ impl Writer<'_> {
                 other => out.push_str(&raw_piece(other)),
             }),
             Shape::HtmlAttribute { quote } => {
-                out.push_str(&html::escape_attribute(&text_of(pieces), quote));
+                // Where there were no quotes there must be some now.
+                let added = if quote.is_none() { "\"" } else { "" };
+                out.push_str(added);
+                pieces.iter().for_each(|piece| match piece {
+                    Piece::Text(text) => out.push_str(&html::escape_attribute(text, quote)),
+                    other => out.push_str(&raw_piece(other)),
+                });
+                out.push_str(added);
             }
             Shape::Cue { lines_max, is_vtt } => {
                 out.push_str(&self.cue(pieces, lines_max, is_vtt, &raw_piece));
@@ -234,8 +242,7 @@ impl Writer<'_> {
         for piece in tags {
             match piece {
                 Piece::Text(text) if is_vtt => written.push_str(&html::escape(text)),
-                // Nothing else means anything in SubRip.
-                Piece::Text(text) => written.push_str(&text.replace("-->", "->")),
+                Piece::Text(text) => written.push_str(&cue::plain(text)),
                 other => written.push_str(&raw_piece(&other)),
             }
         }

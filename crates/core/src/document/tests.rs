@@ -2,6 +2,7 @@ use super::*;
 
 mod formats;
 mod properties;
+mod wild;
 
 fn parse(format: DocumentFormat, source: &str) -> Document {
     Document::parse(format, source, &ParseOptions::default()).unwrap()
