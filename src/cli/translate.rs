@@ -2,7 +2,7 @@
 
 mod file;
 mod part;
-mod paths;
+pub(super) mod paths;
 mod report;
 
 use std::io::{BufRead, Read};
@@ -243,6 +243,9 @@ fn for_each_line(mut act: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Res
             act(line.trim_end_matches(['\n', '\r']))
                 .with_context(|| format!("line {number} of standard input"))?;
         }
+    }
+    if input.fill_buf()?.is_empty() {
+        return Ok(());
     }
     let full = format!("more than {STDIN_LINES_MAX} lines on standard input; send them in parts");
     Err(UsageError(full).into())

@@ -29,7 +29,7 @@ use crate::cli::{UsageError, progress};
 const SAMPLE_CHARS: usize = 4000;
 
 /// Arguments of `hymt translate --file`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct FileArgs {
     /// Translate this document instead of a text: plain text, Markdown, HTML, SRT, VTT, JSON or PO.
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
