@@ -51,7 +51,7 @@ pub(super) struct FileArgs {
     pub(super) force: bool,
     /// Begin anew, even where an earlier run could be continued.
     #[arg(long, requires = "file")]
-    restart: bool,
+    pub(super) restart: bool,
     /// Translate only these strings of JSON, for example `/menu/*/title`; repeat for more.
     #[arg(long, value_name = "POINTER", requires = "file")]
     pub(super) json_include: Vec<String>,

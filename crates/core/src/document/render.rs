@@ -41,8 +41,13 @@ pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
     if document.format == DocumentFormat::Po {
         return po::fit(&unit.text, translation);
     }
-    let resolved = inline::resolve(&document.slots[index].tags, translation);
-    let has_text = !text_of(&resolved.pieces).trim().is_empty();
+    let slot = &document.slots[index];
+    let resolved = inline::resolve(&slot.tags, translation);
+    let text = text_of(&resolved.pieces);
+    let has_text = match slot.shape {
+        Shape::Cue { is_vtt: false, .. } => !cue::plain(&text).trim().is_empty(),
+        _ => !text.trim().is_empty(),
+    };
     match (resolved.n_singles_lost, resolved.n_pairs_lost) {
         (0, _) if !has_text => Fit::Broken { lost: 1 },
         (0, 0) => Fit::Whole,

@@ -1,5 +1,6 @@
 use super::*;
 
+mod answers;
 mod formats;
 mod properties;
 mod wild;

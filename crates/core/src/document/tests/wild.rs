@@ -14,6 +14,18 @@ fn a_translation_without_words_takes_no_text_away() {
 }
 
 #[test]
+fn an_answer_that_is_one_tag_ends_no_cue() {
+    let cue = parse(Srt, "00:01,0 --> 00:02,0\na b\n");
+    assert_eq!(cue.fit(0, "<words>"), Fit::Broken { lost: 1 });
+}
+
+#[test]
+fn a_heading_keeps_the_signs_at_its_end() {
+    assert_eq!(render_one(Markdown, "# HERE\n", "C #"), "# C \\#\n");
+    assert_eq!(render_one(Markdown, "# HERE\n", "C# ##"), "# C# \\##\n");
+}
+
+#[test]
 fn attributes_keep_their_angle_brackets() {
     check(
         Html,
