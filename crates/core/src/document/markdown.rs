@@ -255,7 +255,7 @@ impl<'f, 'a> Walk<'f, 'a> {
         if let Some((kept, start)) = &self.kept {
             if is_close && *kept == name {
                 let whole = *start..range.end;
-                self.tokens.retain(|token| token.range.start < whole.start);
+                while self.tokens.pop_if(|token| token.range.start >= whole.start).is_some() {}
                 self.tokens.push(Token::single(true, whole));
                 self.kept = None;
             }

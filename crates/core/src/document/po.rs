@@ -25,6 +25,8 @@ pub(super) struct Entry {
     units: Vec<usize>,
     /// `msgid` and `msgid_plural` with the white space at their ends.
     texts: Vec<String>,
+    /// What each `msgstr` holds already and keeps; nothing where it is written anew.
+    kept: Vec<String>,
     /// From the first `msgstr` to the end of the last line of the last.
     msgstr: Range<usize>,
     /// The lines with flags, with their ends.
@@ -93,7 +95,10 @@ fn msgstr(source: &str, entry: &Entry, texts: &[&str], forms: &plural::Forms) ->
         let is_one = form == forms.singular && forms.count > 1;
         // "One file" is wrong for the 21 that takes the same form in Russian.
         let index = usize::from(!(is_one && (is_counted || forms.is_singular_one)));
-        format!("msgstr[{form}] {}", quoted(&whole(index), end))
+        // Somebody may have filled some of the forms.
+        let kept = entry.kept.get(form).filter(|text| !text.is_empty());
+        let text = kept.cloned().unwrap_or_else(|| whole(index));
+        format!("msgstr[{form}] {}", quoted(&text, end))
     };
     (0..forms.count).map(of_form).collect::<Vec<_>>().join(end)
 }

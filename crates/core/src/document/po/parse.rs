@@ -175,6 +175,7 @@ fn finish(
     let mut entry = Entry {
         units: Vec::new(),
         texts: Vec::new(),
+        kept: Vec::new(),
         msgstr: msgstr.at..draft.end,
         flags: draft.flags.clone(),
         previous: draft.previous.clone(),
@@ -199,6 +200,9 @@ fn finish(
     let has_words = texts.clone().all(|field| field.text.contains(char::is_alphabetic));
     if (is_done && !is_fuzzy && !overwrite) || !has_words || !is_last {
         return Ok(None);
+    }
+    if !is_fuzzy && !overwrite {
+        entry.kept = strings.map(|field| field.text.clone()).collect();
     }
     let context = context(field(Keyword::Context), &draft.comments);
     for text in texts {

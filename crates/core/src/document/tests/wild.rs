@@ -132,3 +132,18 @@ fn numbered_escapes_of_catalogues_are_characters() {
     let rendered = document.render(&[Some("\u{1b}[1mfett\u{1b}[0m\u{7}")], None).text;
     assert!(rendered.ends_with("msgstr \"\\033[1mfett\\033[0m\\007\"\n"), "{rendered}");
 }
+
+#[test]
+fn plural_forms_that_somebody_wrote_stay() {
+    let po = "msgid \"one\"\nmsgid_plural \"%d files\"\nmsgstr[0] \"mine\"\nmsgstr[1] \"\"\n";
+    let render = |po: &str, options: &ParseOptions| {
+        let document = Document::parse(Po, po, options).unwrap();
+        document.render(&[Some("eins"), Some("%d Dateien")], None).text
+    };
+    let written = render(po, &ParseOptions::default());
+    assert_eq!(written, po.replace("[1] \"\"", "[1] \"%d Dateien\""));
+    // Unless it is fuzzy, or asked for.
+    let anew = po.replace("mine", "eins").replace("[1] \"\"", "[1] \"%d Dateien\"");
+    assert_eq!(render(&format!("#, fuzzy\n{po}"), &ParseOptions::default()), anew);
+    assert_eq!(render(po, &ParseOptions { po_overwrite: true, ..Default::default() }), anew);
+}
