@@ -37,6 +37,9 @@ pub(super) fn find(found: &mut Found<'_>) -> Result<(), DocumentError> {
     let source = found.source;
     let mut walk = Walk { found, tokens: Vec::new(), skipped: None };
     let mut at = bom_len(source);
+    if let Some(end) = source[at..].find("?>").filter(|_| source[at..].starts_with("<?xml")) {
+        walk.mark_charset(at..at + end, "encoding=");
+    }
     for markup in markup(source) {
         // A tokenizer that counts differently must not make this panic or repeat a part.
         if markup.range.start < at || source.get(markup.range.clone()).is_none() {
@@ -162,8 +165,10 @@ impl Walk<'_, '_> {
             self.skipped = Some(Skipped { name, start: range.start, depth: 1, is_word });
             return Ok(());
         }
-        if name == "html" {
-            self.mark_languages(&attributes);
+        match name.as_str() {
+            "html" => self.mark_languages(&attributes),
+            "meta" => self.mark_charsets(&attributes),
+            _ => {}
         }
         if !is_kept && !matches!(name.as_str(), "link" | "meta" | "base" | "param") {
             self.push_attributes(&attributes)?;
@@ -211,6 +216,34 @@ impl Walk<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// `<meta charset=x>`, `<meta content="text/html; charset=x">`
+    fn mark_charsets(&mut self, attributes: &[Attribute]) {
+        let is_header = attributes.iter().any(|attribute| attribute.name == "http-equiv");
+        for attribute in attributes {
+            match attribute.name.as_str() {
+                "charset" => self.mark_charset(attribute.value.clone(), ""),
+                "content" if is_header => self.mark_charset(attribute.value.clone(), "charset="),
+                _ => {}
+            }
+        }
+    }
+
+    /// What stands behind `key`, unless it is UTF-8, in which this is read and written: a page in plain
+    /// ASCII may say anything.
+    fn mark_charset(&mut self, range: Range<usize>, key: &str) {
+        let text = self.found.source[range.clone()].to_ascii_lowercase();
+        let Some(at) = text.find(key) else { return };
+        let behind = &text[at + key.len()..];
+        let lead = behind.len() - behind.trim_start_matches(['"', '\'', ' ']).len();
+        let name = &behind[lead..];
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "-_:.".contains(c);
+        let len = name.find(|c| !is_part(c)).unwrap_or(name.len());
+        if len > 0 && !matches!(&name[..len], "utf-8" | "utf8") {
+            let start = range.start + at + key.len() + lead;
+            self.found.mark_language(LanguageMark::Charset(start..start + len));
+        }
     }
 
     fn mark_languages(&mut self, attributes: &[Attribute]) {

@@ -151,6 +151,7 @@ fn language_edit<'a>(mark: &LanguageMark, target: Language) -> Edit<'a> {
     let (range, text) = match mark {
         LanguageMark::Code(range) => (range, target.code()),
         LanguageMark::Direction(range) => (range, direction),
+        LanguageMark::Charset(range) => (range, "utf-8"),
     };
     Edit { range: range.clone(), what: What::Fixed(text.to_owned()) }
 }

@@ -147,3 +147,26 @@ fn plural_forms_that_somebody_wrote_stay() {
     assert_eq!(render(&format!("#, fuzzy\n{po}"), &ParseOptions::default()), anew);
     assert_eq!(render(po, &ParseOptions { po_overwrite: true, ..Default::default() }), anew);
 }
+
+#[test]
+fn pages_say_the_charset_that_they_are_written_in() {
+    for page in [
+        "<meta charset=\"NAME\"><p>a",
+        "<META CHARSET=NAME><p>a",
+        "<meta http-equiv='Content-Type' content='text/html; charset=NAME'><p>a",
+        "<?xml version=\"1.0\" encoding=\"NAME\" ?><p>a",
+    ] {
+        for charset in ["iso-8859-1", "Windows-1252"] {
+            let document = parse(Html, &page.replace("NAME", charset));
+            let written = document.render(&[Some("ä")], Some(Language::German)).text;
+            assert_eq!(written, page.replace("NAME", "utf-8").replace("<p>a", "<p>ä"));
+        }
+        let kept = page.replace("NAME", "UTF-8");
+        let written = parse(Html, &kept).render(&[Some("ä")], Some(Language::German)).text;
+        assert_eq!(written, kept.replace("<p>a", "<p>ä"));
+    }
+    // A word of the text is none.
+    let page = "<meta name=description content=\"charset=x is old\"><p>encoding=\"a\" ?>";
+    let document = parse(Html, page);
+    assert_eq!(document.render::<&str>(&[], Some(Language::German)).text, page);
+}
