@@ -335,8 +335,9 @@ impl<'f, 'a> Walk<'f, 'a> {
 }
 
 /// True for what is no text although it is no code either: lines of a template language, such as
-/// `{% include x %}` and `:::note`.
+/// `{% include x %}`, `{{< figure src="x" >}}` and `:::note`.
 fn is_line_too_much(source: &str, unit: &Inline) -> bool {
     let raw = &source[unit.range.clone()];
-    (raw.starts_with("{%") && raw.ends_with("%}")) || raw.starts_with(":::")
+    let is_call = raw.starts_with("{{") && raw.ends_with("}}") && raw.matches("{{").count() == 1;
+    (raw.starts_with("{%") && raw.ends_with("%}")) || is_call || raw.starts_with(":::")
 }

@@ -99,6 +99,16 @@ fn front_matter_between_pluses_stays() {
 }
 
 #[test]
+fn calls_of_templates_are_no_text() {
+    check(
+        Markdown,
+        "{{< figure src=\"a.png\" title=\"A cat\" >}}\n\n{{% toc %}}\n\n{{name}} and {{other}}\n",
+        &["{{name}} and {{other}}"],
+        "{{< figure src=\"a.png\" title=\"A cat\" >}}\n\n{{% toc %}}\n\n{{NAME}} AND {{OTHER}}\n",
+    );
+}
+
+#[test]
 fn a_catalogue_says_the_charset_that_it_is_written_in() {
     for charset in ["CHARSET", "ISO-8859-1", "us-ascii"] {
         let po = |charset: &str, text: &str| {
