@@ -49,6 +49,8 @@ struct Track {
     n_cues: usize,
     /// Not written yet, since the next one may end it.
     last: Option<Cue>,
+    /// When the last one that is written ends.
+    written_until: Duration,
 }
 
 #[derive(Debug)]
@@ -88,11 +90,11 @@ impl Transcript {
         let start = u64::try_from(stamp_ns.saturating_sub(zero_ns)).unwrap_or(0);
         let track = self.tracks.entry(translation.target_locale.clone()).or_default();
         // Stamps of several speakers need not be in order; cues are.
-        let earliest = track.last.as_ref().map_or(Duration::ZERO, |last| last.start);
+        let earliest = track.last.as_ref().map_or(track.written_until, |last| last.start);
         let start = Duration::from_nanos(start).max(earliest);
         let text = cue_text(&translation.text);
         let end = start + reading_time(&text);
-        let cue = Cue { start, end, speaker: translation.speaker_id.clone(), text };
+        let cue = Cue { start, end, speaker: one_line(&translation.speaker_id), text };
         let before = track.last.replace(cue)?;
         let written = track.write(before, Some(start), self.format);
         Some((translation.target_locale.clone(), written))
@@ -115,6 +117,7 @@ impl Track {
         let Cue { start, end, speaker, text } = cue;
         // Two texts of one moment follow each other by a moment.
         let end = next.map_or(end, |next| end.min(next)).max(start + Duration::from_millis(1));
+        self.written_until = end;
         let mut out = String::new();
         if format == LogFormat::Vtt && self.n_cues == 0 {
             out += "WEBVTT\n\n";
@@ -132,7 +135,8 @@ impl Track {
             _ => {
                 let voice = if is_known { format!("{speaker}: ") } else { String::new() };
                 let (start, end) = (clock(start, ','), clock(end, ','));
-                write!(out, "{n}\n{start} --> {end}\n{voice}{text}\n\n")
+                let text = without_arrows(&format!("{voice}{text}"));
+                write!(out, "{n}\n{start} --> {end}\n{text}\n\n")
             }
         };
         out
@@ -174,17 +178,30 @@ fn status_name(status: u8) -> &'static str {
 fn line(translation: &Translation) -> String {
     let seconds = translation.header.stamp.as_nanos().max(0) / 1_000_000_000;
     let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let text = translation.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let speaker = match translation.speaker_id.as_str() {
+    let text = one_line(&translation.text);
+    let speaker = match one_line(&translation.speaker_id).as_str() {
         "" => String::new(),
         speaker => format!("{speaker}: "),
     };
     format!("{h:02}:{m:02}:{s:02} {} {speaker}{text}\n", translation.target_locale)
 }
 
-/// Without blank lines, which would end the cue.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// SubRip has no escapes, and takes a line with an arrow for times.
+fn without_arrows(text: &str) -> String {
+    let mut text = text.to_owned();
+    while text.contains("-->") {
+        text = text.replace("-->", "->");
+    }
+    text
+}
+
+/// Without blank lines, which would end the cue. A `\r` ends a line of WebVTT too.
 fn cue_text(text: &str) -> String {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -255,6 +272,29 @@ mod tests {
         let srt = &written(LogFormat::Srt, &all[..2])["de"];
         assert!(srt.starts_with("1\n00:00:00,000 --> 00:00:00,500\nGuten Tag.\n\n2\n"), "{srt}");
         assert!(srt.ends_with("anna: Wo ist <b>R&D</b>?\nLinks?\n\n"), "{srt}");
+    }
+
+    #[test]
+    fn a_late_text_comes_after_what_is_written() {
+        let mut transcript = Transcript::new(LogFormat::Srt);
+        transcript.add(&said(0, "", "de", "Erstens."));
+        transcript.add(&said(10_000, "", "de", &"lang ".repeat(100)));
+        assert_eq!(transcript.flush().len(), 1, "nothing came for a while");
+        // It was said while the other is shown, and took long to translate.
+        transcript.add(&said(12_000, "", "de", "Zweitens."));
+        let (_, late) = transcript.flush().remove(0);
+        assert_eq!(late, "3\n00:00:17,000 --> 00:00:18,200\nZweitens.\n\n");
+    }
+
+    #[test]
+    fn nothing_that_is_said_ends_a_cue_or_a_line() {
+        let all = [said(0, "a\n\n2\nb", "de", "x ---> y\r\r\nz")];
+        let srt = &written(LogFormat::Srt, &all)["de"];
+        assert_eq!(srt, "1\n00:00:00,000 --> 00:00:01,200\na 2 b: x -> y\nz\n\n");
+        let vtt = &written(LogFormat::Vtt, &all)["de"];
+        assert!(vtt.ends_with("\n<v a 2 b>x ---&gt; y\nz\n\n"), "{vtt}");
+        let txt = &written(LogFormat::Txt, &all)[""];
+        assert_eq!(txt, "22:13:20 de a 2 b: x ---> y z\n");
     }
 
     #[test]

@@ -99,6 +99,21 @@ fn convert_writes_tables_that_are_read_again() {
     assert!(ended.err.contains("written as tsv or csv"), "{}", ended.err);
 }
 
+#[test]
+fn convert_never_writes_over_what_it_reads() {
+    let folder = folder();
+    let path = folder.path().join("languages.csv");
+    let before = fs::read_to_string(&path).unwrap();
+    // With one language only, the others would be gone.
+    for out in ["languages.csv", "./languages.csv"] {
+        let convert = ["glossary", "convert", "--to", "fr", "languages.csv", out];
+        let ended = hymt(folder.path(), &convert);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        assert!(ended.err.contains("is the input"), "{}", ended.err);
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+}
+
 /// The scripted engine echoes the text, so the term is sent and reported as missed.
 #[test]
 fn translate_takes_glossary_files() {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::UsageError;
 use crate::cli::output::{self, Output, Style};
+use crate::cli::translate::paths::{is_same, write_whole};
 
 /// Arguments of `hymt glossary`.
 #[derive(Debug, Args)]
@@ -198,12 +199,15 @@ fn convert(args: &ConvertArgs, output: &mut Output) -> anyhow::Result<ExitCode> 
             args.output.display()
         ))
     })?;
+    if is_same(&args.output, &args.input) {
+        let shown = args.output.display();
+        return Err(UsageError(format!("'{shown}' is the input; write to another file")).into());
+    }
     let Imported { glossary, notes } = read(&args.input, args.pair.pair())
         .map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
     let Exported { content, n_case_rules_lost } = export(format, &glossary)
         .with_context(|| format!("{} is not written", args.output.display()))?;
-    std::fs::write(&args.output, content)
-        .with_context(|| format!("{} cannot be written", args.output.display()))?;
+    write_whole(&args.output, &content)?;
     let input = args.input.display().to_string();
     let mut notes: Vec<String> = notes.iter().map(|note| note.in_file(&input)).collect();
     if n_case_rules_lost > 0 {

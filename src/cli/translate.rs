@@ -2,7 +2,7 @@
 
 mod file;
 mod part;
-mod paths;
+pub(super) mod paths;
 mod report;
 
 use std::io::{BufRead, Read};
@@ -90,7 +90,7 @@ pub fn run(args: &TranslateArgs, output: &mut Output) -> anyhow::Result<ExitCode
         results.iter().try_for_each(|result| print(result, results.len() > 1, output))
     };
     if args.text() == "-" {
-        for_each_line(|line| one(line, output))?;
+        for_each_line(&mut std::io::stdin().lock(), |line| one(line, output))?;
     } else {
         one(args.text(), output)?;
     }
@@ -217,11 +217,13 @@ fn result_json(result: &Translation) -> Value {
 }
 
 /// Calls `act` for each line of standard input that is not blank.
-fn for_each_line(mut act: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let mut input = std::io::stdin().lock();
+fn for_each_line(
+    input: &mut impl BufRead,
+    mut act: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     for number in 1..=STDIN_LINES_MAX {
         let mut bytes = Vec::new();
-        let n = (&mut input).take(STDIN_LINE_BYTES_MAX).read_until(b'\n', &mut bytes)?;
+        let n = input.by_ref().take(STDIN_LINE_BYTES_MAX).read_until(b'\n', &mut bytes)?;
         if n == 0 {
             return Ok(());
         }
@@ -244,6 +246,29 @@ fn for_each_line(mut act: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Res
                 .with_context(|| format!("line {number} of standard input"))?;
         }
     }
+    if input.fill_buf()?.is_empty() {
+        return Ok(());
+    }
     let full = format!("more than {STDIN_LINES_MAX} lines on standard input; send them in parts");
     Err(UsageError(full).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_lines_as_the_limit_are_taken() {
+        let lines = "a\n".repeat(STDIN_LINES_MAX);
+        let mut n_lines = 0;
+        let mut count = |_: &str| {
+            n_lines += 1;
+            Ok(())
+        };
+        for_each_line(&mut lines.as_bytes(), &mut count).unwrap();
+        let more = lines.clone() + "a";
+        let error = for_each_line(&mut more.as_bytes(), &mut count).unwrap_err().to_string();
+        assert!(error.contains("more than 100000 lines"), "{error}");
+        assert_eq!(n_lines, 2 * STDIN_LINES_MAX);
+    }
 }

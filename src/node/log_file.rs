@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -139,8 +139,12 @@ impl Files<'_> {
 
     fn open(&self, language: &str) -> io::Result<(File, u64)> {
         if !self.format.is_per_language() {
-            let file = OpenOptions::new().create(true).append(true).open(self.path)?;
-            let length = file.metadata()?.len();
+            let mut file = OpenOptions::new().create(true).append(true).open(self.path)?;
+            let mut length = file.metadata()?.len();
+            if length > 0 && !ends_line(self.path) {
+                file.write_all(b"\n")?;
+                length += 1;
+            }
             return Ok((file, length));
         }
         // Times count from the beginning of a file, so an old one is left alone.
@@ -154,6 +158,19 @@ impl Files<'_> {
         }
         Err(io::Error::other(format!("{NUMBERED_MAX} files of this name are there")))
     }
+}
+
+/// False for a file that ends in half a line, as a full disk or a power cut leaves it: what is appended to
+/// that would be lost with it.
+fn ends_line(path: &Path) -> bool {
+    let last = || -> io::Result<u8> {
+        let (mut file, mut last) = (File::open(path)?, [0]);
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        Ok(last[0])
+    };
+    // What cannot be read is written as it is.
+    last().map_or(true, |last| last == b'\n')
 }
 
 /// `captions.vtt` becomes `captions.de.vtt`, `captions.de.2.vtt` and so on.
@@ -223,6 +240,22 @@ mod tests {
         {
             assert!(read(name).starts_with("WEBVTT\n\n1\n"), "{name}");
         }
+    }
+
+    #[test]
+    fn half_a_line_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.jsonl");
+        fs::write(&path, "{}\n{\"text\": \"cut o").unwrap();
+        let wanted = OutputLog { file: path.display().to_string(), format: LogFormat::Jsonl };
+        let file = LogFile::default();
+        file.follow(Some(&wanted));
+        file.add(&said("de", "Guten Tag."));
+        file.follow(None);
+        let text = fs::read_to_string(&path).unwrap();
+        let last = text.lines().next_back().unwrap();
+        let record: serde_json::Value = serde_json::from_str(last).unwrap();
+        assert_eq!((text.lines().count(), &record["text"]), (3, &"Guten Tag.".into()), "{text}");
     }
 
     #[test]

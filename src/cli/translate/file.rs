@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use hymt_core::document::{Document, DocumentFormat, Fit, UNIT_CHARS_MAX};
+use hymt_core::document::{Document, Fit, UNIT_CHARS_MAX};
 use hymt_core::generate::GenerateOptions;
 use hymt_core::glossary::Glossary;
 use hymt_core::language::Language;
@@ -29,7 +29,7 @@ use crate::cli::{UsageError, progress};
 const SAMPLE_CHARS: usize = 4000;
 
 /// Arguments of `hymt translate --file`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct FileArgs {
     /// Translate this document instead of a text: plain text, Markdown, HTML, SRT, VTT, JSON or PO.
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
@@ -51,7 +51,7 @@ pub(super) struct FileArgs {
     pub(super) force: bool,
     /// Begin anew, even where an earlier run could be continued.
     #[arg(long, requires = "file")]
-    restart: bool,
+    pub(super) restart: bool,
     /// Translate only these strings of JSON, for example `/menu/*/title`; repeat for more.
     #[arg(long, value_name = "POINTER", requires = "file")]
     pub(super) json_include: Vec<String>,
@@ -102,7 +102,7 @@ pub(super) fn run(
     let lines: Vec<String> = terms.entries().iter().map(|entry| format!("{entry:?}")).collect();
     session.set_terms(terms);
     let source = source_language(args, &document, &session);
-    let settings = settings(args, format, &source, &session, &lines);
+    let settings = settings(args, &document, &source, &session, &lines);
     let restart = args.file.restart;
     let open = |(path, target): (PathBuf, &Language)| {
         let settings = json!({ "to": target.code(), "settings": settings });
@@ -334,15 +334,18 @@ fn source_language(args: &TranslateArgs, document: &Document, session: &Session)
 /// Everything beside the document that decides about a translation.
 fn settings(
     args: &TranslateArgs,
-    format: DocumentFormat,
+    document: &Document,
     source: &str,
     session: &Session,
     glossary: &[String],
 ) -> Value {
+    // Another version of this program may cut a document into other texts.
+    let texts: Vec<&str> = document.units().iter().map(|unit| unit.text.as_str()).collect();
     json!({
         "model": session.about.model,
         "engine": session.about.engine,
-        "format": format.name(),
+        "format": document.format().name(),
+        "texts": format!("{:016x}", fnv1a(texts.join("\n").as_bytes())),
         "from": source,
         "term": args.term,
         "glossary": format!("{:016x}", fnv1a(glossary.join("\n").as_bytes())),

@@ -1,9 +1,10 @@
 //! What is finished of a document: a file beside the output that a later run goes on from.
 //!
 //! JSON lines. The first pins everything that decides about the translations; each of the others is a unit.
-//! A line that was cut off while it was written is dropped.
+//! A line that was cut off while it was written is dropped. While a run writes one it is locked: two runs
+//! would write into each other's lines.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,8 @@ impl Part {
     /// units.
     ///
     /// # Errors
-    /// When there is one of another document or with other settings, or files cannot be read or written.
+    /// When there is one of another document or with other settings, another run writes it, or files cannot
+    /// be read or written.
     pub(super) fn open(
         out: PathBuf,
         source: &str,
@@ -63,15 +65,17 @@ impl Part {
             "with": settings,
         });
         let shown = path.display().to_string();
-        let old = if restart { None } else { read(&path)? };
-        let mut finished = vec![None; n_units];
-        let mut kept = 0;
-        if let Some(old) = &old {
-            kept = take_over(old, &header, &mut finished)
-                .map_err(|why| UsageError(format!("'{shown}' {why}; --restart begins anew")))?;
-        }
-        let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
+        let file =
+            OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path);
         let file = file.with_context(|| format!("cannot write '{shown}'"))?;
+        // Not every file system can lock, which is no reason to translate nothing.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            bail!("another run writes '{shown}'; wait for it, or give another --out");
+        }
+        let old = if restart { Vec::new() } else { read(&file, &shown)? };
+        let mut finished = vec![None; n_units];
+        let kept = take_over(&old, &header, &mut finished)
+            .map_err(|why| UsageError(format!("'{shown}' {why}; --restart begins anew")))?;
         file.set_len(kept as u64).with_context(|| format!("cannot write '{shown}'"))?;
         let mut part = Self { out, path, file: BufWriter::new(file), finished };
         part.seek_to_end()?;
@@ -124,7 +128,10 @@ impl Part {
     /// Takes the file away.
     pub(super) fn remove(&self) -> anyhow::Result<()> {
         let shown = self.path.display();
-        std::fs::remove_file(&self.path).with_context(|| format!("cannot remove '{shown}'"))
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("cannot remove '{shown}'")),
+        }
     }
 
     fn seek_to_end(&mut self) -> anyhow::Result<()> {
@@ -140,21 +147,15 @@ impl Part {
     }
 }
 
-/// The file's bytes; `None` when there is none.
-fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    let shown = path.display();
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read '{shown}'")),
-    };
+/// The file's bytes.
+fn read(file: &File, shown: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = file.take(PART_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read '{shown}'"))?;
     if bytes.len() as u64 > PART_BYTES_MAX {
         bail!("'{shown}' has more than {PART_BYTES_MAX} bytes; --restart begins anew");
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Takes over the units of an earlier run; says how many bytes of it are whole lines, or why it is of no
@@ -165,17 +166,14 @@ fn take_over(
     finished: &mut [Option<Finished>],
 ) -> Result<usize, String> {
     let mut kept = 0;
-    for line in old.split_inclusive(|byte| *byte == b'\n') {
+    for (index, line) in old.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let Some(line_whole) = line.strip_suffix(b"\n") else { break };
         if kept == 0 {
             check_header(line_whole, header)?;
         } else {
-            let number = old[..kept].iter().filter(|byte| **byte == b'\n').count() + 1;
-            let damaged = |_| format!("is damaged in line {number}");
-            let unit: Finished = serde_json::from_slice(line_whole).map_err(damaged)?;
-            let Some(place) = finished.get_mut(unit.unit) else {
-                return Err(format!("is damaged in line {number}"));
-            };
+            let damaged = || format!("is damaged in line {}", index + 1);
+            let unit: Finished = serde_json::from_slice(line_whole).map_err(|_| damaged())?;
+            let place = finished.get_mut(unit.unit).ok_or_else(damaged)?;
             *place = Some(unit);
         }
         kept += line.len();
@@ -211,4 +209,53 @@ pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(out: &Path, restart: bool) -> anyhow::Result<Part> {
+        Part::open(out.to_owned(), "source", &json!({ "to": "de", "settings": {} }), 3, restart)
+    }
+
+    fn finished(unit: usize) -> Finished {
+        Finished { unit, text: format!("text {unit}"), flag: None }
+    }
+
+    #[test]
+    fn two_runs_do_not_write_one_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a.de.txt");
+        let mut first = open(&out, false).unwrap();
+        first.push(finished(1)).unwrap();
+        first.flush().unwrap();
+        for restart in [false, true] {
+            let error = open(&out, restart).unwrap_err().to_string();
+            assert!(error.contains("another run writes") && error.contains("--out"), "{error}");
+        }
+        drop(first);
+        let second = open(&out, false).unwrap();
+        assert_eq!((second.n_finished(), second.get(1)), (1, Some("text 1")));
+        std::fs::remove_file(second.path()).unwrap();
+        second.remove().unwrap();
+    }
+
+    #[test]
+    fn damage_is_told_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a.de.txt");
+        let mut part = open(&out, false).unwrap();
+        (0..3).for_each(|unit| part.push(finished(unit)).unwrap());
+        part.flush().unwrap();
+        let path = part.path().to_owned();
+        drop(part);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, whole.replace("\"unit\":1", "\"unit\":9")).unwrap();
+        let error = open(&out, false).unwrap_err().to_string();
+        assert!(error.contains("is damaged in line 3"), "{error}");
+        // A line that was cut off is none.
+        std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
+        assert_eq!(open(&out, false).unwrap().n_finished(), 2);
+    }
 }

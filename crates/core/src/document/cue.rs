@@ -9,6 +9,9 @@ use super::unit::{Found, Shape};
 /// Most cues that are put together to show a sentence that runs over several.
 const SENTENCE_CUES_MAX: usize = 4;
 
+/// Longest tag. Bytes; without a bound a line of `<` would be read once for each of them.
+const TAG_BYTES_MAX: usize = 512;
+
 /// Adds the text of a cue: one unit, or one for each line of a dialogue, which begin with a dash.
 pub(super) fn push(
     found: &mut Found<'_>,
@@ -80,11 +83,11 @@ fn scan(source: &str, line: Range<usize>, is_vtt: bool, tokens: &mut Vec<Token>)
 /// `<i>`, `</i>`, `<v Speaker>`, `<c.loud>`, `<00:01.000>`, `{\an8}`
 fn tag(rest: &str, at: usize) -> Option<Token> {
     if rest.starts_with("{\\") {
-        let len = rest.find('}')? + 1;
+        let len = rest.bytes().take(TAG_BYTES_MAX).position(|byte| byte == b'}')? + 1;
         return Some(Token::single(false, at..at + len));
     }
     let inner = rest.strip_prefix('<')?;
-    let len = inner.find('>')?;
+    let len = inner.bytes().take(TAG_BYTES_MAX).position(|byte| byte == b'>')?;
     let inner = &inner[..len];
     let range = at..at + len + 2;
     let name = |inner: &str| {
@@ -115,6 +118,27 @@ fn entity(rest: &str, at: usize) -> Option<Token> {
     let range = at..at + name.len();
     // A sign that would begin a mark stays a mark itself.
     Some(if text.is_empty() { Token::single(true, range) } else { Token::text(text, range) })
+}
+
+/// Text for SubRip, where nothing can be escaped: without what would be a tag, an override or the arrow
+/// of times.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '>' && plain.ends_with("--") {
+            plain.truncate(plain.trim_end_matches('-').len() + 1);
+        }
+        plain.push(c);
+        let start = match c {
+            '>' => plain.rfind('<'),
+            '}' => plain.rfind("{\\"),
+            _ => None,
+        };
+        if let Some(start) = start.filter(|start| tag(&plain[*start..], *start).is_some()) {
+            plain.truncate(start);
+        }
+    }
+    plain
 }
 
 /// Gives each cue that is part of a longer sentence the whole of it as context.

@@ -12,7 +12,8 @@ pub(super) use entity::{escape, escape_attribute};
 
 use std::ops::Range;
 
-use html5gum::{DefaultEmitter, Token as HtmlToken, Tokenizer};
+use html5gum::emitters::naive_next_state;
+use html5gum::{DefaultEmitter, State, Token as HtmlToken, Tokenizer};
 
 use super::DocumentError;
 use super::inline::{self, Kind, Token};
@@ -36,6 +37,9 @@ pub(super) fn find(found: &mut Found<'_>) -> Result<(), DocumentError> {
     let source = found.source;
     let mut walk = Walk { found, tokens: Vec::new(), skipped: None };
     let mut at = bom_len(source);
+    if let Some(end) = source[at..].find("?>").filter(|_| source[at..].starts_with("<?xml")) {
+        walk.mark_charset(at..at + end, "encoding=");
+    }
     for markup in markup(source) {
         // A tokenizer that counts differently must not make this panic or repeat a part.
         if markup.range.start < at || source.get(markup.range.clone()).is_none() {
@@ -58,15 +62,37 @@ fn unclosed_tag(rest: &str) -> usize {
     rest.match_indices('<').map(|(at, _)| at).find(is_tag).unwrap_or(rest.len())
 }
 
+/// Characters at the beginning of a document that say whether it is XHTML.
+const XML_HEAD_CHARS: usize = 2048;
+
+/// True for XHTML, where any element may be closed in its start tag. Elsewhere `<script/>` and its like
+/// are open, whatever their slash says.
+fn is_xml(source: &str) -> bool {
+    let end = source.char_indices().nth(XML_HEAD_CHARS).map_or(source.len(), |(at, _)| at);
+    let head = &source[..end];
+    head[bom_len(head)..].starts_with("<?xml") || head.contains("http://www.w3.org/1999/xhtml")
+}
+
 fn markup(source: &str) -> impl Iterator<Item = Markup> + '_ {
+    let is_xml = is_xml(source);
     let mut emitter = DefaultEmitter::<usize>::new_with_span();
     emitter.naively_switch_states(true);
     let name = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
-    Tokenizer::new_with_emitter(source, emitter).filter_map(Result::ok).filter_map(move |token| {
+    let mut tokenizer = Tokenizer::new_with_emitter(source, emitter);
+    let tokens = std::iter::from_fn(move || {
+        let token = tokenizer.next()?;
+        if is_xml && matches!(&token, Ok(HtmlToken::StartTag(tag)) if tag.self_closing) {
+            // The tokenizer would take all that follows for a title or script.
+            tokenizer.set_state(State::Data);
+        }
+        Some(token)
+    });
+    tokens.filter_map(Result::ok).filter_map(move |token| {
         let (span, what) = match token {
             HtmlToken::StartTag(tag) => {
                 let name = name(&tag.name);
-                let is_closed = tag.self_closing || is_void(&name);
+                let may_close = is_xml || naive_next_state(name.as_bytes()).is_none();
+                let is_closed = (tag.self_closing && may_close) || is_void(&name);
                 (tag.span, What::Start { name, is_closed })
             }
             HtmlToken::EndTag(tag) => (tag.span, What::End { name: name(&tag.name) }),
@@ -139,8 +165,10 @@ impl Walk<'_, '_> {
             self.skipped = Some(Skipped { name, start: range.start, depth: 1, is_word });
             return Ok(());
         }
-        if name == "html" {
-            self.mark_languages(&attributes);
+        match name.as_str() {
+            "html" => self.mark_languages(&attributes),
+            "meta" => self.mark_charsets(&attributes),
+            _ => {}
         }
         if !is_kept && !matches!(name.as_str(), "link" | "meta" | "base" | "param") {
             self.push_attributes(&attributes)?;
@@ -188,6 +216,34 @@ impl Walk<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// `<meta charset=x>`, `<meta content="text/html; charset=x">`
+    fn mark_charsets(&mut self, attributes: &[Attribute]) {
+        let is_header = attributes.iter().any(|attribute| attribute.name == "http-equiv");
+        for attribute in attributes {
+            match attribute.name.as_str() {
+                "charset" => self.mark_charset(attribute.value.clone(), ""),
+                "content" if is_header => self.mark_charset(attribute.value.clone(), "charset="),
+                _ => {}
+            }
+        }
+    }
+
+    /// What stands behind `key`, unless it is UTF-8, in which this is read and written: a page in plain
+    /// ASCII may say anything.
+    fn mark_charset(&mut self, range: Range<usize>, key: &str) {
+        let text = self.found.source[range.clone()].to_ascii_lowercase();
+        let Some(at) = text.find(key) else { return };
+        let behind = &text[at + key.len()..];
+        let lead = behind.len() - behind.trim_start_matches(['"', '\'', ' ']).len();
+        let name = &behind[lead..];
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "-_:.".contains(c);
+        let len = name.find(|c| !is_part(c)).unwrap_or(name.len());
+        if len > 0 && !matches!(&name[..len], "utf-8" | "utf8") {
+            let start = range.start + at + key.len() + lead;
+            self.found.mark_language(LanguageMark::Charset(start..start + len));
+        }
     }
 
     fn mark_languages(&mut self, attributes: &[Attribute]) {

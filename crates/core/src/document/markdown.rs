@@ -25,6 +25,7 @@ pub(super) fn options() -> Options {
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
         | Options::ENABLE_GFM
         | Options::ENABLE_DEFINITION_LIST
 }
@@ -254,7 +255,7 @@ impl<'f, 'a> Walk<'f, 'a> {
         if let Some((kept, start)) = &self.kept {
             if is_close && *kept == name {
                 let whole = *start..range.end;
-                self.tokens.retain(|token| token.range.start < whole.start);
+                while self.tokens.pop_if(|token| token.range.start >= whole.start).is_some() {}
                 self.tokens.push(Token::single(true, whole));
                 self.kept = None;
             }
@@ -334,8 +335,9 @@ impl<'f, 'a> Walk<'f, 'a> {
 }
 
 /// True for what is no text although it is no code either: lines of a template language, such as
-/// `{% include x %}` and `:::note`.
+/// `{% include x %}`, `{{< figure src="x" >}}` and `:::note`.
 fn is_line_too_much(source: &str, unit: &Inline) -> bool {
     let raw = &source[unit.range.clone()];
-    (raw.starts_with("{%") && raw.ends_with("%}")) || raw.starts_with(":::")
+    let is_call = raw.starts_with("{{") && raw.ends_with("}}") && raw.matches("{{").count() == 1;
+    (raw.starts_with("{%") && raw.ends_with("%}")) || is_call || raw.starts_with(":::")
 }

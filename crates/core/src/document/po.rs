@@ -25,10 +25,12 @@ pub(super) struct Entry {
     units: Vec<usize>,
     /// `msgid` and `msgid_plural` with the white space at their ends.
     texts: Vec<String>,
+    /// What each `msgstr` holds already and keeps; nothing where it is written anew.
+    kept: Vec<String>,
     /// From the first `msgstr` to the end of the last line of the last.
     msgstr: Range<usize>,
-    /// The line with flags, with its end.
-    flags: Option<Range<usize>>,
+    /// The lines with flags, with their ends.
+    flags: Vec<Range<usize>>,
     /// Lines with the text that a fuzzy translation was made for.
     previous: Vec<Range<usize>>,
     /// Where its first keyword stands.
@@ -38,8 +40,8 @@ pub(super) struct Entry {
 
 impl Entry {
     fn flag_names<'a>(&self, source: &'a str) -> Vec<&'a str> {
-        let line = self.flags.clone().map_or("", |range| &source[range]);
-        let names = line.trim_start_matches(['#', ',']).split(',');
+        let lines = self.flags.iter().map(|range| source[range.clone()].trim());
+        let names = lines.flat_map(|line| line.trim_start_matches(['#', ',']).split(','));
         names.map(str::trim).filter(|name| !name.is_empty()).collect()
     }
 }
@@ -93,7 +95,10 @@ fn msgstr(source: &str, entry: &Entry, texts: &[&str], forms: &plural::Forms) ->
         let is_one = form == forms.singular && forms.count > 1;
         // "One file" is wrong for the 21 that takes the same form in Russian.
         let index = usize::from(!(is_one && (is_counted || forms.is_singular_one)));
-        format!("msgstr[{form}] {}", quoted(&whole(index), end))
+        // Somebody may have filled some of the forms.
+        let kept = entry.kept.get(form).filter(|text| !text.is_empty());
+        let text = kept.cloned().unwrap_or_else(|| whole(index));
+        format!("msgstr[{form}] {}", quoted(&text, end))
     };
     (0..forms.count).map(of_form).collect::<Vec<_>>().join(end)
 }
@@ -126,6 +131,7 @@ fn escaped(text: &str) -> String {
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
+            c if c.is_ascii_control() => escaped.push_str(&format!("\\{:03o}", u32::from(c))),
             c => escaped.push(c),
         }
     }
@@ -151,9 +157,12 @@ fn mark_edits(source: &str, entry: &Entry, is_fuzzy: bool) -> Vec<(Range<usize>,
         [] => String::new(),
         names => format!("#, {}{}", names.join(", "), line_end(source)),
     };
-    match &entry.flags {
-        Some(flags) => edits.push((flags.clone(), line)),
-        None => edits.push((entry.start..entry.start, line)),
-    }
+    // One line for all of them, where the first stood.
+    let (first, others) = match entry.flags.split_first() {
+        Some((first, others)) => (first.clone(), others),
+        None => (entry.start..entry.start, &[][..]),
+    };
+    edits.push((first, line));
+    edits.extend(others.iter().map(|line| (line.clone(), String::new())));
     edits
 }

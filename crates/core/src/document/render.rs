@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::inline::{self, Piece, Resolved, Tag};
 use super::unit::{LanguageMark, Shape, Slot, line_end};
-use super::{Document, DocumentFormat, html, json, layout, markdown, po};
+use super::{Document, DocumentFormat, cue, html, json, layout, markdown, po};
 use crate::language::Language;
 
 /// Whether a translation can take the place of a unit.
@@ -41,9 +41,15 @@ pub(super) fn fit(document: &Document, index: usize, translation: &str) -> Fit {
     if document.format == DocumentFormat::Po {
         return po::fit(&unit.text, translation);
     }
-    let resolved = inline::resolve(&document.slots[index].tags, translation);
+    let slot = &document.slots[index];
+    let resolved = inline::resolve(&slot.tags, translation);
+    let text = text_of(&resolved.pieces);
+    let has_text = match slot.shape {
+        Shape::Cue { is_vtt: false, .. } => !cue::plain(&text).trim().is_empty(),
+        _ => !text.trim().is_empty(),
+    };
     match (resolved.n_singles_lost, resolved.n_pairs_lost) {
-        (0, 0) if translation.trim().is_empty() => Fit::Broken { lost: 1 },
+        (0, _) if !has_text => Fit::Broken { lost: 1 },
         (0, 0) => Fit::Whole,
         (0, lost) => Fit::Plainer { lost },
         (lost, _) => Fit::Broken { lost },
@@ -145,6 +151,7 @@ fn language_edit<'a>(mark: &LanguageMark, target: Language) -> Edit<'a> {
     let (range, text) = match mark {
         LanguageMark::Code(range) => (range, target.code()),
         LanguageMark::Direction(range) => (range, direction),
+        LanguageMark::Charset(range) => (range, "utf-8"),
     };
     Edit { range: range.clone(), what: What::Fixed(text.to_owned()) }
 }
@@ -210,7 +217,14 @@ impl Writer<'_> {
                 other => out.push_str(&raw_piece(other)),
             }),
             Shape::HtmlAttribute { quote } => {
-                out.push_str(&html::escape_attribute(&text_of(pieces), quote));
+                // Where there were no quotes there must be some now.
+                let added = if quote.is_none() { "\"" } else { "" };
+                out.push_str(added);
+                pieces.iter().for_each(|piece| match piece {
+                    Piece::Text(text) => out.push_str(&html::escape_attribute(text, quote)),
+                    other => out.push_str(&raw_piece(other)),
+                });
+                out.push_str(added);
             }
             Shape::Cue { lines_max, is_vtt } => {
                 out.push_str(&self.cue(pieces, lines_max, is_vtt, &raw_piece));
@@ -234,8 +248,7 @@ impl Writer<'_> {
         for piece in tags {
             match piece {
                 Piece::Text(text) if is_vtt => written.push_str(&html::escape(text)),
-                // Nothing else means anything in SubRip.
-                Piece::Text(text) => written.push_str(&text.replace("-->", "->")),
+                Piece::Text(text) => written.push_str(&cue::plain(text)),
                 other => written.push_str(&raw_piece(&other)),
             }
         }

@@ -57,10 +57,11 @@ pub(super) fn is_times(line: &str) -> bool {
     is_time(from.trim()) && to.split_whitespace().next().is_some_and(is_time)
 }
 
-/// `00:01:02,500`, with a dot too, and without hours.
+/// `00:01:02,500`, with a dot too, and without hours. What was shifted may be below zero.
 fn is_time(time: &str) -> bool {
     let (clock, fraction) = time.split_once([',', '.']).unwrap_or((time, "0"));
     let is_digits = |part: &str| {
+        let part = part.strip_prefix('-').unwrap_or(part);
         (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
     };
     (2..=3).contains(&clock.split(':').count())

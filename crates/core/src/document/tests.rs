@@ -1,7 +1,9 @@
 use super::*;
 
+mod answers;
 mod formats;
 mod properties;
+mod wild;
 
 fn parse(format: DocumentFormat, source: &str) -> Document {
     Document::parse(format, source, &ParseOptions::default()).unwrap()

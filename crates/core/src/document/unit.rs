@@ -61,6 +61,8 @@ pub(super) enum LanguageMark {
     Code(Range<usize>),
     /// Value of a `dir` attribute.
     Direction(Range<usize>),
+    /// Name of a charset that the words of another language may not be in.
+    Charset(Range<usize>),
 }
 
 /// What was found in a document so far.

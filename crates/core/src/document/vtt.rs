@@ -24,10 +24,12 @@ pub(super) fn find(found: &mut Found<'_>) -> Result<(), DocumentError> {
             block.push(line);
             continue;
         }
-        // The first block holds the header and what it declares.
-        if !std::mem::take(&mut is_first) {
-            push_block(found, &block, &mut cues)?;
-        }
+        // The first block holds the header and what it declares, which a cue may follow at once.
+        let cue = match std::mem::take(&mut is_first) {
+            true => block.iter().position(|line| source[line.clone()].contains("-->")),
+            false => Some(0),
+        };
+        push_block(found, &block[cue.unwrap_or(block.len())..], &mut cues)?;
         block.clear();
     }
     cue::add_sentences(found, &cues);

@@ -28,6 +28,9 @@ impl Attribute {
     }
 }
 
+/// Attributes of a tag that are looked at; more would be compared with each other for ever.
+const ATTRIBUTES_MAX: usize = 256;
+
 /// Reads the attributes of a start tag, as the WHATWG's tokenizer does: all that is not one of the few
 /// signs belongs to a name or a value.
 pub(super) fn read(source: &str, tag: Range<usize>) -> Vec<Attribute> {
@@ -37,7 +40,7 @@ pub(super) fn read(source: &str, tag: Range<usize>) -> Vec<Attribute> {
     let mut attributes: Vec<Attribute> = Vec::new();
     loop {
         scan.skip(|byte| byte.is_ascii_whitespace() || byte == b'/');
-        if scan.peek().is_none_or(|byte| byte == b'>') {
+        if scan.peek().is_none_or(|byte| byte == b'>') || attributes.len() == ATTRIBUTES_MAX {
             return attributes;
         }
         let start = scan.at;

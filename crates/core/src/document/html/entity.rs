@@ -69,12 +69,11 @@ pub(in crate::document) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A value for an attribute, with quotes where there were none.
+/// Text for the value of an attribute in such quotes, in double ones when there are none yet.
 pub(in crate::document) fn escape_attribute(text: &str, quote: Option<u8>) -> String {
     let text = escape(text);
     match quote {
         Some(b'\'') => text.replace('\'', "&#39;"),
-        Some(_) => text.replace('"', "&quot;"),
-        None => format!("\"{}\"", text.replace('"', "&quot;")),
+        _ => text.replace('"', "&quot;"),
     }
 }

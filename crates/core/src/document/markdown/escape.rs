@@ -120,6 +120,8 @@ fn needs_escape(
         '|' => is_inside,
         '&' => is_reference(&rest[1..]),
         '!' => next == Some('['),
+        // At its end these would close a heading.
+        '#' => is_space(before) && rest.trim_start_matches('#').trim().is_empty(),
         _ => false,
     }
 }

@@ -38,6 +38,12 @@ pub(super) fn edits(
             None => added.push_str(&format!("{}\"{name}: {text}\\n\"", line_end(source))),
         };
     set("Language", name(target), &|named| Language::parse(named) == Ok(target));
+    // What was ASCII may have said anything, or nothing yet; it is written in UTF-8.
+    if value(header, "Content-Type").is_some() {
+        let is_utf8 =
+            |named: &str| named.to_ascii_lowercase().replace("utf8", "utf-8").ends_with("=utf-8");
+        set("Content-Type", "text/plain; charset=UTF-8", &is_utf8);
+    }
     let has_forms = value(header, "Plural-Forms").is_some();
     if let Some(formula) = forms.formula.filter(|_| has_plurals || has_forms) {
         let text = format!("nplurals={}; plural={formula};", forms.count);

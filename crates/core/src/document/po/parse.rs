@@ -10,7 +10,7 @@ use crate::document::unit::{Found, bom_len, lines};
 #[derive(Default)]
 struct Draft {
     comments: Vec<String>,
-    flags: Option<Range<usize>>,
+    flags: Vec<Range<usize>>,
     previous: Vec<Range<usize>>,
     /// Keyword, where it stands, and its string.
     fields: Vec<Field>,
@@ -86,8 +86,11 @@ fn begins_entry(line: &str, draft: &Draft) -> bool {
 fn comment(draft: &mut Draft, text: &str, line: Range<usize>) {
     if let Some(comment) = text.strip_prefix("#.") {
         draft.comments.push(comment.trim().to_owned());
-    } else if text.starts_with("#,") && draft.flags.is_none() {
-        draft.flags = Some(line);
+    } else if text.starts_with("#~") && draft.fields.is_empty() {
+        // What stands before an obsolete entry is about that one.
+        *draft = Draft::default();
+    } else if text.starts_with("#,") {
+        draft.flags.push(line);
     } else if text.starts_with("#|") {
         draft.previous.push(line);
     }
@@ -116,7 +119,7 @@ fn string(found: &Found<'_>, at: usize, quoted: &str) -> Result<String, Document
     let inner =
         quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(wrong)?;
     let mut text = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
+    let mut chars = inner.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '"' => return Err(wrong()),
@@ -128,12 +131,32 @@ fn string(found: &Found<'_>, at: usize, quoted: &str) -> Result<String, Document
                 'b' => '\u{8}',
                 'v' => '\u{B}',
                 'f' => '\u{C}',
+                'x' => numbered(&mut chars, 16, 2, 0).ok_or_else(wrong)?,
+                c @ '0'..='7' => {
+                    let first = c.to_digit(8).unwrap_or_default();
+                    numbered(&mut chars, 8, 2, first).ok_or_else(wrong)?
+                }
                 other => other,
             }),
             c => text.push(c),
         }
     }
     Ok(text)
+}
+
+/// The character of `\033` or `\x1b`, of whose digits this reads so many at most.
+fn numbered(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    radix: u32,
+    n_digits: usize,
+    first: u32,
+) -> Option<char> {
+    let mut value = first;
+    for _ in 0..n_digits {
+        let Some(digit) = chars.next_if(|c| c.is_digit(radix)) else { break };
+        value = value * radix + digit.to_digit(radix)?;
+    }
+    u8::try_from(value).ok().map(char::from)
 }
 
 fn finish(
@@ -152,6 +175,7 @@ fn finish(
     let mut entry = Entry {
         units: Vec::new(),
         texts: Vec::new(),
+        kept: Vec::new(),
         msgstr: msgstr.at..draft.end,
         flags: draft.flags.clone(),
         previous: draft.previous.clone(),
@@ -176,6 +200,9 @@ fn finish(
     let has_words = texts.clone().all(|field| field.text.contains(char::is_alphabetic));
     if (is_done && !is_fuzzy && !overwrite) || !has_words || !is_last {
         return Ok(None);
+    }
+    if !is_fuzzy && !overwrite {
+        entry.kept = strings.map(|field| field.text.clone()).collect();
     }
     let context = context(field(Keyword::Context), &draft.comments);
     for text in texts {
