@@ -48,7 +48,7 @@ enum Command {
     #[command(disable_help_flag = true)]
     Node(node::NodeArgs),
     /// Translate a text, or the lines of standard input, without ROS.
-    Translate(translate::TranslateArgs),
+    Translate(Box<translate::TranslateArgs>),
     /// Check glossary files (TSV, CSV, TBX, TMX), or convert them to TSV or CSV.
     Glossary(glossary::GlossaryArgs),
     /// List the languages with their codes, names and aliases.

@@ -15,7 +15,7 @@ use hymt_core::generate::{GenerateOptions, Generator};
 use hymt_core::glossary::{self, Glossary};
 use hymt_core::prompt::{self, PromptRequest};
 use hymt_core::request::{Formality, RawRequest};
-use hymt_core::translator::{BATCH_TARGETS_MAX, TranslateRequest, Translator, TranslatorConfig};
+use hymt_core::translator::{BATCH_TARGETS_MAX, TranslateRequest, Translator};
 use hymt_llm::engine::Engine;
 use hymt_llm::weights::read_bounded;
 
@@ -145,13 +145,8 @@ fn test_set(args: &EvalArgs) -> anyhow::Result<(String, Vec<Row>)> {
 fn translate(options: &EngineOptions, rows: &[Row], data: String) -> anyhow::Result<Report> {
     let options = EngineOptions { slots: BATCH_TARGETS_MAX, ..options.clone() };
     let model = progress::while_loading(|report| app::load(&options, report))?;
-    let config = TranslatorConfig {
-        model: model.about.identity(),
-        family: model.family,
-        languages: model.languages.clone(),
-        ..TranslatorConfig::default()
-    };
-    let translator = Translator::new(Arc::clone(&model.generator) as Arc<dyn Generator>, config);
+    let translator =
+        Translator::new(Arc::clone(&model.generator) as Arc<dyn Generator>, model.translator());
     let requests: Vec<TranslateRequest> = rows
         .iter()
         .enumerate()
