@@ -1,3 +1,12 @@
-//! Quantisation.
+//! Quantisation: the INT8 scheme, and the tool that turns a checkpoint into it.
+//!
+//! Start with [`checkpoint`], which is the tool; `smoothing` holds the algebra of the folds,
+//! `search` the choice among them, `layer` what happens to one layer, `folder` the files.
 
+pub mod checkpoint;
+mod folder;
 pub mod int8;
+mod layer;
+mod resume;
+mod search;
+pub mod smoothing;
