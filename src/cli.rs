@@ -12,6 +12,7 @@ pub mod languages;
 pub mod node;
 pub mod output;
 pub mod progress;
+pub mod quantize;
 pub mod synth;
 pub mod translate;
 
@@ -54,6 +55,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Measure prefill and decode of a model on this machine.
     Bench(bench::BenchArgs),
+    /// Turn a bf16 model folder into an INT8 one, calibrated and smoothed.
+    Quantize(quantize::QuantizeArgs),
     /// Write a model folder with random weights of a real shape, for benchmarks.
     Synth(synth::SynthArgs),
 }
@@ -141,6 +144,7 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
+        Command::Quantize(args) => quantize::run(&args, output),
         Command::Synth(args) => synth::run(&args, output),
     }
 }
