@@ -37,6 +37,9 @@ pub struct QuantizeArgs {
     /// it into; without it, 160 sentences in 16 languages that come with this program.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// Calibrate on random tokens: for models of `hymt synth`, which have no tokenizer.
+    #[arg(long, conflicts_with = "calibration")]
+    random_calibration: bool,
     /// Most calibration tokens.
     #[arg(long, default_value_t = QuantizeOptions::default().tokens_max, value_name = "N")]
     calibration_tokens: usize,
@@ -79,7 +82,12 @@ pub fn run(args: &QuantizeArgs, output: &mut Output) -> anyhow::Result<ExitCode>
     };
     app::check_folder(&model.model)?;
     check_memory(&model, args.calibration_tokens)?;
-    let prompts = calibration::prompts(&model, args.calibration.as_deref())?;
+    let prompts = if args.random_calibration {
+        calibration::random(model.source().config()?.vocab_size, args.calibration_tokens)
+    } else {
+        calibration::prompts(&model, args.calibration.as_deref())
+            .context("calibration texts cannot be made; without tokenizer: --random-calibration")?
+    };
     let options = QuantizeOptions {
         smoothing: args.smoothing,
         tokens_max: args.calibration_tokens,

@@ -282,3 +282,74 @@ fn the_remains_of_another_run_are_not_mixed_in() {
     std::fs::write(dir.path().join("out.partial/quantize-progress.json"), "{").unwrap();
     assert!(matches!(stop_in_layer_1(&plain, true), QuantizeError::NotOurs { .. }));
 }
+
+/// Python with torch, transformers and compressed-tensors; without it the peer test is skipped.
+const PEER_PYTHON: &str = "HYMT_QUANT_PEER_PYTHON";
+
+#[test]
+fn transformers_computes_the_same_from_the_folder() {
+    let Some(python) = std::env::var_os(PEER_PYTHON) else {
+        println!(
+            "SKIPPED transformers_computes_the_same_from_the_folder: set {PEER_PYTHON} to a \
+             Python with torch, transformers and compressed-tensors"
+        );
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    quantize(&demo(), &out, &demo_prompts(), &QuantizeOptions::default());
+    let ids = demo_answers();
+    let mut ours = engine(&out, Precision::Int8);
+    let best: Vec<Vec<_>> = ids.iter().map(|ids| best_tokens(&mut ours, ids)).collect();
+    for (name, value) in [("ids", serde_json::json!(ids)), ("best", serde_json::json!(best))] {
+        std::fs::write(dir.path().join(name), value.to_string()).unwrap();
+    }
+    let script = manifest_dir().join("../../tests/peers/quantized_folder.py");
+    let output = std::process::Command::new(python)
+        .arg(script)
+        .args([&out, &dir.path().join("ids"), &dir.path().join("best")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    println!("{text}");
+    let result: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(result["unexpected"], serde_json::json!([]));
+    // The head is the embedding, which transformers ties after it has looked for it.
+    let missing = result["missing"].as_array().unwrap();
+    assert!(missing.iter().all(|name| name == "lm_head.weight"), "{missing:?}");
+    assert_eq!(result["quantized_linears"], 42);
+    assert_eq!(result["quantizes_activations"], 42);
+    for how in ["as_loaded", "weights_only"] {
+        let number = |key: &str| result[how][key].as_u64().unwrap();
+        assert!(number("positions") > 1000);
+        assert!(number("agree") * 100 >= number("positions") * 99, "{how}: {text}");
+    }
+}
+
+/// Held-out requests of the demo model with their answers.
+fn demo_answers() -> Vec<Vec<TokenId>> {
+    let tokenizer = Tokenizer::from_file(&demo().join("tokenizer.json")).unwrap();
+    let chat = ChatFormat::detect(&tokenizer, Opener::default()).unwrap();
+    let text = std::fs::read_to_string(demo().join("../heldout_small.jsonl")).unwrap();
+    let requests =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let plain = requests.filter(|request| {
+        request["target"] == "de"
+            && request["source"] != "zh"
+            && request["context"].is_null()
+            && request["terms"].as_array().unwrap().is_empty()
+    });
+    plain
+        .map(|request| {
+            let question = format!(
+                "Translate the following text into German. Note that you should only output the \
+                 translated result without any additional explanation:\n\n{}",
+                request["text"].as_str().unwrap()
+            );
+            let mut ids = chat.render(&tokenizer, None, &question).unwrap();
+            ids.extend(tokenizer.encode(request["reference"].as_str().unwrap()).unwrap());
+            ids
+        })
+        .collect()
+}

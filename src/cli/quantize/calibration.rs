@@ -53,6 +53,22 @@ pub(super) fn prompts(
         .collect()
 }
 
+/// Prompts of random tokens, `n_tokens` in all; the same ones each time.
+pub(super) fn random(vocab_size: usize, n_tokens: usize) -> Vec<Vec<TokenId>> {
+    const PROMPT_TOKENS: usize = 32;
+    // SplitMix64 (Steele, Lea and Flood, 2014).
+    let mut state = 0_u64;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % vocab_size as u64) as TokenId
+    };
+    let ids: Vec<TokenId> = (0..n_tokens).map(|_| next()).collect();
+    ids.chunks(PROMPT_TOKENS).map(<[TokenId]>::to_vec).collect()
+}
+
 /// The user turn of each sample.
 fn texts(family: PromptFamily, samples: &[Sample]) -> Vec<String> {
     let ask = |(index, sample): (usize, &Sample)| {
@@ -153,6 +169,14 @@ mod tests {
         assert!(texts[0].contains("Welcome! I am the guide robot"));
         let with_context = texts.iter().filter(|text| text.contains("Background")).count();
         assert!(with_context > 10, "{with_context}");
+    }
+
+    #[test]
+    fn random_prompts_are_of_the_vocabulary_and_as_many_as_asked_for() {
+        let prompts = random(300, 100);
+        assert_eq!(prompts.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
+        let distinct: BTreeSet<_> = prompts.iter().flatten().collect();
+        assert!(distinct.len() > 50 && distinct.iter().all(|id| **id < 300), "{distinct:?}");
     }
 
     #[test]
