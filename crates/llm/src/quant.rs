@@ -4,9 +4,11 @@
 //! `search` the choice among them, `layer` what happens to one layer, `folder` the files.
 
 pub mod checkpoint;
+mod error;
 mod folder;
 pub mod int8;
 mod layer;
+mod plan;
 mod resume;
 mod search;
 pub mod smoothing;

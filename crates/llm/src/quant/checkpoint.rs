@@ -14,22 +14,20 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::folder::{Shards, TensorPlan, WriteError, write_vectors};
+use super::folder::{Shards, write_vectors};
 use super::layer::{Observed, quantise, scale_of};
+use super::plan::{float_tensors, matrices, plan, quantization_config, weight_name};
 use super::resume::{Identity, PROGRESS_FILE, Partial, replace};
 use super::smoothing::Fold;
 use crate::TokenId;
 use crate::config::{CONFIG_BYTES_MAX, ModelConfig};
 use crate::engine::cpu::layer_run::LayerRun;
-use crate::engine::cpu::matrix::Matrix;
 use crate::engine::cpu::weights::Layer;
-use crate::error::LoadError;
-use crate::weights::{
-    Container, EMBEDDING, Elements, Embedding, ModelSource, Tensor, Tensors, read_bounded,
-};
+use crate::weights::{Container, Embedding, ModelSource, Tensors, read_bounded};
 
+pub use super::error::QuantizeError;
 pub use super::layer::{FoldReport, LayerReport, PERCENTILE, Smoothing};
 pub use super::search::SEARCH_TOKENS_MAX;
 
@@ -120,108 +118,6 @@ pub struct QuantizeReport {
     pub smoothing: Smoothing,
     /// One for each layer.
     pub layers: Vec<LayerReport>,
-}
-
-/// A checkpoint could not be quantised.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum QuantizeError {
-    /// The source cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A file could not be written.
-    #[error("cannot write '{}'", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The source has lost precision already.
-    #[error(
-        "'{}' is quantised already; quantise the bf16 original it was made from", path.display()
-    )]
-    Quantised {
-        /// The source.
-        path: PathBuf,
-    },
-    /// The source has no `config.json` and tokenizer files to go with the result.
-    #[error("'{}' is a GGUF file; give the Hugging Face folder with the bf16 weights", path.display())]
-    Gguf {
-        /// The source.
-        path: PathBuf,
-    },
-    /// There is something where the result should go.
-    #[error("'{}' exists; choose another folder, or replace the model in it with --force", path.display())]
-    Exists {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// There is something that is not a model, or not the remains of a run, so it is never removed.
-    #[error("'{}' was not made by this tool; move it away or choose another folder", path.display())]
-    NotOurs {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A run with another source, other prompts or other options was cut off.
-    #[error(
-        "'{}' holds another run, of other weights, calibration or options; finish that one, or \
-         discard it with --force",
-        partial.display()
-    )]
-    OtherRun {
-        /// Its folder.
-        partial: PathBuf,
-    },
-    /// No prompt fits.
-    #[error(
-        "no calibration: of {prompts} prompts none is non-empty and within {tokens_max} tokens"
-    )]
-    NoCalibration {
-        /// Prompts that were given.
-        prompts: usize,
-        /// The bound. Tokens.
-        tokens_max: usize,
-    },
-    /// A calibration prompt is not of this model's vocabulary.
-    #[error("calibration token {token} is not below the vocabulary's {vocab_size}")]
-    UnknownToken {
-        /// The token.
-        token: TokenId,
-        /// Size of the vocabulary.
-        vocab_size: usize,
-    },
-    /// An option is out of bounds.
-    #[error("option '{option}' is {value}; allowed: {allowed}")]
-    Option {
-        /// Its name.
-        option: &'static str,
-        /// Its value.
-        value: String,
-        /// The allowed range.
-        allowed: String,
-    },
-    /// A value of a folded matrix is not finite, so it has no scale.
-    #[error("'{matrix}' is not finite once smoothed; quantise without smoothing")]
-    NotFinite {
-        /// The linear layer.
-        matrix: String,
-    },
-    /// The caller asked to stop.
-    #[error("stopped after {layers} layers; the same command goes on from '{}'", partial.display())]
-    Stopped {
-        /// What is done.
-        partial: PathBuf,
-        /// Layers that are done.
-        layers: usize,
-    },
-}
-
-impl From<WriteError> for QuantizeError {
-    fn from(WriteError { path, source }: WriteError) -> Self {
-        Self::Io { path, source }
-    }
 }
 
 /// Bytes that quantising a model takes at its peak, with `n_tokens` calibration tokens: one layer
@@ -495,109 +391,6 @@ fn calibration(
         Some(token) => Err(QuantizeError::UnknownToken { token: *token, vocab_size }),
         None => Ok(taken),
     }
-}
-
-fn matrices(layer: &Layer) -> [(&'static str, &Matrix); 7] {
-    [
-        ("self_attn.q_proj", &layer.q),
-        ("self_attn.k_proj", &layer.k),
-        ("self_attn.v_proj", &layer.v),
-        ("self_attn.o_proj", &layer.o),
-        ("mlp.gate_proj", &layer.gate),
-        ("mlp.up_proj", &layer.up),
-        ("mlp.down_proj", &layer.down),
-    ]
-}
-
-fn weight_name(layer: usize, part: &str) -> String {
-    format!("model.layers.{layer}.{part}.weight")
-}
-
-/// What stays a float, with the name safetensors has for its type.
-fn float_tensors(
-    tensors: &Tensors,
-    config: &ModelConfig,
-) -> Result<Vec<(Tensor, &'static str)>, QuantizeError> {
-    let table = [config.vocab_size, config.hidden_size];
-    let mut wanted = vec![(EMBEDDING, table.to_vec())];
-    // Tencent stores a copy of the embedding as the head; tied models are written without it.
-    if !config.tie_word_embeddings {
-        wanted.push(("lm_head.weight", table.to_vec()));
-    }
-    wanted.push(("model.norm.weight", vec![config.hidden_size]));
-    let mut found = Vec::new();
-    for (name, shape) in wanted {
-        let tensor = tensors.tensor(name)?.with_shape(&shape)?.with_float_elements()?;
-        let dtype = match tensor.dtype() {
-            Elements::Plain(::safetensors::Dtype::BF16) => "BF16",
-            Elements::Plain(::safetensors::Dtype::F16) => "F16",
-            _ => "F32",
-        };
-        found.push((tensor, dtype));
-    }
-    Ok(found)
-}
-
-/// Every tensor of the result, in the order of the network.
-fn plan(tensors: &Tensors, config: &ModelConfig) -> Result<Vec<TensorPlan>, QuantizeError> {
-    let (hidden, ffn, q, kv) =
-        (config.hidden_size, config.intermediate_size, config.q_size(), config.kv_size());
-    let mut plan: Vec<_> = float_tensors(tensors, config)?
-        .into_iter()
-        .map(|(tensor, dtype)| TensorPlan {
-            name: tensor.name().to_owned(),
-            dtype,
-            shape: tensor.shape().to_vec(),
-        })
-        .collect();
-    for layer in 0..config.n_layers {
-        for (part, rows, cols) in [
-            ("self_attn.q_proj", q, hidden),
-            ("self_attn.k_proj", kv, hidden),
-            ("self_attn.v_proj", kv, hidden),
-            ("self_attn.o_proj", hidden, q),
-            ("mlp.gate_proj", ffn, hidden),
-            ("mlp.up_proj", ffn, hidden),
-            ("mlp.down_proj", hidden, ffn),
-        ] {
-            let name = weight_name(layer, part);
-            let scale = format!("{name}_scale");
-            plan.push(TensorPlan { name: scale, dtype: "F32", shape: vec![rows, 1] });
-            plan.push(TensorPlan { name, dtype: "I8", shape: vec![rows, cols] });
-        }
-        for (part, width) in [
-            ("input_layernorm", hidden),
-            ("self_attn.query_layernorm", config.head_dim),
-            ("self_attn.key_layernorm", config.head_dim),
-            ("post_attention_layernorm", hidden),
-        ] {
-            // In f32 whatever the source has: a folded norm is not a bf16 number any more.
-            let name = weight_name(layer, part);
-            plan.push(TensorPlan { name, dtype: "F32", shape: vec![width] });
-        }
-    }
-    Ok(plan)
-}
-
-/// `quantization_config` of compressed-tensors, as llm-compressor and AngelSlim write it.
-fn quantization_config() -> Value {
-    let scheme = |strategy: &str, dynamic: bool| {
-        json!({"num_bits": 8, "type": "int", "strategy": strategy, "symmetric": true,
-            "dynamic": dynamic})
-    };
-    json!({
-        "quant_method": "compressed-tensors",
-        "format": "int-quantized",
-        "quantization_status": "compressed",
-        "config_groups": {"group_0": {
-            "targets": ["Linear"],
-            "weights": scheme("channel", false),
-            "input_activations": scheme("token", true),
-            "output_activations": null,
-        }},
-        "ignore": ["lm_head"],
-        "kv_cache_scheme": null,
-    })
 }
 
 /// Refuses to write where something is, unless it is a model that may be replaced.

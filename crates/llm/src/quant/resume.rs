@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{QuantizeError, QuantizeOptions};
+use super::checkpoint::QuantizeOptions;
+use super::error::QuantizeError;
 use super::layer::LayerReport;
 use crate::TokenId;
 
