@@ -181,6 +181,58 @@ fn multiply_columns(matrix: &mut Matrix, factors: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::cpu::kernels::dot_f32;
+    use crate::engine::cpu::layer_run::LayerRun;
+    use crate::weights::{EMBEDDING, Embedding, ModelSource};
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    /// Largest change of a logit that folding may cause, relative to the largest logit. Each
+    /// product `(x / s) * (w * s)` rounds three times more than `x * w`, six layers deep.
+    const FOLD_TOLERANCE: f32 = 1e-4;
+
+    /// Logits of some tokens of the demo model, with or without factors folded into every layer.
+    fn logits(folded: bool) -> Vec<f32> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/demo/bf16");
+        let source = ModelSource::Dir(dir.into());
+        let (config, tensors) = (source.config().unwrap(), source.tensors().unwrap());
+        let prompts: Vec<Vec<_>> =
+            (1..4_u32).map(|n| (0..10).map(|i| (i * i * 97 + n * 389) % 3500).collect()).collect();
+        let mut run = LayerRun::new(&config, &prompts, Some(2)).unwrap();
+        let mut hidden = run.embed(&Embedding::load(&tensors, &config).unwrap());
+        let mut rng = SmallRng::seed_from_u64(7);
+        for index in 0..config.n_layers {
+            let mut layer = run.load(&tensors, index).unwrap();
+            for fold in Fold::ALL {
+                let n = fold.factor_of_columns(&config).iter().max().unwrap() + 1;
+                // From 1/30 to 30, as outliers call for.
+                let factors: Vec<f32> =
+                    (0..n).map(|_| rng.random_range(-3.4_f32..3.4).exp()).collect();
+                if folded {
+                    fold.apply(&mut layer, &factors, &config);
+                }
+            }
+            run.run(&layer, &mut hidden, &mut |_, _| {});
+        }
+        let norm = tensors.vector("model.norm.weight", config.hidden_size).unwrap();
+        let head = tensors.tensor(EMBEDDING).unwrap().to_f32().unwrap();
+        let mut logits = Vec::new();
+        for x in hidden.chunks_exact(config.hidden_size) {
+            let scale = 1.0 / (dot_f32(x, x) / x.len() as f32 + config.rms_norm_eps).sqrt();
+            let x: Vec<f32> = x.iter().zip(&norm).map(|(x, weight)| x * scale * weight).collect();
+            logits.extend(head.chunks_exact(config.hidden_size).map(|row| dot_f32(&x, row)));
+        }
+        logits
+    }
+
+    #[test]
+    fn folding_changes_no_logit() {
+        let (plain, folded) = (logits(false), logits(true));
+        let largest = plain.iter().fold(0.0_f32, |all, one| all.max(one.abs()));
+        let change = plain.iter().zip(&folded).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("largest logit {largest}, largest change {change:e}");
+        assert!(largest > 1.0 && change > 0.0 && change < FOLD_TOLERANCE * largest, "{change}");
+    }
 
     #[test]
     fn factors_follow_the_outliers_and_have_mean_one() {
