@@ -298,16 +298,23 @@ fn transformers_computes_the_same_from_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     quantize(&demo(), &out, &demo_prompts(), &QuantizeOptions::default());
-    let ids = demo_answers();
-    let mut ours = engine(&out, Precision::Int8);
-    let best: Vec<Vec<_>> = ids.iter().map(|ids| best_tokens(&mut ours, ids)).collect();
-    for (name, value) in [("ids", serde_json::json!(ids)), ("best", serde_json::json!(best))] {
-        std::fs::write(dir.path().join(name), value.to_string()).unwrap();
-    }
+    let answers = demo_answers();
+    let ids: Vec<_> = answers.iter().map(|answer| &answer.ids).collect();
+    let best = |precision| -> Vec<Vec<_>> {
+        let mut engine = engine(&out, precision);
+        ids.iter().map(|ids| best_tokens(&mut engine, ids)).collect()
+    };
+    let case = serde_json::json!({
+        "ids": ids,
+        "answer_starts": answers.iter().map(|answer| answer.start).collect::<Vec<_>>(),
+        "int8": best(Precision::Int8),
+        "f32": best(Precision::F32),
+    });
+    std::fs::write(dir.path().join("case.json"), case.to_string()).unwrap();
     let script = manifest_dir().join("../../tests/peers/quantized_folder.py");
     let output = std::process::Command::new(python)
         .arg(script)
-        .args([&out, &dir.path().join("ids"), &dir.path().join("best")])
+        .args([&out, &dir.path().join("case.json")])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -320,15 +327,24 @@ fn transformers_computes_the_same_from_the_folder() {
     assert!(missing.iter().all(|name| name == "lm_head.weight"), "{missing:?}");
     assert_eq!(result["quantized_linears"], 42);
     assert_eq!(result["quantizes_activations"], 42);
-    for how in ["as_loaded", "weights_only"] {
+    // Inside the prompt the model was never taught what comes next, so a hair decides there, and
+    // our INT8 head is such a hair; in f32 that head is the same as theirs.
+    for how in ["int8_answers", "f32_everywhere"] {
         let number = |key: &str| result[how][key].as_u64().unwrap();
-        assert!(number("positions") > 1000);
+        assert!(number("positions") > 200, "{text}");
         assert!(number("agree") * 100 >= number("positions") * 99, "{how}: {text}");
     }
 }
 
+/// A request of the demo model and its answer.
+struct Answer {
+    ids: Vec<TokenId>,
+    /// Index of the answer's first token.
+    start: usize,
+}
+
 /// Held-out requests of the demo model with their answers.
-fn demo_answers() -> Vec<Vec<TokenId>> {
+fn demo_answers() -> Vec<Answer> {
     let tokenizer = Tokenizer::from_file(&demo().join("tokenizer.json")).unwrap();
     let chat = ChatFormat::detect(&tokenizer, Opener::default()).unwrap();
     let text = std::fs::read_to_string(demo().join("../heldout_small.jsonl")).unwrap();
@@ -348,8 +364,9 @@ fn demo_answers() -> Vec<Vec<TokenId>> {
                 request["text"].as_str().unwrap()
             );
             let mut ids = chat.render(&tokenizer, None, &question).unwrap();
+            let start = ids.len();
             ids.extend(tokenizer.encode(request["reference"].as_str().unwrap()).unwrap());
-            ids
+            Answer { ids, start }
         })
         .collect()
 }
