@@ -25,7 +25,7 @@ use crate::TokenId;
 use crate::config::{CONFIG_BYTES_MAX, ModelConfig};
 use crate::engine::cpu::layer_run::LayerRun;
 use crate::engine::cpu::weights::Layer;
-use crate::weights::{Container, Embedding, ModelSource, Tensors, read_bounded};
+use crate::weights::{Container, EMBEDDING, Embedding, ModelSource, Tensors, read_bounded};
 
 pub use super::error::QuantizeError;
 pub use super::layer::{FoldReport, LayerReport, PERCENTILE, Smoothing};
@@ -205,7 +205,11 @@ impl Job<'_> {
             return Ok(());
         }
         let mut hidden = if first == 0 {
-            self.run.embed(&Embedding::load(&self.tensors, &self.config)?)
+            let hidden = self.run.embed(&Embedding::load(&self.tensors, &self.config)?);
+            // Each row that was looked up has brought its neighbours into memory.
+            let table = self.tensors.tensor(EMBEDDING)?;
+            table.forget_bytes(0..table.bytes().len());
+            hidden
         } else {
             self.partial.hidden(self.run.n_tokens() * self.config.hidden_size)?
         };
