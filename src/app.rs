@@ -325,7 +325,7 @@ fn device(options: &EngineOptions) -> String {
 }
 
 /// The prompt family asked for, or the one that the model's name suggests.
-fn family(options: &EngineOptions) -> PromptFamily {
+pub(crate) fn family(options: &EngineOptions) -> PromptFamily {
     match options.family {
         ModelFamily::HyMt15 => PromptFamily::HyMt15,
         ModelFamily::HyMt2 => PromptFamily::HyMt2,

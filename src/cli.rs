@@ -15,6 +15,7 @@ pub mod languages;
 pub mod node;
 pub mod output;
 pub mod progress;
+pub mod quantize;
 pub mod synth;
 pub mod translate;
 
@@ -63,6 +64,8 @@ enum Command {
     Fetch(fetch::FetchArgs),
     /// Measure prefill and decode of a model on this machine.
     Bench(bench::BenchArgs),
+    /// Turn a bf16 model folder into an INT8 one, calibrated and smoothed.
+    Quantize(quantize::QuantizeArgs),
     /// Write a model folder with random weights of a real shape, for benchmarks.
     Synth(synth::SynthArgs),
 }
@@ -153,6 +156,7 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => eval::run(&args, output),
         Command::Fetch(args) => fetch::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
+        Command::Quantize(args) => quantize::run(&args, output),
         Command::Synth(args) => synth::run(&args, output),
     }
 }

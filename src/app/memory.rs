@@ -16,11 +16,21 @@ pub fn peak_resident_bytes() -> Option<u64> {
     figure("VmHWM:")
 }
 
-/// A figure of `/proc/self/status`, which Linux gives in KiB.
 fn figure(name: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    kib_of("/proc/self/status", name)
+}
+
+/// A figure of a file of `/proc`, which Linux gives in KiB. Bytes.
+fn kib_of(path: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// Memory of the machine that could still be taken without swapping. Bytes; `None` where the
+/// system does not say.
+pub fn available_bytes() -> Option<u64> {
+    kib_of("/proc/meminfo", "MemAvailable:")
 }
 
 /// Returns free pages of the heap to the system; does nothing where the allocator is another one.

@@ -144,7 +144,6 @@ mod tests {
     fn the_set_we_ship_is_one() {
         let rows = parse(DEMO_SET).unwrap();
         assert_eq!(rows.len(), 460);
-        assert!(rows.iter().any(|row| !row.tags.is_empty()));
         assert!(rows.iter().any(|row| !row.terms.is_empty()));
         assert!(rows.iter().any(|row| !row.context.is_empty()));
     }

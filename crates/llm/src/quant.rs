@@ -1,3 +1,14 @@
-//! Quantisation.
+//! Quantisation: the INT8 scheme, and the tool that turns a checkpoint into it.
+//!
+//! Start with [`checkpoint`], which is the tool; `smoothing` holds the algebra of the folds,
+//! `search` the choice among them, `layer` what happens to one layer, `folder` the files.
 
+pub mod checkpoint;
+mod error;
+mod folder;
 pub mod int8;
+mod layer;
+mod plan;
+mod resume;
+mod search;
+pub mod smoothing;

@@ -17,6 +17,8 @@ use serde_json::{Map, Value, json};
 pub enum SynthShape {
     /// HY-MT1.5-1.8B and Hy-MT2-1.8B: 1,791,080,448 parameters.
     B1_8,
+    /// Four layers as wide as those of the 1.8B models over a small vocabulary: 0.4 GB in bf16.
+    B1_8Slice,
     /// A few thousand parameters, for tests.
     Tiny,
 }
@@ -112,6 +114,7 @@ impl SynthShape {
                 head_dim: 128,
                 vocab: 120_818,
             },
+            Self::B1_8Slice => Dims { layers: 4, vocab: 4096, ..Self::B1_8.dims() },
             Self::Tiny => Dims {
                 hidden: 64,
                 ffn: 112,

@@ -4,11 +4,12 @@
 //! `weights` (what it works on), then `matrix`, `kernels` and `pool` (how it gets fast).
 
 mod forward;
-mod kernels;
-mod matrix;
-mod pool;
+pub(crate) mod kernels;
+pub(crate) mod layer_run;
+pub(crate) mod matrix;
+pub(crate) mod pool;
 mod state;
-mod weights;
+pub(crate) mod weights;
 
 use std::num::NonZero;
 use std::ops::RangeInclusive;
@@ -103,7 +104,7 @@ impl CpuEngine {
     ) -> Result<Self, LoadError> {
         let config = source.config()?;
         let spec = spec(&config, options)?;
-        let mut pool = pool(options)?;
+        let mut pool = pool(options.threads)?;
         let precision = arithmetic(options.precision);
         let tensors = source.tensors()?;
         let weights = Weights::load(&tensors, &config, precision, &mut pool, progress)?;
@@ -241,9 +242,10 @@ fn arithmetic(precision: Precision) -> Arithmetic {
     }
 }
 
-fn pool(options: &CpuOptions) -> Result<Pool, LoadError> {
+/// A pool of so many threads; `None` takes one for each CPU this process may use.
+fn pool(threads: Option<usize>) -> Result<Pool, LoadError> {
     let available = || std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = options.threads.unwrap_or_else(|| available().min(THREADS_MAX));
+    let threads = threads.unwrap_or_else(|| available().min(THREADS_MAX));
     in_range("threads", threads, 1..=THREADS_MAX)?;
     Pool::new(threads).map_err(|source| LoadError::Io { path: "threads".into(), source })
 }

@@ -7,7 +7,7 @@ use super::kernels::{Isa, dot_f32};
 use super::matrix::{Activations, matmul};
 use super::pool::Pool;
 use super::state::{KvCache, LayerCache, Scratch};
-use super::weights::Weights;
+use super::weights::{Layer, Weights};
 use crate::TokenId;
 use crate::config::ModelConfig;
 
@@ -49,40 +49,11 @@ pub(super) fn forward(
     for (token, x) in tokens.iter().zip(s.x.chunks_exact_mut(c.hidden_size)) {
         model.weights.embedding.lookup(token.id, x);
     }
-    let half = c.head_dim / 2;
-    for (token, rotations) in tokens.iter().zip(s.rotations.chunks_exact_mut(half)) {
-        rotations_at(&model.inverse_frequencies, token.position, rotations);
-    }
+    rotations_of(&model.inverse_frequencies, tokens, &mut s.rotations);
 
+    let step = Step { config: c, isa, tokens };
     for (index, layer) in model.weights.layers.iter().enumerate() {
-        // Attention.
-        rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);
-        s.h.prepare(layer.q.arithmetic(), pool);
-        matmul(
-            pool,
-            isa,
-            &s.h,
-            &mut [(&layer.q, &mut s.q), (&layer.k, &mut s.k), (&layer.v, &mut s.v)],
-        );
-        rotate_and_norm_rows(pool, &s.rotations, &layer.q_norm, c, &mut s.q, c.q_size());
-        rotate_and_norm_rows(pool, &s.rotations, &layer.k_norm, c, &mut s.k, c.kv_size());
-        let new = s.k.chunks_exact(c.kv_size()).zip(s.v.chunks_exact(c.kv_size()));
-        for (token, (keys, values)) in tokens.iter().zip(new) {
-            cache.append(token.slot, index, keys, values);
-        }
-        attend_rows(pool, c, tokens, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
-        s.attended.prepare(layer.o.arithmetic(), pool);
-        matmul(pool, isa, &s.attended, &mut [(&layer.o, &mut s.delta)]);
-        add(&mut s.x, &s.delta);
-
-        // Feed-forward.
-        rms_norm_rows(pool, &s.x, &layer.post_attention_norm, c.rms_norm_eps, &mut s.h);
-        s.h.prepare(layer.gate.arithmetic(), pool);
-        matmul(pool, isa, &s.h, &mut [(&layer.gate, &mut s.gated.rows), (&layer.up, &mut s.up)]);
-        silu_times_up(pool, &mut s.gated.rows, &s.up);
-        s.gated.prepare(layer.down.arithmetic(), pool);
-        matmul(pool, isa, &s.gated, &mut [(&layer.down, &mut s.delta)]);
-        add(&mut s.x, &s.delta);
+        run_layer(&step, layer, index, pool, cache, s, &mut |_, _| {});
     }
 
     // Output head, for the wanted tokens only.
@@ -99,6 +70,79 @@ pub(super) fn forward(
     rms_norm_rows(pool, x, &model.weights.final_norm, c.rms_norm_eps, &mut s.h);
     s.h.prepare(model.weights.head.arithmetic(), pool);
     matmul(pool, isa, &s.h, &mut [(&model.weights.head, logits)]);
+}
+
+/// What all layers of one forward pass share.
+pub(super) struct Step<'a> {
+    pub(super) config: &'a ModelConfig,
+    pub(super) isa: Isa,
+    pub(super) tokens: &'a [NewToken],
+}
+
+/// Rows inside a layer that calibration looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// Input of q, k and v, `[n, hidden]`.
+    QkvInput,
+    /// Keys as they are cached, `[n, n_kv_heads * head_dim]`.
+    Keys,
+    /// Values as they are cached, `[n, n_kv_heads * head_dim]`.
+    Values,
+    /// Input of o, `[n, n_heads * head_dim]`.
+    OutputInput,
+    /// Input of gate and up, `[n, hidden]`.
+    FeedForwardInput,
+    /// Input of down, `[n, intermediate]`.
+    DownInput,
+}
+
+/// Runs the tokens of `s.x` through one layer, which is number `index` of `cache`. Shows `observe`
+/// what passes by.
+pub(super) fn run_layer(
+    step: &Step<'_>,
+    layer: &Layer,
+    index: usize,
+    pool: &mut Pool,
+    cache: &mut KvCache,
+    s: &mut Scratch,
+    observe: &mut impl FnMut(Site, &[f32]),
+) {
+    let (c, isa) = (step.config, step.isa);
+
+    // Attention.
+    rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);
+    observe(Site::QkvInput, &s.h.rows);
+    s.h.prepare(layer.q.arithmetic(), pool);
+    matmul(
+        pool,
+        isa,
+        &s.h,
+        &mut [(&layer.q, &mut s.q), (&layer.k, &mut s.k), (&layer.v, &mut s.v)],
+    );
+    rotate_and_norm_rows(pool, &s.rotations, &layer.q_norm, c, &mut s.q, c.q_size());
+    rotate_and_norm_rows(pool, &s.rotations, &layer.k_norm, c, &mut s.k, c.kv_size());
+    observe(Site::Keys, &s.k);
+    observe(Site::Values, &s.v);
+    let new = s.k.chunks_exact(c.kv_size()).zip(s.v.chunks_exact(c.kv_size()));
+    for (token, (keys, values)) in step.tokens.iter().zip(new) {
+        cache.append(token.slot, index, keys, values);
+    }
+    attend_rows(pool, c, step.tokens, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
+    observe(Site::OutputInput, &s.attended.rows);
+    s.attended.prepare(layer.o.arithmetic(), pool);
+    matmul(pool, isa, &s.attended, &mut [(&layer.o, &mut s.delta)]);
+    add(&mut s.x, &s.delta);
+
+    // Feed-forward.
+    rms_norm_rows(pool, &s.x, &layer.post_attention_norm, c.rms_norm_eps, &mut s.h);
+    observe(Site::FeedForwardInput, &s.h.rows);
+    s.h.prepare(layer.gate.arithmetic(), pool);
+    matmul(pool, isa, &s.h, &mut [(&layer.gate, &mut s.gated.rows), (&layer.up, &mut s.up)]);
+    silu_times_up(pool, &mut s.gated.rows, &s.up);
+    observe(Site::DownInput, &s.gated.rows);
+    s.gated.prepare(layer.down.arithmetic(), pool);
+    matmul(pool, isa, &s.gated, &mut [(&layer.down, &mut s.delta)]);
+    add(&mut s.x, &s.delta);
 }
 
 /// `out[t] = x[t] / rms(x[t]) * weight`.
@@ -122,6 +166,17 @@ pub(super) fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
     let d = config.head_dim as f64;
     let base = config.rope.base(config.head_dim);
     (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
+}
+
+/// The rotations of each token, `[n, head_dim / 2]`.
+pub(super) fn rotations_of(
+    inverse_frequencies: &[f32],
+    tokens: &[NewToken],
+    rotations: &mut [(f32, f32)],
+) {
+    for (token, out) in tokens.iter().zip(rotations.chunks_exact_mut(inverse_frequencies.len())) {
+        rotations_at(inverse_frequencies, token.position, out);
+    }
 }
 
 /// Cosine and sine of each pair at one position. The angle is rounded to f32 before its cosine is

@@ -9,16 +9,19 @@
 mod x86;
 
 /// Weight rows of one INT8 tile.
-pub(super) const TILE_ROWS: usize = 4;
+pub(crate) const TILE_ROWS: usize = 4;
 /// Tokens of one INT8 tile. 4 x 4 sums and 4 weight rows fit the vector registers.
-pub(super) const TILE_TOKENS: usize = 4;
+pub(crate) const TILE_TOKENS: usize = 4;
+
+/// Partial sums of a dot product in f32: one AVX-512 register.
+const F32_LANES: usize = 16;
 
 /// Sums of one tile, `[token][row]`.
-pub(super) type TileSums = [[i32; TILE_ROWS]; TILE_TOKENS];
+pub(crate) type TileSums = [[i32; TILE_ROWS]; TILE_TOKENS];
 
 /// Instruction set of the INT8 kernels, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Isa {
+pub(crate) enum Isa {
     /// 64 multiply-adds an instruction.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
@@ -34,12 +37,12 @@ pub(super) enum Isa {
 
 impl Isa {
     /// The best one this machine has.
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         Self::available()[0]
     }
 
     /// All this machine has, best first; never empty.
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -60,11 +63,11 @@ impl Isa {
 
 /// Quantised activations of one token.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TokenRow<'a> {
+pub(crate) struct TokenRow<'a> {
     /// `[cols]`, each in -127..=127.
-    pub(super) values: &'a [i8],
+    pub(crate) values: &'a [i8],
     /// Sum of `values`.
-    pub(super) sum: i32,
+    pub(crate) sum: i32,
 }
 
 /// Dot products of up to [`TILE_ROWS`] weight rows, `[n, cols]`, with up to [`TILE_TOKENS`]
@@ -72,7 +75,7 @@ pub(super) struct TokenRow<'a> {
 ///
 /// # Panics
 /// When the lengths do not fit together.
-pub(super) fn dot_tile(isa: Isa, weights: &[i8], tokens: &[TokenRow<'_>], sums: &mut TileSums) {
+pub(crate) fn dot_tile(isa: Isa, weights: &[i8], tokens: &[TokenRow<'_>], sums: &mut TileSums) {
     let cols = tokens.first().map_or(0, |token| token.values.len());
     assert!(tokens.iter().all(|token| token.values.len() == cols), "tokens of one width");
     assert!(cols > 0 && weights.len().is_multiple_of(cols), "weights are whole rows of {cols}");
@@ -96,7 +99,7 @@ pub(super) fn dot_tile(isa: Isa, weights: &[i8], tokens: &[TokenRow<'_>], sums: 
 }
 
 /// Asks for `values` to be brought into the cache; does nothing where that cannot be asked for.
-pub(super) fn prefetch(values: &[i8]) {
+pub(crate) fn prefetch(values: &[i8]) {
     #[cfg(target_arch = "x86_64")]
     x86::prefetch(values);
     #[cfg(not(target_arch = "x86_64"))]
@@ -108,11 +111,40 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
 }
 
+/// Dot products in f32 of up to [`TILE_ROWS`] weight rows, `[n, cols]`, with up to [`TILE_TOKENS`]
+/// tokens. Each sum has the bits of [`dot_f32`]: products and sums are rounded one by one, so no
+/// instruction set may fuse them.
+///
+/// # Panics
+/// When the lengths do not fit together.
+pub(crate) fn dot_tile_f32(
+    isa: Isa,
+    weights: &[f32],
+    tokens: &[&[f32]],
+    sums: &mut [[f32; TILE_ROWS]; TILE_TOKENS],
+) {
+    let cols = tokens.first().map_or(0, |token| token.len());
+    assert!(tokens.iter().all(|token| token.len() == cols), "tokens of one width");
+    assert!(cols > 0 && weights.len().is_multiple_of(cols), "weights are whole rows of {cols}");
+    let n_rows = weights.len() / cols;
+    assert!(n_rows <= TILE_ROWS && tokens.len() <= TILE_TOKENS, "one tile at most");
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512Vnni && n_rows == TILE_ROWS && tokens.len() == TILE_TOKENS {
+        return x86::dot_tile_f32_avx512(weights, cols, tokens, sums);
+    }
+    let _ = isa;
+    for (row, weights) in weights.chunks_exact(cols).enumerate() {
+        for (sums, token) in sums.iter_mut().zip(tokens) {
+            sums[row] = dot_f32(weights, token);
+        }
+    }
+}
+
 /// Dot product in f32 over 16 lanes, added up in a fixed order.
-pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let ((a_chunks, a_tail), (b_chunks, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut lanes = [0.0_f32; LANES];
+pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    let ((a_chunks, a_tail), (b_chunks, b_tail)) =
+        (a.as_chunks::<F32_LANES>(), b.as_chunks::<F32_LANES>());
+    let mut lanes = [0.0_f32; F32_LANES];
     for (a, b) in a_chunks.iter().zip(b_chunks) {
         for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
             *lane += a * b;
@@ -121,7 +153,12 @@ pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     for ((lane, a), b) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
         *lane += a * b;
     }
-    let mut width = LANES / 2;
+    sum_lanes(lanes)
+}
+
+/// The sum of all lanes, halving their number until one is left.
+fn sum_lanes(mut lanes: [f32; F32_LANES]) -> f32 {
+    let mut width = F32_LANES / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] += lanes[i + width];
@@ -183,6 +220,30 @@ mod tests {
                 dot_tile(isa, &weights, &tokens(&x), &mut sums);
                 let expected = i32::from(w) * i32::from(x[0][0]) * cols as i32;
                 assert_eq!(sums, [[expected; TILE_ROWS]; TILE_TOKENS], "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_f32_tile_has_the_bits_of_one_dot_product() {
+        let mut rng = SmallRng::seed_from_u64(3);
+        for isa in Isa::available() {
+            for cols in [1, 15, 16, 17, 64, 100, 2048, 2051] {
+                for (n_rows, n_tokens) in [(4, 4), (1, 4), (4, 1), (3, 2)] {
+                    let mut random = |n: usize| -> Vec<f32> {
+                        (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
+                    };
+                    let (weights, x) = (random(n_rows * cols), random(n_tokens * cols));
+                    let tokens: Vec<&[f32]> = x.chunks_exact(cols).collect();
+                    let mut sums = [[f32::NAN; TILE_ROWS]; TILE_TOKENS];
+                    dot_tile_f32(isa, &weights, &tokens, &mut sums);
+                    for (t, token) in tokens.iter().enumerate() {
+                        for (r, row) in weights.chunks_exact(cols).enumerate() {
+                            let expected = dot_f32(row, token).to_bits();
+                            assert_eq!(sums[t][r].to_bits(), expected, "{isa:?} cols {cols}");
+                        }
+                    }
+                }
             }
         }
     }

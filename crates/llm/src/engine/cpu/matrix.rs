@@ -2,7 +2,7 @@
 
 use memmap2::{Advice, MmapMut};
 
-use super::kernels::{Isa, TILE_ROWS, TILE_TOKENS, TokenRow, dot_f32, dot_tile, prefetch};
+use super::kernels::{Isa, TILE_ROWS, TILE_TOKENS, TokenRow, dot_tile, dot_tile_f32, prefetch};
 use super::pool::{Columns, Pool};
 use crate::quant::int8::quantize_row;
 use crate::weights::Tensor;
@@ -10,6 +10,9 @@ use crate::weights::Tensor;
 /// Tokens that pass over a block of weights before the block is read again. Their activations,
 /// at most 64 x 6144 bytes in INT8, stay in the second-level cache.
 const TOKENS_PER_PASS: usize = 64;
+
+/// The same for activations in f32: 32 x 6144 x 4 bytes.
+const F32_TOKENS_PER_PASS: usize = 32;
 
 /// Up to this many tokens, weights are prefetched by hand: one token streams them at memory speed,
 /// and what the hardware fetches by itself is about 40 % slower. With 64 tokens the arithmetic
@@ -24,10 +27,10 @@ pub(super) enum Arithmetic {
 }
 
 /// A linear layer without bias, `[rows, cols]` row-major (`[out, in]`).
-pub(super) struct Matrix {
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    pub(super) values: Values,
+pub(crate) struct Matrix {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) values: Values,
 }
 
 impl Matrix {
@@ -41,7 +44,7 @@ impl Matrix {
 }
 
 /// Elements of a matrix.
-pub(super) enum Values {
+pub(crate) enum Values {
     F32(Vec<f32>),
     /// `values[r][c] * scales[r]`.
     Int8 {
@@ -50,8 +53,29 @@ pub(super) enum Values {
     },
 }
 
+impl Matrix {
+    /// The elements of a matrix in f32.
+    ///
+    /// # Panics
+    /// When it is not in f32; calibration loads every layer so.
+    pub(crate) fn floats(&self) -> &[f32] {
+        match &self.values {
+            Values::F32(values) => values,
+            Values::Int8 { .. } => unreachable!("calibration loads layers in f32"),
+        }
+    }
+
+    /// The elements of a matrix in f32, to be changed; panics as [`Self::floats`] does.
+    pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
+        match &mut self.values {
+            Values::F32(values) => values,
+            Values::Int8 { .. } => unreachable!("calibration loads layers in f32"),
+        }
+    }
+}
+
 /// INT8 elements: made at load, or used where they lie in the mapped file.
-pub(super) enum Int8Values {
+pub(crate) enum Int8Values {
     Made(MmapMut),
     Stored(Tensor),
 }
@@ -146,18 +170,28 @@ pub(super) fn matmul(
         let matrix = matrices[index];
         assert_eq!(matrix.cols, x.width, "activations are as wide as the matrix");
         match &matrix.values {
-            Values::F32(values) => f32_block(values, x, block),
+            Values::F32(values) => f32_block(isa, values, x, block),
             Values::Int8 { values, scales } => int8_block(isa, values.as_slice(), scales, x, block),
         }
     });
 }
 
-fn f32_block(weights: &[f32], x: &Activations, block: &mut Columns<'_>) {
-    let cols = x.width;
-    for (offset, row) in block.range().enumerate() {
-        let weights = &weights[row * cols..][..cols];
-        for (token, x) in x.rows.chunks_exact(cols).enumerate() {
-            block.row(token)[offset] = dot_f32(weights, x);
+fn f32_block(isa: Isa, weights: &[f32], x: &Activations, block: &mut Columns<'_>) {
+    let (cols, range) = (x.width, block.range());
+    let tokens: Vec<&[f32]> = x.rows.chunks_exact(cols).collect();
+    for (pass, tokens) in tokens.chunks(F32_TOKENS_PER_PASS).enumerate() {
+        for start in range.clone().step_by(TILE_ROWS) {
+            let rows = start..(start + TILE_ROWS).min(range.end);
+            let weights = &weights[rows.start * cols..rows.end * cols];
+            for (tile, tokens) in tokens.chunks(TILE_TOKENS).enumerate() {
+                let mut sums = [[0.0; TILE_ROWS]; TILE_TOKENS];
+                dot_tile_f32(isa, weights, tokens, &mut sums);
+                let first = pass * F32_TOKENS_PER_PASS + tile * TILE_TOKENS;
+                for (token, sums) in (first..first + tokens.len()).zip(&sums) {
+                    block.row(token)[start - range.start..][..rows.len()]
+                        .copy_from_slice(&sums[..rows.len()]);
+                }
+            }
         }
     }
 }

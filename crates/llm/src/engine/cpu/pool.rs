@@ -26,7 +26,7 @@ const SPIN: Duration = Duration::from_micros(50);
 const BLOCKS_PER_THREAD: usize = 4;
 
 /// Threads that run one loop at a time. The caller of a loop is one of them.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -55,7 +55,7 @@ unsafe impl Send for Shared {}
 
 impl Pool {
     /// A pool of `threads` threads in all (at least one: the caller).
-    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             generation: AtomicU64::new(0),
             job: UnsafeCell::new(None),
@@ -74,12 +74,12 @@ impl Pool {
         Ok(pool)
     }
 
-    pub(super) fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
     /// Calls `f(index, row)` for each row of `data`, `[n, width]`.
-    pub(super) fn for_rows<T: Send>(
+    pub(crate) fn for_rows<T: Send>(
         &mut self,
         data: &mut [T],
         width: usize,
@@ -90,7 +90,7 @@ impl Pool {
     }
 
     /// Calls `f(index, a, b)` for each pair of rows of two buffers with equally many rows.
-    pub(super) fn for_row_pairs<A: Send, B: Send>(
+    pub(crate) fn for_row_pairs<A: Send, B: Send>(
         &mut self,
         (a, a_width): (&mut [A], usize),
         (b, b_width): (&mut [B], usize),

@@ -27,29 +27,29 @@ pub(super) struct Weights {
 }
 
 /// One decoder layer.
-pub(super) struct Layer {
+pub(crate) struct Layer {
     /// `[hidden]`
-    pub(super) input_norm: Vec<f32>,
+    pub(crate) input_norm: Vec<f32>,
     /// `[n_heads * head_dim, hidden]`
-    pub(super) q: Matrix,
+    pub(crate) q: Matrix,
     /// `[n_kv_heads * head_dim, hidden]`
-    pub(super) k: Matrix,
+    pub(crate) k: Matrix,
     /// `[n_kv_heads * head_dim, hidden]`
-    pub(super) v: Matrix,
+    pub(crate) v: Matrix,
     /// `[head_dim]`, shared by all query heads.
-    pub(super) q_norm: Vec<f32>,
+    pub(crate) q_norm: Vec<f32>,
     /// `[head_dim]`, shared by all key heads.
-    pub(super) k_norm: Vec<f32>,
+    pub(crate) k_norm: Vec<f32>,
     /// `[hidden, n_heads * head_dim]`
-    pub(super) o: Matrix,
+    pub(crate) o: Matrix,
     /// `[hidden]`
-    pub(super) post_attention_norm: Vec<f32>,
+    pub(crate) post_attention_norm: Vec<f32>,
     /// `[intermediate, hidden]`
-    pub(super) gate: Matrix,
+    pub(crate) gate: Matrix,
     /// `[intermediate, hidden]`
-    pub(super) up: Matrix,
+    pub(crate) up: Matrix,
     /// `[hidden, intermediate]`
-    pub(super) down: Matrix,
+    pub(crate) down: Matrix,
 }
 
 impl Weights {
@@ -91,6 +91,16 @@ impl Weights {
             }
         }
     }
+}
+
+/// One layer in f32, for calibration.
+pub(super) fn load_layer_f32(
+    tensors: &Tensors,
+    config: &ModelConfig,
+    pool: &mut Pool,
+    index: usize,
+) -> Result<Layer, LoadError> {
+    Loader { tensors, config, arithmetic: Arithmetic::F32, pool }.layer(index)
 }
 
 struct Loader<'a> {

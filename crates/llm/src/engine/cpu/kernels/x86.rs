@@ -16,7 +16,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{TILE_ROWS, TILE_TOKENS, TileSums, TokenRow};
+use super::{F32_LANES, TILE_ROWS, TILE_TOKENS, TileSums, TokenRow, sum_lanes};
 
 /// What the flipped top bit adds to each weight.
 const WEIGHT_OFFSET: i32 = 128;
@@ -58,6 +58,62 @@ macro_rules! entry {
 entry!(dot_tile_avx512vnni, tile_avx512vnni, "avx512f", "avx512bw", "avx512vnni");
 entry!(dot_tile_avxvnni, tile_avxvnni, "avx2", "avxvnni");
 entry!(dot_tile_avx2, tile_avx2, "avx2");
+
+/// One whole f32 tile. `mul` and `add` apart, never fused: the sums keep the bits of
+/// `super::dot_f32`. That one is compiled for SSE2 and reads both operands for each sum; here four
+/// times wider registers meet eight loads for sixteen sums.
+pub(super) fn dot_tile_f32_avx512(
+    weights: &[f32],
+    cols: usize,
+    tokens: &[&[f32]],
+    sums: &mut [[f32; TILE_ROWS]; TILE_TOKENS],
+) {
+    assert!(is_x86_feature_detected!("avx512f"), "caller checks the CPU");
+    assert!(weights.len() == TILE_ROWS * cols && tokens.len() == TILE_TOKENS, "one whole tile");
+    assert!(tokens.iter().all(|token| token.len() == cols), "tokens of one width");
+    // SAFETY: the CPU has the feature and the lengths are those the contract asks for, all
+    // asserted above.
+    unsafe { tile_f32_avx512(weights, cols, tokens, sums) }
+}
+
+/// # Safety
+/// `weights` holds `TILE_ROWS * cols` values, `tokens` holds `TILE_TOKENS` rows of `cols` values.
+#[target_feature(enable = "avx512f")]
+unsafe fn tile_f32_avx512(
+    weights: &[f32],
+    cols: usize,
+    tokens: &[&[f32]],
+    sums: &mut [[f32; TILE_ROWS]; TILE_TOKENS],
+) {
+    let mut acc = [[_mm512_setzero_ps(); TILE_ROWS]; TILE_TOKENS];
+    let whole = cols / F32_LANES * F32_LANES;
+    for k in (0..whole).step_by(F32_LANES) {
+        let mut w = [_mm512_setzero_ps(); TILE_ROWS];
+        for (r, w) in w.iter_mut().enumerate() {
+            // SAFETY: k + F32_LANES <= cols, so the load stays in row r by the contract.
+            *w = unsafe { _mm512_loadu_ps(weights.as_ptr().add(r * cols + k)) };
+        }
+        for (t, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: as above, for token t.
+            let x = unsafe { _mm512_loadu_ps(tokens[t].as_ptr().add(k)) };
+            for (acc, w) in acc.iter_mut().zip(w) {
+                *acc = _mm512_add_ps(*acc, _mm512_mul_ps(w, x));
+            }
+        }
+    }
+    for (t, acc) in acc.iter().enumerate() {
+        for (r, acc) in acc.iter().enumerate() {
+            let mut lanes = [0.0; F32_LANES];
+            // SAFETY: the array is one register long.
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), *acc) };
+            let tail = weights[r * cols + whole..(r + 1) * cols].iter().zip(&tokens[t][whole..]);
+            for (lane, (w, x)) in lanes.iter_mut().zip(tail) {
+                *lane += w * x;
+            }
+            sums[t][r] = sum_lanes(lanes);
+        }
+    }
+}
 
 /// Starts loading the cache lines of `values`.
 pub(super) fn prefetch(values: &[i8]) {
