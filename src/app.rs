@@ -21,7 +21,7 @@ use hymt_core::translator::TranslatorConfig;
 use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::Engine;
-use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, LoadProgress};
+use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, LoadProgress, weights_bytes};
 use hymt_llm::engine::scripted::ScriptedEngine;
 use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig};
 use hymt_llm::tokenizer::Tokenizer;
@@ -225,10 +225,26 @@ fn choose_engine(
             },
         };
     }
+    check_memory(options).with_context(cannot_load)?;
     let engine =
         CpuEngine::load(&options.source(), &options.cpu(), progress).with_context(cannot_load)?;
     let config = engine.config().clone();
     Ok(Chosen { engine: Box::new(engine), config, gpu: None, reason })
+}
+
+/// Refuses a model whose weights do not fit, before the system ends something to make room.
+fn check_memory(options: &EngineOptions) -> anyhow::Result<()> {
+    const MIB: u64 = 1 << 20;
+    let needed = weights_bytes(&options.source().config()?, options.precision.into());
+    let Some(available) = memory::available_bytes() else { return Ok(()) };
+    anyhow::ensure!(
+        needed <= available,
+        "its weights take {} MiB in {}, {} MiB are free; free some, or choose a smaller model",
+        needed / MIB,
+        if options.precision == Precision::F32 { "f32" } else { "INT8" },
+        available / MIB
+    );
+    Ok(())
 }
 
 /// Loads a model and starts its inference thread.

@@ -15,6 +15,9 @@ enum Shape {
     /// HY-MT1.5-1.8B and Hy-MT2-1.8B.
     #[value(name = "1.8b")]
     B1_8,
+    /// HY-MT1.5-7B and Hy-MT2-7B.
+    #[value(name = "7b")]
+    B7,
     /// A few thousand weights.
     Tiny,
 }
@@ -39,7 +42,7 @@ pub struct SynthArgs {
     /// Folder to write; it is made if it is missing.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// How the linear layers are stored; 1.8b takes 3.6 GB in bf16, 2.0 GB in int8.
+    /// How the linear layers are stored; 1.8b takes 3.6 GB in bf16, 2.0 GB in int8; 7b 15 and 8.
     #[arg(long, default_value = "bf16")]
     dtype: Dtype,
     /// Same seed, same weights.
@@ -55,6 +58,7 @@ pub fn run(args: &SynthArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let options = SynthOptions {
         shape: match args.shape {
             Shape::B1_8 => SynthShape::B1_8,
+            Shape::B7 => SynthShape::B7,
             Shape::Tiny => SynthShape::Tiny,
         },
         dtype: match args.dtype {

@@ -17,6 +17,8 @@ use serde_json::{Map, Value, json};
 pub enum SynthShape {
     /// HY-MT1.5-1.8B and Hy-MT2-1.8B: 1,791,080,448 parameters.
     B1_8,
+    /// HY-MT1.5-7B and Hy-MT2-7B: 7,504,568,320 parameters.
+    B7,
     /// Four layers as wide as those of the 1.8B models over a small vocabulary: 0.4 GB in bf16.
     B1_8Slice,
     /// A few thousand parameters, for tests.
@@ -114,6 +116,15 @@ impl SynthShape {
                 head_dim: 128,
                 vocab: 120_818,
             },
+            Self::B7 => Dims {
+                hidden: 4096,
+                ffn: 14_336,
+                layers: 32,
+                heads: 32,
+                kv_heads: 8,
+                head_dim: 128,
+                vocab: 128_167,
+            },
             Self::B1_8Slice => Dims { layers: 4, vocab: 4096, ..Self::B1_8.dims() },
             Self::Tiny => Dims {
                 hidden: 64,
@@ -131,9 +142,12 @@ impl SynthShape {
 impl SynthOptions {
     fn config_json(&self) -> Value {
         let d = self.shape.dims();
-        // The ids of the 1.8B family; the tiny vocabulary has no room for them.
-        let (bos, eos, pad) =
-            if d.vocab > 120_020 { (120_000, 120_020, 120_002) } else { (1, 2, 0) };
+        let (bos, eos, pad) = match self.shape {
+            SynthShape::B7 => (127_958, 127_960, 127_961),
+            SynthShape::B1_8 => (120_000, 120_020, 120_002),
+            // Their vocabularies have no room for these.
+            SynthShape::B1_8Slice | SynthShape::Tiny => (1, 2, 0),
+        };
         let mut config = json!({
             "architectures": ["HunYuanDenseV1ForCausalLM"],
             "model_type": "hunyuan_v1_dense",
@@ -370,14 +384,25 @@ fn random(rng: &mut SmallRng, fill: Fill) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cpu::{CpuEngine, CpuOptions, logits_of_all_positions};
+    use crate::config::ModelConfig;
+    use crate::engine::cpu::{
+        CpuEngine, CpuOptions, Precision, logits_of_all_positions, weights_bytes,
+    };
     use crate::weights::ModelSource;
 
     #[test]
-    fn the_1_8b_shape_has_the_published_number_of_parameters() {
-        let options = SynthOptions { shape: SynthShape::B1_8, dtype: SynthDtype::Bf16, seed: 0 };
-        let bytes: u64 = options.tensors().iter().map(SynthTensor::bytes).sum();
-        assert_eq!(bytes / 2, 1_791_080_448);
+    fn real_shapes_have_the_published_number_of_parameters() {
+        for (shape, n, n_norms) in
+            [(SynthShape::B1_8, 1_791_080_448, 141_312), (SynthShape::B7, 7_504_568_320, 274_432)]
+        {
+            let options = SynthOptions { shape, dtype: SynthDtype::Bf16, seed: 0 };
+            let bytes: u64 = options.tensors().iter().map(SynthTensor::bytes).sum();
+            assert_eq!(bytes / 2, n);
+            let json = options.config_json().to_string();
+            let config = ModelConfig::from_json(json.as_bytes()).unwrap();
+            assert_eq!(weights_bytes(&config, Precision::Int8), n - n_norms);
+            assert_eq!(weights_bytes(&config, Precision::F32), 4 * (n - n_norms));
+        }
     }
 
     #[test]

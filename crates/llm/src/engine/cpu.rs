@@ -218,6 +218,20 @@ pub fn logits_of_all_positions(
     Ok(all)
 }
 
+/// Bytes that the weights of a model take in this engine; its embedding stays in the file, and the
+/// sequences come on top.
+pub fn weights_bytes(config: &ModelConfig, precision: Precision) -> u64 {
+    let hidden = config.hidden_size;
+    let attention = 2 * hidden * (config.q_size() + config.kv_size());
+    let feed_forward = 3 * hidden * config.intermediate_size;
+    let weights = config.n_layers * (attention + feed_forward) + config.vocab_size * hidden;
+    let bytes = match arithmetic(precision) {
+        Arithmetic::F32 => size_of::<f32>(),
+        Arithmetic::Int8 => 1,
+    };
+    (weights * bytes) as u64
+}
+
 fn spec(config: &ModelConfig, options: &CpuOptions) -> Result<EngineSpec, LoadError> {
     in_range("slots", options.slots, 1..=SLOTS_MAX)?;
     in_range("context_tokens_max", options.context_tokens_max, 1..=POSITIONS_MAX)?;
