@@ -41,10 +41,10 @@ check 'service list -t' "$(ask service list -t "${NEW[@]}")" \
     "$ME/translate [hymt_ros/srv/Translate]"
 
 hear() { # TOPIC TYPE: publishes a sentence and says what came out of TOPIC.
-    timeout 30 ros2 topic echo --once --no-daemon "$1" "$2" >"$WORK/heard" 2>/dev/null &
+    timeout -k 5 30 ros2 topic echo --once --no-daemon "$1" "$2" >"$WORK/heard" 2>/dev/null &
     local listener=$!
     sleep 3
-    timeout 20 ros2 topic pub --once -w 1 /whisper/text std_msgs/msg/String \
+    timeout -k 5 20 ros2 topic pub --once -w 1 /whisper/text std_msgs/msg/String \
         '{data: "Where is the charging station?"}' >/dev/null 2>&1
     wait "$listener"
     cat "$WORK/heard"
@@ -78,7 +78,7 @@ check 'param dump' "$(cat "$WORK/dump.yaml")" ros__parameters: 'terms: []' '- ja
 check 'param load' "$(ask param load $ME "$WORK/dump.yaml" "${NEW[@]}")" \
     'target_locales successful' 'glossary.terms successful' 'engine successful'
 
-timeout 20 ros2 topic echo --once --no-daemon /rosout rcl_interfaces/msg/Log \
+timeout -k 5 20 ros2 topic echo --once --no-daemon /rosout rcl_interfaces/msg/Log \
     >"$WORK/rosout" 2>/dev/null &
 LISTENER=$!
 sleep 3

@@ -11,7 +11,7 @@ FAILED=0 PASSED=0 NODE_PID='' PIDS=() WORK=$(mktemp -d)
 
 leave() {
     for pid in "${PIDS[@]:-}"; do [ -n "$pid" ] && kill -INT -- "$pid" 2>/dev/null; done
-    command -v ros2 >/dev/null && timeout 20 ros2 daemon stop >/dev/null 2>&1
+    command -v ros2 >/dev/null && timeout -k 5 20 ros2 daemon stop >/dev/null 2>&1
     rm -rf "$WORK"
 }
 trap leave EXIT
@@ -36,7 +36,7 @@ need_node() {
 # What the ros2 command says, with its status as the last line. The middleware's warnings that a
 # peer sends no type hash would hide everything else.
 ask() {
-    timeout 40 ros2 "$@" >"$WORK/asked" 2>&1
+    timeout -k 5 40 ros2 "$@" >"$WORK/asked" 2>&1
     local status=$?
     grep -v 'Failed to parse type hash' "$WORK/asked"
     echo "status $status"

@@ -71,7 +71,7 @@ pkill -INT -P $! 2>/dev/null
 wait $!
 check 'Ctrl-C' "$(cat "$WORK/goal")" 'Canceling goal...'
 sleep 1
-timeout 5 ros2 topic echo --qos-durability transient_local --qos-reliability reliable \
+timeout -k 5 5 ros2 topic echo --qos-durability transient_local --qos-reliability reliable \
     --flow-style $ACTION/_action/status action_msgs/msg/GoalStatusArray >"$WORK/status" 2>/dev/null
 # Goals stand in the order of their identifiers, so the cancelled one may be any of the three.
 check 'the goal is cancelled' "$(grep -v '^---' "$WORK/status" | tail -1)" 'status: 5'

@@ -21,7 +21,7 @@ for middleware in dds r2r; do
         cat "$WORK/log"
         exit 1
     fi
-    timeout 40 ros2 node info --no-daemon --spin-time 3 --include-hidden /robot1/translator \
+    timeout -k 5 40 ros2 node info --no-daemon --spin-time 3 --include-hidden /robot1/translator \
         2>/dev/null >"$WORK/$middleware"
     stop
 done

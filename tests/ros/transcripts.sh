@@ -131,7 +131,7 @@ for middleware in ${HYMT_MIDDLEWARES:-r2r dds}; do
     commands
     stop
     # Its memory in the graph of the daemon must not answer for the next one.
-    timeout 20 ros2 daemon stop >/dev/null 2>&1
+    timeout -k 5 20 ros2 daemon stop >/dev/null 2>&1
 done
 
 if [ -f "$(ros2 pkg prefix --share hymt_ros 2>/dev/null)/launch/translator.launch.py" ]; then
