@@ -100,8 +100,11 @@ impl<'p, 'a> Progress<'p, 'a> {
 
     /// Waiting time and time in the engine, over all batches. Milliseconds.
     pub(super) fn times_ms(&self) -> (f32, f32) {
-        let queue = self.times.iter().map(|(_, queue, _)| queue).sum();
-        (queue, self.times.iter().map(|(.., inference)| inference).sum())
+        // Not `sum`, which makes -0.0 of nothing.
+        let add = |(queue, inference): (f32, f32), (_, q, i): &(usize, f32, f32)| {
+            (queue + q, inference + i)
+        };
+        self.times.iter().fold((0.0, 0.0), add)
     }
 
     pub(super) fn is_from_cache(&self) -> bool {
