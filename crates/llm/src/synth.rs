@@ -175,7 +175,7 @@ impl SynthOptions {
             "vocab_size": d.vocab,
         });
         if self.dtype == SynthDtype::Int8 {
-            config["quantization_config"] = quantization_config();
+            config["quantization_config"] = crate::quant::int8::quantization_config();
         }
         config
     }
@@ -203,26 +203,6 @@ impl SynthOptions {
         list.norm("model.norm.weight", d.hidden);
         list.tensors
     }
-}
-
-fn quantization_config() -> Value {
-    let scheme = |strategy: &str, dynamic: bool| {
-        json!({"num_bits": 8, "type": "int", "strategy": strategy, "symmetric": true,
-            "dynamic": dynamic})
-    };
-    json!({
-        "quant_method": "compressed-tensors",
-        "format": "int-quantized",
-        "quantization_status": "compressed",
-        "config_groups": {"group_0": {
-            "targets": ["Linear"],
-            "weights": scheme("channel", false),
-            "input_activations": scheme("token", true),
-            "output_activations": null,
-        }},
-        "ignore": ["lm_head"],
-        "kv_cache_scheme": null,
-    })
 }
 
 struct SynthTensor {

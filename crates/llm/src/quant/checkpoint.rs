@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::folder::{Shards, write_vectors};
+use super::int8::quantization_config;
 use super::layer::{Observed, quantise, scale_of};
-use super::plan::{float_tensors, matrices, plan, quantization_config, weight_name};
+use super::plan::{float_tensors, matrices, plan, weight_name};
 use super::resume::{Identity, PROGRESS_FILE, Partial, replace};
 use super::smoothing::Fold;
 use crate::TokenId;

@@ -63,6 +63,27 @@ fn round_half_even(x: f32) -> i8 {
     (x + SHIFT).to_bits() as i8
 }
 
+/// `quantization_config` of compressed-tensors, as llm-compressor and AngelSlim write it.
+pub(crate) fn quantization_config() -> serde_json::Value {
+    let scheme = |strategy: &str, dynamic: bool| {
+        serde_json::json!({"num_bits": 8, "type": "int", "strategy": strategy, "symmetric": true,
+            "dynamic": dynamic})
+    };
+    serde_json::json!({
+        "quant_method": "compressed-tensors",
+        "format": "int-quantized",
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": {
+            "targets": ["Linear"],
+            "weights": scheme("channel", false),
+            "input_activations": scheme("token", true),
+            "output_activations": null,
+        }},
+        "ignore": ["lm_head"],
+        "kv_cache_scheme": null,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,5 @@
 //! What a quantised folder holds: its tensors, and how its configuration announces them.
 
-use serde_json::{Value, json};
-
 use super::error::QuantizeError;
 use super::folder::TensorPlan;
 use crate::config::ModelConfig;
@@ -93,25 +91,4 @@ pub(super) fn plan(
         }
     }
     Ok(plan)
-}
-
-/// `quantization_config` of compressed-tensors, as llm-compressor and AngelSlim write it.
-pub(super) fn quantization_config() -> Value {
-    let scheme = |strategy: &str, dynamic: bool| {
-        json!({"num_bits": 8, "type": "int", "strategy": strategy, "symmetric": true,
-            "dynamic": dynamic})
-    };
-    json!({
-        "quant_method": "compressed-tensors",
-        "format": "int-quantized",
-        "quantization_status": "compressed",
-        "config_groups": {"group_0": {
-            "targets": ["Linear"],
-            "weights": scheme("channel", false),
-            "input_activations": scheme("token", true),
-            "output_activations": null,
-        }},
-        "ignore": ["lm_head"],
-        "kv_cache_scheme": null,
-    })
 }
