@@ -48,7 +48,9 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     let mut files = Vec::new();
-    for folder in ["src", "crates/core/src", "crates/cuda/src", "crates/llm/src"] {
+    for folder in
+        ["src", "crates/core/src", "crates/cuda/src", "crates/llm/src", "crates/tensorrt/src"]
+    {
         walk(&root().join(folder), &mut files);
     }
     assert!(files.len() > 30, "the walk found only {} files", files.len());

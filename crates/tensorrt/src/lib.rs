@@ -1,0 +1,5 @@
+//! The TensorRT engine: HunYuanDenseV1 as an INT8 plan, built on the device it runs on.
+//!
+//! [`graph`] is the contract between the exported graph and the engine that feeds it.
+
+pub mod graph;
