@@ -55,7 +55,7 @@ pub enum Lookup {
     /// A plan that can be used.
     Fresh(StoredPlan),
     /// Only others; this one is nearest.
-    Stale(StalePlan),
+    Stale(Box<StalePlan>),
     /// No plan at all.
     Missing,
 }
@@ -134,7 +134,7 @@ impl PlanCache {
     pub fn look_up(&self, wanted: &PlanKey) -> Lookup {
         let plans = self.list().plans;
         let judged = plans.into_iter().map(|plan| judge(plan, wanted));
-        let mut nearest: Option<StalePlan> = None;
+        let mut nearest: Option<Box<StalePlan>> = None;
         for judged in judged {
             match judged {
                 Ok(plan) => return Lookup::Fresh(plan),
@@ -195,13 +195,13 @@ impl StoredPlan {
 ///
 /// # Errors
 /// Why it is not.
-pub fn judge(plan: StoredPlan, wanted: &PlanKey) -> Result<StoredPlan, StalePlan> {
+pub fn judge(plan: StoredPlan, wanted: &PlanKey) -> Result<StoredPlan, Box<StalePlan>> {
     let differences = plan.sidecar.key.differences(wanted);
     let damage = damage(&plan);
     if differences.is_empty() && damage.is_none() {
         return Ok(plan);
     }
-    Err(StalePlan { plan, differences, damage })
+    Err(Box::new(StalePlan { plan, differences, damage }))
 }
 
 fn damage(plan: &StoredPlan) -> Option<String> {
