@@ -87,7 +87,7 @@ pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
 }
 
 /// The device's primary context with one stream.
-pub(crate) struct Gpu {
+pub struct Gpu {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
@@ -100,7 +100,11 @@ unsafe impl Send for Gpu {}
 unsafe impl Sync for Gpu {}
 
 impl Gpu {
-    pub(crate) fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
+    /// Opens a device that [`probe`] found.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
         let device = result::device::get(info.ordinal as c_int).map_err(failed("cuDeviceGet"))?;
         // SAFETY: `device` is valid; the context is released in `drop`.
         let context = unsafe { result::primary_ctx::retain(device) }
@@ -113,7 +117,10 @@ impl Gpu {
     }
 
     /// Makes the context current on this thread.
-    pub(crate) fn bind(&self) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn bind(&self) -> Result<(), CudaError> {
         // SAFETY: the context lives as long as `self`.
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("cuCtxSetCurrent"))
     }
@@ -124,13 +131,25 @@ impl Gpu {
         result::mem_get_info().map_err(failed("cuMemGetInfo"))
     }
 
-    pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
+    /// The stream, as a library that runs in it takes it.
+    pub fn stream(&self) -> *mut c_void {
+        self.stream.cast()
+    }
+
+    /// Waits for everything in the stream.
+    ///
+    /// # Errors
+    /// When the driver fails, also of earlier work.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
         // SAFETY: the stream lives as long as `self`.
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("a kernel or a copy"))
     }
 
     /// Zeroed device memory.
-    pub(crate) fn alloc(
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`] with the figures, or when the driver fails.
+    pub fn alloc(
         self: &Arc<Self>,
         what: &'static str,
         bytes: usize,
@@ -172,10 +191,13 @@ impl Gpu {
 
     /// Starts a kernel. `arguments` point at values in the kernel's parameter order.
     ///
+    /// # Errors
+    /// When the driver refuses the launch.
+    ///
     /// # Safety
     /// The arguments must match the kernel's parameters, and device pointers among them must be
     /// valid, and large enough, until the stream has been synchronised.
-    pub(crate) unsafe fn launch(
+    pub unsafe fn launch(
         &self,
         kernel: Kernel,
         grid: [usize; 3],
@@ -218,14 +240,15 @@ impl Drop for Gpu {
 }
 
 /// Device memory.
-pub(crate) struct DeviceBuffer {
+pub struct DeviceBuffer {
     gpu: Arc<Gpu>,
     pointer: sys::CUdeviceptr,
     bytes: usize,
 }
 
 impl DeviceBuffer {
-    pub(crate) fn address(&self) -> u64 {
+    /// Where it lies.
+    pub fn address(&self) -> u64 {
         self.pointer
     }
 
@@ -240,7 +263,13 @@ impl DeviceBuffer {
     }
 
     /// Copies from ordinary memory; `source` may be reused at once.
-    pub(crate) fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails.
+    ///
+    /// # Panics
+    /// When the copy leaves the buffer.
+    pub fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
         assert!(offset + source.len() <= self.bytes, "a copy stays inside its buffer");
         // SAFETY: the range was checked; pageable memory is read before the call returns.
         unsafe { result::memcpy_htod_async(self.pointer + offset as u64, source, self.gpu.stream) }
@@ -253,7 +282,13 @@ impl DeviceBuffer {
     }
 
     /// Copies `destination.len()` bytes from `offset` on and waits for them.
-    pub(crate) fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails, also of earlier work.
+    ///
+    /// # Panics
+    /// When the copy leaves the buffer.
+    pub fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
         assert!(offset + destination.len() <= self.bytes, "a copy stays inside its buffer");
         let from = self.pointer + offset as u64;
         // SAFETY: the range was checked, and the stream is synchronised before this returns.
@@ -323,7 +358,7 @@ impl Drop for HostBuffer {
 
 /// A function of a module and how it is launched.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kernel {
+pub struct Kernel {
     function: sys::CUfunction,
     shared_bytes: c_uint,
     is_cooperative: bool,
@@ -333,7 +368,7 @@ pub(crate) struct Kernel {
 unsafe impl Send for Kernel {}
 
 /// Loaded machine code.
-pub(crate) struct Module {
+pub struct Module {
     gpu: Arc<Gpu>,
     module: sys::CUmodule,
 }
@@ -342,7 +377,11 @@ pub(crate) struct Module {
 unsafe impl Send for Module {}
 
 impl Module {
-    pub(crate) fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
+    /// Loads a whole cubin.
+    ///
+    /// # Errors
+    /// When the driver refuses it.
+    pub fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
         gpu.bind()?;
         // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
         let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
@@ -350,7 +389,14 @@ impl Module {
         Ok(Self { gpu: Arc::clone(gpu), module })
     }
 
-    pub(crate) fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
+    /// A function of the module.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    ///
+    /// # Panics
+    /// When the name has a NUL in it.
+    pub fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
         let name = CString::new(name).expect("kernel names are constants without NUL");
         // SAFETY: the module is loaded.
         let function = unsafe { result::module::get_function(self.module, name) }

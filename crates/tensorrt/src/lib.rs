@@ -1,10 +1,12 @@
 //! The TensorRT engine: HunYuanDenseV1 as an INT8 plan, built on the device it runs on.
 //!
 //! [`graph`] is the contract between the exported graph and the engine that feeds it; [`plan`] says
-//! what a built plan is good for. TensorRT itself is reached in three steps: [`sys`] is
+//! what a built plan is good for; [`engine`] runs it. TensorRT itself is reached in three steps: [`sys`] is
 //! `csrc/hymt_trt.h` in Rust, `result` checks each call, and [`safe`] owns the handles;
 //! docs/tensorrt.md says what was tried on which version.
 
+pub mod device;
+pub mod engine;
 pub mod error;
 pub mod graph;
 pub mod plan;
