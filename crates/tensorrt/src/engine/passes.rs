@@ -166,7 +166,7 @@ mod tests {
             element_bytes in prop_oneof![Just(1_usize), Just(2), Just(4)],
         ) {
             let limits = limits(element_bytes);
-            let tokens = vec![0; 30];
+            let tokens = [0; 30];
             let mut batch: Vec<BatchRow<'_>> = rows
                 .iter()
                 .map(|(slot, (n, logits))| BatchRow {
@@ -219,8 +219,9 @@ mod tests {
             tokens: &tokens[..n],
             logits: LogitsWanted::Last,
         };
+        type Case<'a> = (&'a [(u16, usize)], &'a [&'a [usize]]);
         // Slots that share a pass, of a batch of slots and lengths.
-        let cases: [(&[(u16, usize)], &[&[usize]]); 5] = [
+        let cases: [Case<'_>; 5] = [
             (&[(0, 7), (1, 6), (2, 7)], &[&[0, 1, 2]]),
             (&[(3, 7), (0, 7), (2, 7), (1, 7)], &[&[0, 1, 2], &[3]]),
             (&[(0, 7), (2, 7)], &[&[0, 2]]),

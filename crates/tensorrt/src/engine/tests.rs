@@ -41,6 +41,37 @@ fn the_engine_conforms() {
     }
 }
 
+/// Padding of a short row beside a long one must not reach past the end of the cache, where the next
+/// head and the next slot begin.
+#[test]
+fn padding_at_the_end_of_the_cache_is_not_kept() {
+    let long: Vec<u32> = (0..47).map(|i| (i * 7 + 3) % 41).collect();
+    let alone = |tokens: &[u32]| {
+        let (mut engine, _) = engine(limits(2), Graphs::On);
+        let mut logits = Vec::new();
+        let (last, before) = tokens.split_last().unwrap();
+        for (index, chunk) in before.chunks(14).enumerate() {
+            engine.step(&[row(0, index * 14, chunk, LogitsWanted::None)], &mut logits).unwrap();
+        }
+        engine.step(&[row(0, before.len(), &[*last], LogitsWanted::Last)], &mut logits).unwrap();
+        logits
+    };
+    let (mut engine, _) = engine(limits(2), Graphs::On);
+    let mut logits = Vec::new();
+    engine.step(&[row(0, 0, &long[..41], LogitsWanted::None)], &mut logits).unwrap();
+    engine.step(&[row(1, 0, &long[..8], LogitsWanted::None)], &mut logits).unwrap();
+    // Both take more tokens than a decode pass has, so they share a prefill pass.
+    let batch = [
+        row(1, 8, &long[8..22], LogitsWanted::None),
+        row(0, 41, &long[41..47], LogitsWanted::None),
+    ];
+    engine.step(&batch, &mut logits).unwrap();
+    let batch = [row(0, 47, &[5], LogitsWanted::Last), row(1, 22, &[5], LogitsWanted::Last)];
+    engine.step(&batch, &mut logits).unwrap();
+    assert_eq!(logits[..41], alone(&[&long[..], &[5]].concat()));
+    assert_eq!(logits[41..], alone(&[&long[..22], &[5]].concat()));
+}
+
 #[test]
 fn decode_steps_of_one_shape_become_one_graph() {
     let (mut engine, device) = engine(limits(2), Graphs::On);
@@ -201,7 +232,8 @@ fn plans_of_others_are_refused_by_name() {
             tensor.name = to.to_owned();
         }
     };
-    let cases: [(&dyn Fn(&mut FakePlan), &str); 8] = [
+    type Case<'a> = (&'a dyn Fn(&mut FakePlan), &'a str);
+    let cases: [Case<'_>; 8] = [
         (&|plan| plan.profiles = 1, "1 profiles"),
         (&rename("token_ids", "input_ids"), "'token_ids'"),
         (&rename("past_value_2", "x"), "'past_value_2'"),
