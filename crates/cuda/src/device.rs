@@ -87,7 +87,7 @@ pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
 }
 
 /// The device's primary context with one stream.
-pub struct Gpu {
+pub(crate) struct Gpu {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
@@ -100,11 +100,7 @@ unsafe impl Send for Gpu {}
 unsafe impl Sync for Gpu {}
 
 impl Gpu {
-    /// Opens a device that [`probe`] found.
-    ///
-    /// # Errors
-    /// When the driver fails.
-    pub fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
+    pub(crate) fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
         let device = result::device::get(info.ordinal as c_int).map_err(failed("cuDeviceGet"))?;
         // SAFETY: `device` is valid; the context is released in `drop`.
         let context = unsafe { result::primary_ctx::retain(device) }
@@ -117,10 +113,7 @@ impl Gpu {
     }
 
     /// Makes the context current on this thread.
-    ///
-    /// # Errors
-    /// When the driver fails.
-    pub fn bind(&self) -> Result<(), CudaError> {
+    pub(crate) fn bind(&self) -> Result<(), CudaError> {
         // SAFETY: the context lives as long as `self`.
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("cuCtxSetCurrent"))
     }
@@ -131,25 +124,13 @@ impl Gpu {
         result::mem_get_info().map_err(failed("cuMemGetInfo"))
     }
 
-    /// The stream, as a library that runs in it takes it.
-    pub fn stream(&self) -> *mut c_void {
-        self.stream.cast()
-    }
-
-    /// Waits for everything in the stream.
-    ///
-    /// # Errors
-    /// When the driver fails, also of earlier work.
-    pub fn synchronize(&self) -> Result<(), CudaError> {
+    pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
         // SAFETY: the stream lives as long as `self`.
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("a kernel or a copy"))
     }
 
     /// Zeroed device memory.
-    ///
-    /// # Errors
-    /// [`CudaError::OutOfMemory`] with the figures, or when the driver fails.
-    pub fn alloc(
+    pub(crate) fn alloc(
         self: &Arc<Self>,
         what: &'static str,
         bytes: usize,
@@ -191,13 +172,10 @@ impl Gpu {
 
     /// Starts a kernel. `arguments` point at values in the kernel's parameter order.
     ///
-    /// # Errors
-    /// When the driver refuses the launch.
-    ///
     /// # Safety
     /// The arguments must match the kernel's parameters, and device pointers among them must be
     /// valid, and large enough, until the stream has been synchronised.
-    pub unsafe fn launch(
+    pub(crate) unsafe fn launch(
         &self,
         kernel: Kernel,
         grid: [usize; 3],
@@ -240,15 +218,14 @@ impl Drop for Gpu {
 }
 
 /// Device memory.
-pub struct DeviceBuffer {
+pub(crate) struct DeviceBuffer {
     gpu: Arc<Gpu>,
     pointer: sys::CUdeviceptr,
     bytes: usize,
 }
 
 impl DeviceBuffer {
-    /// Where it lies.
-    pub fn address(&self) -> u64 {
+    pub(crate) fn address(&self) -> u64 {
         self.pointer
     }
 
@@ -263,13 +240,7 @@ impl DeviceBuffer {
     }
 
     /// Copies from ordinary memory; `source` may be reused at once.
-    ///
-    /// # Errors
-    /// When the driver fails.
-    ///
-    /// # Panics
-    /// When the copy leaves the buffer.
-    pub fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
+    pub(crate) fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
         assert!(offset + source.len() <= self.bytes, "a copy stays inside its buffer");
         // SAFETY: the range was checked; pageable memory is read before the call returns.
         unsafe { result::memcpy_htod_async(self.pointer + offset as u64, source, self.gpu.stream) }
@@ -282,13 +253,7 @@ impl DeviceBuffer {
     }
 
     /// Copies `destination.len()` bytes from `offset` on and waits for them.
-    ///
-    /// # Errors
-    /// When the driver fails, also of earlier work.
-    ///
-    /// # Panics
-    /// When the copy leaves the buffer.
-    pub fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
+    pub(crate) fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
         assert!(offset + destination.len() <= self.bytes, "a copy stays inside its buffer");
         let from = self.pointer + offset as u64;
         // SAFETY: the range was checked, and the stream is synchronised before this returns.
@@ -358,7 +323,7 @@ impl Drop for HostBuffer {
 
 /// A function of a module and how it is launched.
 #[derive(Debug, Clone, Copy)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     function: sys::CUfunction,
     shared_bytes: c_uint,
     is_cooperative: bool,
@@ -368,7 +333,7 @@ pub struct Kernel {
 unsafe impl Send for Kernel {}
 
 /// Loaded machine code.
-pub struct Module {
+pub(crate) struct Module {
     gpu: Arc<Gpu>,
     module: sys::CUmodule,
 }
@@ -377,11 +342,7 @@ pub struct Module {
 unsafe impl Send for Module {}
 
 impl Module {
-    /// Loads a whole cubin.
-    ///
-    /// # Errors
-    /// When the driver refuses it.
-    pub fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
+    pub(crate) fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
         gpu.bind()?;
         // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
         let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
@@ -389,14 +350,7 @@ impl Module {
         Ok(Self { gpu: Arc::clone(gpu), module })
     }
 
-    /// A function of the module.
-    ///
-    /// # Errors
-    /// When there is none of this name.
-    ///
-    /// # Panics
-    /// When the name has a NUL in it.
-    pub fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
+    pub(crate) fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
         let name = CString::new(name).expect("kernel names are constants without NUL");
         // SAFETY: the module is loaded.
         let function = unsafe { result::module::get_function(self.module, name) }

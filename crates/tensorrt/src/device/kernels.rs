@@ -62,10 +62,12 @@ extern "C" __global__ void shorten(const float *logits, Candidate *best, float *
 }
 "#;
 
+/// Threads of a block.
+pub const THREADS: usize = 256;
+
 /// Definitions that [`SOURCE`] is compiled with.
 pub fn options() -> Vec<String> {
     use super::{KEPT, SLICES};
-    use hymt_cuda::program::THREADS;
     vec![
         format!("-DTHREADS={THREADS}"),
         format!("-DSLICES={SLICES}"),

@@ -33,8 +33,7 @@ impl GpuEngine {
         config: &ModelConfig,
     ) -> Result<Self, SetupError> {
         // The device first: it makes CUDA's primary context current, in which TensorRT works.
-        let cache = hymt_cuda::program::default_cache();
-        let device = CudaDevice::open(gpu, cache.as_deref())?;
+        let device = CudaDevice::open(gpu)?;
         let io = |source| SetupError::Io { path: plan.to_owned(), source };
         let file = File::open(plan).map_err(io)?;
         // SAFETY: plans are replaced by renaming, never written in place; cutting one short while it
