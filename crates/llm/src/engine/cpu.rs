@@ -24,6 +24,7 @@ use super::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Slot};
 use crate::TokenId;
 use crate::config::{ModelConfig, POSITIONS_MAX};
 use crate::error::LoadError;
+use crate::quant::activation_scales::ActivationScales;
 use crate::weights::ModelSource;
 
 /// Most slots of one engine.
@@ -102,13 +103,45 @@ impl CpuEngine {
         options: &CpuOptions,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, LoadError> {
+        let spec = spec(&source.config()?, options)?;
+        Self::load_as(source, options, spec, None, progress)
+    }
+
+    /// Loads a model for INT8 with static activation scales and a head in f32: what an exported
+    /// graph with explicit Q/DQ computes. To compare such engines with; slower and less exact than
+    /// [`Self::load`]. The precision of `options` is not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and when there are scales for another number of layers.
+    pub fn load_with_static_scales(
+        source: &ModelSource,
+        options: &CpuOptions,
+        scales: &ActivationScales,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, LoadError> {
         let config = source.config()?;
-        let spec = spec(&config, options)?;
+        in_range("layers with scales", scales.n_layers(), config.n_layers..=config.n_layers)?;
+        let options = CpuOptions { precision: Precision::Int8, ..options.clone() };
+        let spec = EngineSpec { name: "cpu-int8-static".to_owned(), ..spec(&config, &options)? };
+        Self::load_as(source, &options, spec, Some(scales), progress)
+    }
+
+    fn load_as(
+        source: &ModelSource,
+        options: &CpuOptions,
+        spec: EngineSpec,
+        scales: Option<&ActivationScales>,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, LoadError> {
+        let config = source.config()?;
         let mut pool = pool(options.threads)?;
         let precision = arithmetic(options.precision);
         let tensors = source.tensors()?;
-        let weights = Weights::load(&tensors, &config, precision, &mut pool, progress)?;
-        let isa = Isa::detect();
+        let weights = Weights::load(&tensors, &config, precision, scales, &mut pool, progress)?;
+        let isa = match scales {
+            None => Isa::detect(),
+            Some(_) => Isa::detect_for_saturated(),
+        };
         tracing::debug!(engine = spec.name, threads = pool.threads(), ?isa, "model loaded");
         Ok(Self {
             cache: KvCache::new(&config, spec.slots),

@@ -41,6 +41,16 @@ impl Isa {
         Self::available()[0]
     }
 
+    /// The best one that also takes activations of -128, which static scales saturate to. AVX2
+    /// cannot: it moves the sign of a weight to the activation, and there is no 128.
+    pub(crate) fn detect_for_saturated() -> Self {
+        match Self::detect() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Self::Portable,
+            isa => isa,
+        }
+    }
+
     /// All this machine has, best first; never empty.
     pub(crate) fn available() -> Vec<Self> {
         let mut all = Vec::new();
@@ -64,7 +74,7 @@ impl Isa {
 /// Quantised activations of one token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenRow<'a> {
-    /// `[cols]`, each in -127..=127.
+    /// `[cols]`, each in -127..=127, or also -128 with [`Isa::detect_for_saturated`].
     pub(crate) values: &'a [i8],
     /// Sum of `values`.
     pub(crate) sum: i32,

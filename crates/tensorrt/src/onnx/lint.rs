@@ -1,0 +1,1 @@
+//! What the ONNX parsers of TensorRT refuse.
