@@ -2,10 +2,11 @@
 
 usage: run_graph.py GRAPH REQUEST OUT
 
-REQUEST is JSON: {"prompts": [[ids]], "steps": n, "slots": b, "optimise": bool, "garbage": x}. All
-prompts are prefilled as one padded batch, then decoded greedily together, the new keys and values
-being copied into the cache after each step, as an engine has to. OUT gets the answers as JSON;
-OUT.logits the logits behind each answered token as little-endian f32, prompt by prompt.
+REQUEST is JSON: {"prompts": [[ids]], "answers": [[ids]], "optimise": bool, "garbage": x}. All prompts
+are prefilled as one padded batch; then the answers are fed token by token, the new keys and values
+being copied into the cache after each step, as an engine has to. OUT gets the token with the
+largest logit after each step, which is the greedy answer as long as it is the one fed; OUT.logits
+the logits themselves as little-endian f32, prompt by prompt.
 """
 
 import json
@@ -74,16 +75,14 @@ def main():
     answers = [[] for _ in request["prompts"]]
     logits = [[] for _ in request["prompts"]]
     rows = request["prompts"]
-    for _ in range(request["steps"]):
+    for step in range(len(request["answers"][0])):
         found = engine.step(rows)
         for row, scores in enumerate(found):
             logits[row].append(scores)
             answers[row].append(int(scores.argmax()))
-        rows = [[answer[-1]] for answer in answers]
-    model = onnx.load(GRAPH, load_external_data=False)
-    operators = sorted({node.op_type for node in model.graph.node})
+        rows = [[answer[step]] for answer in request["answers"]]
     with open(OUT, "w", encoding="utf-8") as file:
-        json.dump({"answers": answers, "operators": operators}, file)
+        json.dump({"answers": answers}, file)
     np.array(logits, "<f4").tofile(OUT + ".logits")
 
 
