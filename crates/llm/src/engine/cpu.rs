@@ -314,9 +314,34 @@ mod tests {
     use super::*;
     use crate::testkit::conformance::run_conformance;
 
+    fn golden() -> ModelSource {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/f32");
+        ModelSource::Dir(dir)
+    }
+
+    #[test]
+    fn static_scales_conform_and_need_every_layer() {
+        let options = CpuOptions {
+            threads: Some(2),
+            slots: 5,
+            context_tokens_max: 80,
+            step_tokens_max: 48,
+            ..CpuOptions::default()
+        };
+        let source = golden();
+        let n_layers = source.config().unwrap().n_layers;
+        let load = |layers: usize| {
+            let scales = ActivationScales::from_absmax(&vec![[4.0; 4]; layers]).unwrap();
+            CpuEngine::load_with_static_scales(&source, &options, &scales, &mut |_| {})
+        };
+        run_conformance(&mut || Box::new(load(n_layers).unwrap()));
+        assert_eq!(load(n_layers).unwrap().spec().name, "cpu-int8-static");
+        let message = load(n_layers + 1).err().unwrap().to_string();
+        assert!(message.contains("layers with scales"), "{message}");
+    }
+
     #[test]
     fn the_cpu_engine_conforms() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/f32");
         for (precision, threads) in
             [(Precision::F32, 1), (Precision::F32, 3), (Precision::Int8, 1), (Precision::Int8, 3)]
         {
@@ -328,8 +353,7 @@ mod tests {
                 step_tokens_max: 48,
             };
             run_conformance(&mut || {
-                let source = ModelSource::Dir(dir.clone());
-                Box::new(CpuEngine::load(&source, &options, &mut |_| {}).unwrap())
+                Box::new(CpuEngine::load(&golden(), &options, &mut |_| {}).unwrap())
             });
         }
     }
