@@ -21,6 +21,8 @@ use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::ModelSource;
 use hymt_tensorrt::onnx::{ExportOptions, FloatType, WeightForm, export_model};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 /// Decode steps behind a prompt, the cache fed back after each.
@@ -54,12 +56,15 @@ struct Subject {
 }
 
 impl Subject {
-    /// A random model on random prompts. They are ragged: the longest is the batch's width, the
-    /// others are padded.
+    /// A random model on random prompts.
     fn tiny(dir: &Path) -> Self {
         let options = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 5 };
         write_model(dir, &options, &mut |_| {}).unwrap();
-        let source = ModelSource::Dir(dir.into());
+        Self::random(ModelSource::Dir(dir.into()))
+    }
+
+    /// Random prompts. They are ragged: the longest is the batch's width, the others are padded.
+    fn random(source: ModelSource) -> Self {
         let vocab = source.config().unwrap().vocab_size as u32;
         let id = |n: u32| (n.wrapping_mul(2_654_435_761) >> 8) % vocab;
         let prompt = |which: u32, n: u32| (0..n).map(|i| id(which * 1000 + i)).collect();
@@ -248,4 +253,45 @@ fn the_demo_model_means_the_same_in_onnx_runtime() {
     let half = ExportOptions { float: FloatType::F16, ..options() };
     let graph = subject.export(&dir.path().join("demo in f16"), half);
     compare(&subject, &graph, &python, false, &F16_TOLERANCE);
+}
+
+/// Whatever the layout of a checkpoint, its graph computes what the engine computes from it.
+#[test]
+fn every_stored_layout_means_the_same_in_onnx_runtime() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../llm/tests/golden");
+    let untied = dir.path().join("untied");
+    write_untied(&golden.join("f32"), &untied);
+    let mut models = vec![untied, golden.join("formats/mixed.gguf")];
+    for folder in [&golden, &golden.join("formats")] {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        models.extend(entries.filter(|path| path.join("config.json").exists()));
+    }
+    assert!(models.len() > 10, "only {models:?}");
+    for model in models {
+        let name = model.file_name().unwrap().to_owned();
+        let subject = Subject::random(ModelSource::Dir(model));
+        let graph = subject.export(&dir.path().join("graphs").join(name), options());
+        compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+    }
+}
+
+/// A copy of `model` with a head of its own: the embedding, token by token in reverse.
+fn write_untied(model: &Path, out: &Path) {
+    std::fs::create_dir(out).unwrap();
+    let json = std::fs::read(model.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&json).unwrap();
+    config["tie_word_embeddings"] = json!(false);
+    std::fs::write(out.join("config.json"), config.to_string()).unwrap();
+    let bytes = std::fs::read(model.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let embedding = tensors.tensor("model.embed_tokens.weight").unwrap();
+    let row_bytes = embedding.data().len() / embedding.shape()[0];
+    let reversed: Vec<u8> = embedding.data().chunks(row_bytes).rev().flatten().copied().collect();
+    let head = TensorView::new(embedding.dtype(), embedding.shape().to_vec(), &reversed).unwrap();
+    let mut all = tensors.tensors();
+    all.retain(|(name, _)| name != "lm_head.weight");
+    all.push(("lm_head.weight".to_owned(), head));
+    safetensors::serialize_to_file(all, None, &out.join("model.safetensors")).unwrap();
 }

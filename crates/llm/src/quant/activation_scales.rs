@@ -14,13 +14,17 @@ use std::path::Path;
 use super::checkpoint::{LayerProgress, calibration};
 use super::error::QuantizeError;
 use super::folder::write_vectors;
+use super::int8::LEVEL_MAX;
 use super::layer::scale_of;
 use super::smoothing::Fold;
 use crate::TokenId;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Scheme};
 use crate::engine::cpu::layer_run::LayerRun;
 use crate::error::LoadError;
 use crate::weights::{EMBEDDING, Embedding, Tensors};
+
+/// Largest number of FP8 E4M3.
+const E4M3_MAX: f32 = 448.0;
 
 /// Scales of one layer, in the order of [`Fold::ALL`].
 pub type LayerScales = [f32; Fold::ALL.len()];
@@ -51,14 +55,23 @@ impl ActivationScales {
 
     /// The scales stored in a checkpoint; `None` where it has none, as with dynamic activations.
     /// Linear layers that share an input may have scales of their own: the largest covers them all.
+    /// Those of an FP8 checkpoint count in steps of E4M3 and become steps of INT8 over the same
+    /// range.
     ///
     /// # Errors
     /// [`LoadError`] when some are missing, of another shape, not positive, or not symmetric.
     pub fn stored(tensors: &Tensors, config: &ModelConfig) -> Result<Option<Self>, LoadError> {
+        let levels = match config.quantization.as_ref().map(|quantization| quantization.scheme) {
+            Some(Scheme::Int8) => LEVEL_MAX,
+            Some(Scheme::Fp8) => E4M3_MAX,
+            _ => return Ok(None),
+        };
         if !tensors.contains(&name(0, Fold::QkvInput.readers()[0])) {
             return Ok(None);
         }
-        Self::from_tensors(tensors, config).map(Some)
+        let mut scales = Self::from_tensors(tensors, config)?;
+        scales.layers.iter_mut().flatten().for_each(|scale| *scale *= levels / LEVEL_MAX);
+        Ok(Some(scales))
     }
 
     /// Reads a file that [`Self::write`] or the quantiser made.
@@ -218,6 +231,17 @@ mod tests {
         let zero_point = name(0, "mlp.up_proj").replace("input_scale", "input_zero_point");
         let message = read(&|vectors| vectors.push((zero_point.clone(), vec![3.0]))).unwrap_err();
         assert!(message.to_string().contains("input_zero_point"), "{message}");
+    }
+
+    #[test]
+    fn stored_scales_of_fp8_cover_the_same_range_in_int8() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/formats/fp8");
+        let source = ModelSource::Dir(dir.into());
+        let (config, tensors) = (source.config().unwrap(), source.tensors().unwrap());
+        let scales = ActivationScales::stored(&tensors, &config).unwrap().unwrap();
+        let stored = tensors.activation_scale(&name(0, "mlp.down_proj")).unwrap();
+        let range = scales.layer(0)[Fold::DownInput as usize] * 127.0;
+        assert!((range - stored * 448.0).abs() < 1e-4 * range, "{range} {stored}");
     }
 
     #[test]
