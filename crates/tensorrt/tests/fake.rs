@@ -52,9 +52,9 @@ fn packed(major: i32, minor: i32, patch: i32) -> String {
     (major * scale + minor * 100 + patch).to_string()
 }
 
-/// The version after that of the headers.
-fn next_version() -> String {
-    let Version { major, minor, .. } = headers().unwrap();
+/// The version after that of the library.
+fn next_version(library: &Library) -> String {
+    let Version { major, minor, .. } = library.version();
     packed(major, minor + 1, 0)
 }
 
@@ -549,8 +549,8 @@ fn plans_of_others_are_explained() {
     refused(b"", "empty");
     refused(b"\0\x01\x02 garbage", "magic");
     refused(&plan[..plan.len() / 2], "");
-    fake.set("version", &next_version());
-    let Version { major, minor, patch, .. } = headers().unwrap();
+    fake.set("version", &next_version(&library));
+    let Version { major, minor, patch, .. } = library.version();
     refused(&plan, &format!("{major}.{minor}.{patch}"));
 }
 
@@ -670,7 +670,7 @@ fn a_timing_cache_grows_and_is_refused_by_another_version() {
         sizes.push(bytes.len());
     }
     assert!(sizes.is_sorted_by(|a, b| a < b), "{sizes:?}");
-    fake.set("version", &next_version());
+    fake.set("version", &next_version(&library));
     let error = builder.config().unwrap().set_timing_cache(&bytes).unwrap_err();
     assert!(
         matches!(&error, TensorRtError::Refused { detail } if detail.contains("another version"))
