@@ -7,6 +7,8 @@ pub mod bench;
 #[cfg(feature = "dds")]
 pub mod demo;
 pub mod doctor;
+#[cfg(feature = "tensorrt")]
+pub mod engine;
 pub mod eval;
 pub mod fetch;
 pub mod glossary;
@@ -66,6 +68,9 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Turn a bf16 model folder into an INT8 one, calibrated and smoothed.
     Quantize(quantize::QuantizeArgs),
+    /// Prepare the TensorRT engine: export a model as ONNX.
+    #[cfg(feature = "tensorrt")]
+    Engine(engine::EngineArgs),
     /// Write a model folder with random weights of a real shape, for benchmarks.
     Synth(synth::SynthArgs),
 }
@@ -157,6 +162,8 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Fetch(args) => fetch::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
         Command::Quantize(args) => quantize::run(&args, output),
+        #[cfg(feature = "tensorrt")]
+        Command::Engine(args) => engine::run(args, output),
         Command::Synth(args) => synth::run(&args, output),
     }
 }
