@@ -108,10 +108,10 @@ std::map<std::string, LayerType> const kImporters = {
     {"Relu", LayerType::kACTIVATION},        {"Softmax", LayerType::kSOFTMAX},
     {"Gather", LayerType::kGATHER},          {"GatherElements", LayerType::kGATHER},
     {"GatherND", LayerType::kGATHER},        {"Transpose", LayerType::kSHUFFLE},
-    {"Reshape", LayerType::kSHUFFLE},        {"Unsqueeze", LayerType::kUNSQUEEZE},
-    {"Squeeze", LayerType::kSQUEEZE},        {"Concat", LayerType::kCONCATENATION},
+    {"Reshape", LayerType::kSHUFFLE},        {"Unsqueeze", LayerType::kSHUFFLE},
+    {"Squeeze", LayerType::kSHUFFLE},        {"Concat", LayerType::kCONCATENATION},
     {"Slice", LayerType::kSLICE},            {"Split", LayerType::kSLICE},
-    {"Expand", LayerType::kSLICE},           {"Cast", LayerType::kCAST},
+    {"Expand", LayerType::kSLICE},           {"Cast", LayerType::kIDENTITY},
     {"Where", LayerType::kSELECT},           {"ReduceMean", LayerType::kREDUCE},
     {"Constant", LayerType::kCONSTANT},      {"Shape", LayerType::kSHAPE},
     {"ConstantOfShape", LayerType::kFILL},   {"Range", LayerType::kFILL},
@@ -135,10 +135,10 @@ public:
     int line() const override { return 0; }
     char const* func() const override { return ""; }
     int node() const override { return node_; }
-    char const* nodeName() const override { return source_.name.c_str(); }
-    char const* nodeOperator() const override { return source_.op.c_str(); }
-    char const* const* localFunctionStack() const override { return nullptr; }
-    int32_t localFunctionStackSize() const override { return 0; }
+    char const* nodeName() const FROM_10 { return source_.name.c_str(); }
+    char const* nodeOperator() const FROM_10 { return source_.op.c_str(); }
+    char const* const* localFunctionStack() const FROM_10 { return nullptr; }
+    int32_t localFunctionStackSize() const FROM_10 { return 0; }
 
 private:
     int node_;
@@ -216,7 +216,7 @@ private:
 
 class ProfileTable : public FakeVOptimizationProfile {
 public:
-    bool setDimensions(char const* name, OptProfileSelector select, Dims const& dims) noexcept override {
+    bool setDimensions(char const* name, OptProfileSelector select, DimsArgument dims) noexcept override {
         if (fails("setDimensions", nullptr)) return false;
         std::vector<int64_t> const sizes(dims.d, dims.d + dims.nbDims);
         auto& range = ranges[name];
@@ -250,10 +250,14 @@ public:
     void setFlag(BuilderFlag flag) noexcept override { may_fall_back = may_fall_back || flag == BuilderFlag::kGPU_FALLBACK; }
     void setProfilingVerbosity(ProfilingVerbosity) noexcept override {}
     void setMemoryPoolLimit(MemoryPoolType, size_t bytes) noexcept override { workspace = bytes; }
+#if NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6
     void setBuilderOptimizationLevel(int32_t) noexcept override {}
+#endif
     void setDefaultDeviceType(DeviceType type) noexcept override { on_dla = type == DeviceType::kDLA; }
     void setDLACore(int32_t core) noexcept override { dla_core = core; }
+#if NV_TENSORRT_MAJOR >= 10
     void setProgressMonitor(IProgressMonitor* watching) noexcept override { monitor = watching; }
+#endif
 
     bool canRunOnDLA(ILayer const* layer) const noexcept override {
         LayerType const type = layer->getType();
@@ -290,7 +294,11 @@ public:
     bool on_dla = false;
     int32_t dla_core = 0;
     size_t workspace = 0;
+#if NV_TENSORRT_MAJOR >= 10
     IProgressMonitor* monitor = nullptr;
+#else
+    void* monitor = nullptr;
+#endif
     Cache* cache = nullptr;
     std::vector<std::map<std::string, Range>> profiles;
 
@@ -363,6 +371,7 @@ private:
         }
     }
 
+#if NV_TENSORRT_MAJOR >= 10
     // Two phases, one inside the other, as TensorRT's are. False: the user ended it.
     static bool report(IProgressMonitor* monitor) {
         if (monitor == nullptr) return true;
@@ -376,6 +385,9 @@ private:
         monitor->phaseFinish("Building Engine");
         return goes_on;
     }
+#else
+    static bool report(void*) { return true; }
+#endif
 
     static Plan plan_of(NetworkTable const& graph, ConfigTable const& config) {
         Plan plan;

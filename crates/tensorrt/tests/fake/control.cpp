@@ -88,7 +88,9 @@ bool is_bogus(char const* call) { return is_due("bogus", call); }
 
 std::string version_text() {
     auto const packed = number("version", NV_TENSORRT_VERSION);
-    return std::to_string(packed / 10000) + "." + std::to_string(packed % 10000 / 100) + "." +
+    // 8502 is 8.5.2; from 10 on, 100300 is 10.3.0.
+    auto const scale = packed < 10000 ? 1000 : 10000;
+    return std::to_string(packed / scale) + "." + std::to_string(packed % scale / 100) + "." +
            std::to_string(packed % 100);
 }
 

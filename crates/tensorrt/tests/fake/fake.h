@@ -16,6 +16,17 @@
 #include <string>
 #include <vector>
 
+// What a function of ours overrides from TensorRT 10 on only, or in another form before.
+#if NV_TENSORRT_MAJOR >= 10
+#define FROM_10 override
+#define PLUGIN_FACTORY_OF_8
+using DimsArgument = nvinfer1::Dims const&;
+#else
+#define FROM_10
+#define PLUGIN_FACTORY_OF_8 , nvinfer1::IPluginFactory*
+using DimsArgument = nvinfer1::Dims;
+#endif
+
 namespace fake {
 
 // ---- switches ------------------------------------------------------------------------------------
@@ -87,8 +98,6 @@ struct Bindings {
 // One step of the fake language model. Throws std::runtime_error on what TensorRT would read outside
 // its memory for.
 void run_model(Plan const& plan, Bindings const& bindings);
-
-size_t bytes_of(nvinfer1::DataType type);
 
 }  // namespace fake
 

@@ -44,7 +44,9 @@ struct View {
         case DataType::kFLOAT: return get<float>(index);
         case DataType::kHALF: return static_cast<double>(get<_Float16>(index));
         case DataType::kINT32: return get<int32_t>(index);
+#if NV_TENSORRT_MAJOR >= 10
         case DataType::kINT64: return static_cast<double>(get<int64_t>(index));
+#endif
         default: throw std::runtime_error("the fake cannot read this type");
         }
     }
@@ -187,17 +189,6 @@ private:
 };
 
 }  // namespace
-
-size_t bytes_of(DataType type) {
-    switch (type) {
-    case DataType::kINT64: return 8;
-    case DataType::kFLOAT:
-    case DataType::kINT32: return 4;
-    case DataType::kHALF:
-    case DataType::kBF16: return 2;
-    default: return 1;
-    }
-}
 
 void run_model(Plan const& plan, Bindings const& bindings) { Step(plan, bindings).run(); }
 

@@ -65,10 +65,12 @@ nvinfer1::DataType type_of(uint64_t elem_type) {
     case 1: return DataType::kFLOAT;
     case 3: return DataType::kINT8;
     case 6: return DataType::kINT32;
-    case 7: return DataType::kINT64;
     case 9: return DataType::kBOOL;
     case 10: return DataType::kHALF;
+#if NV_TENSORRT_MAJOR >= 10
+    case 7: return DataType::kINT64;
     case 16: return DataType::kBF16;
+#endif
     default: throw std::runtime_error("an input or output of ONNX type " + std::to_string(elem_type));
     }
 }

@@ -12,8 +12,11 @@ char const kMagic[] = "FAKE-TENSORRT-PLAN";
 
 using nvinfer1::DataType;
 std::pair<char const*, DataType> const kTypes[] = {
-    {"f32", DataType::kFLOAT}, {"f16", DataType::kHALF}, {"i32", DataType::kINT32}, {"i64", DataType::kINT64},
-    {"i8", DataType::kINT8},   {"bool", DataType::kBOOL}, {"bf16", DataType::kBF16},
+    {"f32", DataType::kFLOAT}, {"f16", DataType::kHALF},  {"i32", DataType::kINT32},
+    {"i8", DataType::kINT8},   {"bool", DataType::kBOOL},
+#if NV_TENSORRT_MAJOR >= 10
+    {"i64", DataType::kINT64}, {"bf16", DataType::kBF16},
+#endif
 };
 
 std::string type_text(DataType type) {

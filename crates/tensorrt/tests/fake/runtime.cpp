@@ -248,7 +248,11 @@ public:
     TensorLocation getTensorLocation(char const*) const noexcept override { return TensorLocation::kDEVICE; }
     Dims getTensorShape(char const* name) const noexcept override { return plan_->find(name)->shape(); }
     int32_t getNbOptimizationProfiles() const noexcept override { return static_cast<int32_t>(plan_->profiles.size()); }
+#if NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR >= 1)
     int64_t getDeviceMemorySizeV2() const noexcept override { return number("device_memory", 1 << 20); }
+#else
+    size_t getDeviceMemorySize() const noexcept override { return static_cast<size_t>(number("device_memory", 1 << 20)); }
+#endif
 
     Dims getProfileShape(char const* name, int32_t profile, OptProfileSelector select) const noexcept override {
         auto const& ranges = plan_->profiles[static_cast<size_t>(profile)];
@@ -259,7 +263,11 @@ public:
         return to_dims(is_min ? range.min : select == OptProfileSelector::kOPT ? range.opt : range.max);
     }
 
+#if NV_TENSORRT_MAJOR >= 10
     IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
+#else
+    IExecutionContext* createExecutionContext() noexcept override {
+#endif
         if (is_bogus("createExecutionContext")) return bogus<IExecutionContext>();
         return fails("createExecutionContext", logger_) ? nullptr : new Context(plan_, logger_);
     }
@@ -290,7 +298,7 @@ public:
     int32_t getNbDLACores() const noexcept override { return static_cast<int32_t>(number("dla_cores", 0)); }
     void setDLACore(int32_t core) noexcept override { core_ = core; }
 
-    ICudaEngine* deserializeCudaEngine(void const* blob, size_t size) noexcept override {
+    ICudaEngine* deserializeCudaEngine(void const* blob, size_t size PLUGIN_FACTORY_OF_8) noexcept override {
         if (is_bogus("deserializeCudaEngine")) return bogus<ICudaEngine>();
         if (fails("deserializeCudaEngine", logger_)) return nullptr;
         try {
