@@ -159,7 +159,7 @@ mod with_tensorrt {
             Some(path) => {
                 let plan = StoredPlan::at(path).with_context(|| {
                     let path = path.display();
-                    format!("engine.plan is '{path}', which needs its .json beside it")
+                    format!("gpu.plan is '{path}', which needs its .json beside it")
                 })?;
                 plan.judge_for_engine(&wanted).map_or_else(Lookup::Stale, Lookup::Fresh)
             }
