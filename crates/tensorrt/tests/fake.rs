@@ -19,13 +19,19 @@ mod host;
 mod model;
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use hymt_llm::config::ModelConfig;
+use hymt_llm::quant::activation_scales::observe_activations;
+use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
+use hymt_llm::weights::ModelSource;
 use hymt_tensorrt::error::{TensorRtError, Version};
 use hymt_tensorrt::graph;
+use hymt_tensorrt::onnx::{ExportOptions, export_model};
 use hymt_tensorrt::safe::{
     Builder, Bytes, Capability, Config, Context, Device, Engine, Flag, Library, Mode, Network,
-    Severity, Shape, ShapeRange, Stream, Typing, headers,
+    Severity, Shape, ShapeRange, Stream, TensorInfo, Typing, headers,
 };
 
 use control::Fake;
@@ -125,9 +131,8 @@ impl Decoder {
             let size = |it: &i64| if *it < 0 { PROMPT_MAX as usize } else { *it as usize };
             shape.0.iter().map(size).product::<usize>()
         };
-        let buffer = |it: &hymt_tensorrt::safe::TensorInfo| {
-            Buffer::new(length(&it.shape) * it.dtype.bits().unwrap() / 8)
-        };
+        let buffer =
+            |it: &TensorInfo| Buffer::new(length(&it.shape) * it.dtype.bits().unwrap() / 8);
         let buffers: Vec<_> = engine.tensors().iter().map(buffer).collect();
         for (tensor, buffer) in engine.tensors().iter().zip(&buffers) {
             context.set_address(&tensor.name, buffer.address()).unwrap();
@@ -773,6 +778,70 @@ fn what_the_parser_says_comes_with_its_node() {
         matches!(&error, TensorRtError::Exception { detail } if detail.contains("told to throw")),
         "{error:?}"
     );
+}
+
+/// The file that `hymt engine export-onnx` writes, through parser, profiles and plan: names, types and
+/// dimensions are those of the contract, and weights lie where the graph says.
+#[test]
+fn the_exported_graph_becomes_a_plan() {
+    let Some(fake) = Fake::take() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (graph_file, config) = export(folder.path());
+    let library = open(&fake);
+    let builder = library.builder().unwrap();
+    let mut network = builder.network(typing()).unwrap();
+    network.parse_file(&graph_file).unwrap();
+
+    let tensors = network.tensors().unwrap();
+    let shape = |name: &str| tensors.iter().find(|it| it.name == name).map(|it| it.shape.0.clone());
+    let (heads, place) = (config.n_kv_heads as i64, config.head_dim as i64);
+    assert_eq!(shape(graph::TOKEN_IDS), Some(vec![-1, -1]));
+    assert_eq!(shape(graph::PAST_LENGTHS), Some(vec![-1]));
+    assert_eq!(shape(graph::LOGITS), Some(vec![-1, -1, config.vocab_size as i64]));
+    for layer in 0..config.n_layers {
+        assert_eq!(shape(&graph::past_key(layer)), Some(vec![-1, heads, 64, place]));
+        assert_eq!(shape(&graph::new_value(layer)), Some(vec![-1, heads, -1, place]));
+    }
+    assert_eq!(tensors.len(), 5 + 4 * config.n_layers);
+
+    fake.set("dla_cores", "1");
+    let mut choices = builder.config().unwrap();
+    choices.set_device(Device::Dla(0)).unwrap();
+    let layers = network.layers().unwrap();
+    let on_dla = |at: &usize| choices.layer_on_dla(&network, *at).unwrap();
+    let on_dla = (0..layers.len()).filter(on_dla).count();
+    assert!(on_dla > 0 && on_dla < layers.len(), "{on_dla} of {}", layers.len());
+
+    choices.set_device(Device::Gpu).unwrap();
+    let is_dynamic = |it: &&TensorInfo| it.mode == Mode::Input && it.shape.0.contains(&-1);
+    let range = |it: &TensorInfo| {
+        let with =
+            |size| Shape(it.shape.0.iter().map(|it| if *it < 0 { size } else { *it }).collect());
+        ShapeRange { min: with(1), opt: with(2), max: with(4) }
+    };
+    let inputs = tensors.iter().filter(is_dynamic);
+    let ranges: Vec<_> = inputs.map(|it| (it.name.as_str(), range(it))).collect();
+    choices.add_profile(&ranges).unwrap();
+    let plan = builder.build(&mut network, &mut choices).unwrap();
+    let engine = library.runtime().unwrap().deserialise(&plan).unwrap();
+    assert_eq!(engine.tensors(), tensors);
+}
+
+/// A tiny random model as ONNX, with a cache of 64.
+fn export(folder: &Path) -> (PathBuf, ModelConfig) {
+    let model = folder.join("model");
+    let options = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 5 };
+    write_model(&model, &options, &mut |_| {}).unwrap();
+    let source = ModelSource::Dir(model);
+    let (config, tensors) = (source.config().unwrap(), source.tensors().unwrap());
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let prompts = [(0..30).collect::<Vec<_>>()];
+    let scales = observe_activations(&tensors, &config, &prompts, 4096, Some(2), go_on).unwrap();
+    let options = ExportOptions { context: 64, ..ExportOptions::default() };
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let report =
+        export_model(&source, &scales, &folder.join("onnx"), &options, false, go_on).unwrap();
+    (report.graph, config)
 }
 
 #[test]
