@@ -30,8 +30,8 @@ use hymt_tensorrt::error::{TensorRtError, Version};
 use hymt_tensorrt::graph;
 use hymt_tensorrt::onnx::{ExportOptions, export_model};
 use hymt_tensorrt::safe::{
-    Builder, Bytes, Capability, Config, Context, Device, Engine, Flag, Library, Mode, Network,
-    Severity, Shape, ShapeRange, Stream, TensorInfo, Typing, headers,
+    Builder, Bytes, Capability, Config, Context, Device, Engine, Flag, Libraries, Library, Mode,
+    Network, Parser, Severity, Shape, ShapeRange, Stream, TensorInfo, Typing, headers,
 };
 
 use control::Fake;
@@ -855,6 +855,23 @@ fn without_a_parser_plans_are_run_and_not_built() {
     let error = builder.network(typing()).unwrap().parse_file("x.onnx".as_ref()).unwrap_err();
     assert!(
         matches!(&error, TensorRtError::LibraryMissing { library: "libnvonnxparser", .. }),
+        "{error:?}"
+    );
+
+    let with_parser = |path: &str| {
+        let libraries = Libraries { parser: Parser::At(path.into()), ..fake.libraries() };
+        Library::open(&libraries, Box::new(|_, _| ())).unwrap_err()
+    };
+    let path = "/nowhere/libnvonnxparser.so.11";
+    let error = with_parser(path);
+    let TensorRtError::LibraryMissing { library: "libnvonnxparser", tried } = &error else {
+        panic!("{error:?}")
+    };
+    assert!(tried[0].starts_with(path), "{tried:?}");
+    let error = with_parser("libc.so.6");
+    assert!(
+        matches!(&error, TensorRtError::SymbolMissing { detail }
+            if detail.starts_with("libc.so.6 has no createNvOnnxParser")),
         "{error:?}"
     );
 }
