@@ -1,6 +1,8 @@
 //! `hymt engine`: what the TensorRT engine needs, from the ONNX file to the plan.
 
+pub mod build;
 pub mod export;
+pub mod info;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,13 @@ pub struct EngineArgs {
 enum EngineCommand {
     /// Write a model as ONNX with explicit INT8, for TensorRT to build a plan from.
     ExportOnnx(Box<export::ExportArgs>),
+    /// Build a plan for this machine and a model, and keep it for `engine: tensorrt`.
+    Build(Box<build::BuildArgs>),
+    /// Say what TensorRT is here, and which plans are good for it.
+    Info(info::InfoArgs),
+    /// The process that `build` starts.
+    #[command(hide = true)]
+    BuildWorker,
 }
 
 /// Runs the named command.
@@ -28,5 +37,8 @@ enum EngineCommand {
 pub fn run(args: EngineArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     match args.command {
         EngineCommand::ExportOnnx(args) => export::run(&args, output),
+        EngineCommand::Build(args) => build::run(&args, output),
+        EngineCommand::Info(args) => info::run(&args, output),
+        EngineCommand::BuildWorker => build::work(),
     }
 }

@@ -10,6 +10,7 @@ pub mod host;
 pub mod kernels;
 
 use hymt_cuda::CudaError;
+pub use hymt_cuda::device::{DeviceInfo, probe};
 
 use crate::safe::Stream;
 

@@ -24,13 +24,13 @@ use crate::config::ModelFamily;
 
 /// Calibration tokens unless asked otherwise: enough for all sixteen languages of the sentences
 /// that come with this program, and half a minute for a 1.8B model on two cores.
-const CALIBRATION_TOKENS: usize = 1024;
+pub(super) const CALIBRATION_TOKENS: usize = 1024;
 /// Findings that are printed; the JSON has all of them.
 const FINDINGS_SHOWN_MAX: usize = 8;
 
 /// Types of what is not INT8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Float {
+pub(super) enum Float {
     /// Everything that is not INT8 in 32 bits; what the tests hold against the CPU engine.
     F32,
     /// Cache, attention, embedding and head in 16 bits: half the memory.
@@ -42,49 +42,49 @@ enum Float {
 pub struct ExportArgs {
     /// Model folder (Hugging Face layout) or .gguf file; without it the embedded demo model.
     #[arg(long, value_name = "PATH")]
-    model: Option<PathBuf>,
+    pub(super) model: Option<PathBuf>,
     /// Folder to write; it must not exist.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// Calibrate the activations on this text, one sentence a line, optionally a tab and the
     /// language to translate it into, even where the model brings scales. Without it the scales
     /// come from the model's input_scale tensors, else from the activation_scales.safetensors that
     /// `hymt quantize` wrote beside it, else from 160 sentences that come with this program.
     #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
+    pub(super) calibration: Option<PathBuf>,
     /// Calibrate on random tokens: for models of `hymt synth`, which have no tokenizer.
     #[arg(long, conflicts_with = "calibration")]
-    random_calibration: bool,
+    pub(super) random_calibration: bool,
     /// Take the scales of an earlier export.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["calibration", "random_calibration"])]
-    scales: Option<PathBuf>,
+    pub(super) scales: Option<PathBuf>,
     /// Most calibration tokens.
     #[arg(long, default_value_t = CALIBRATION_TOKENS, value_name = "N")]
-    calibration_tokens: usize,
+    pub(super) calibration_tokens: usize,
     /// Type of what is not INT8.
     #[arg(long, default_value = "f32")]
-    float: Float,
+    pub(super) float: Float,
     /// Keep float weights with Q and DQ, four times the size: for TensorRT 8.x.
     #[arg(long)]
-    float_weights: bool,
+    pub(super) float_weights: bool,
     /// Length of the cache, fixed in the graph: prompt and answer together, in tokens.
     #[arg(long, default_value_t = ExportOptions::default().context, value_name = "N")]
-    context: usize,
+    pub(super) context: usize,
     /// Version of TensorRT whose parser the graph is checked against.
     #[arg(long, default_value = "10.3", value_name = "8.5|10.3|10.13|11")]
-    lint: Parser,
+    pub(super) lint: Parser,
     /// Prompt family of the model, for calibration; auto goes by the model's name.
     #[arg(long, default_value = "auto", value_name = "auto|hy-mt1.5|hy-mt2")]
-    family: ModelFamily,
+    pub(super) family: ModelFamily,
     /// Threads of the calibration; 0 takes every core. The result does not depend on it.
     #[arg(long, default_value_t = 0)]
-    threads: usize,
+    pub(super) threads: usize,
     /// Replace a graph that is in DIR already.
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Exports.
@@ -93,6 +93,25 @@ pub struct ExportArgs {
 /// When the arguments are out of bounds, the model cannot be read, or the folder cannot be
 /// written.
 pub fn run(args: &ExportArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let stop = stop_flag()?;
+    let (report, scales, findings) = export(args, &stop)?;
+    print(args, &report, &scales, &findings, output)?;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Exports for a build: where the scales came from, and what a parser may refuse.
+pub(super) fn for_build(
+    args: &ExportArgs,
+    stop: &AtomicBool,
+) -> anyhow::Result<(String, Vec<Finding>)> {
+    let (_, scales, findings) = export(args, stop)?;
+    Ok((scales.origin.to_string(), findings))
+}
+
+fn export(
+    args: &ExportArgs,
+    stop: &AtomicBool,
+) -> anyhow::Result<(ExportReport, Scales, Vec<Finding>)> {
     in_range("context", args.context, CONTEXT_TOKENS_MAX)?;
     in_range("calibration-tokens", args.calibration_tokens, CALIBRATION_TOKENS_MAX)?;
     let model = EngineOptions {
@@ -102,8 +121,7 @@ pub fn run(args: &ExportArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         ..EngineOptions::default()
     };
     app::check_folder(&model.model)?;
-    let stop = stop_flag()?;
-    let scales = Scales::find(args, &model, &stop)?;
+    let scales = Scales::find(args, &model, stop)?;
     let options = ExportOptions {
         context: args.context,
         float: match args.float {
@@ -118,13 +136,12 @@ pub fn run(args: &ExportArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         export_model(&source, &scales.values, &args.out, &options, args.force, &mut |step| {
             bar.set_length(step.total as u64);
             bar.set_position(step.done as u64);
-            go_on(&stop)
+            go_on(stop)
         });
     bar.finish_and_clear();
     let report = report?;
     let findings = lint_file(&report.graph, args.lint)?;
-    print(args, &report, &scales, &findings, output)?;
-    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok((report, scales, findings))
 }
 
 fn go_on(stop: &AtomicBool) -> ControlFlow<()> {

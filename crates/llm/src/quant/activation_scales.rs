@@ -210,7 +210,8 @@ mod tests {
     fn readers_of_one_input_share_the_largest_scale_and_bad_scales_are_refused() {
         let (config, _) = demo();
         let config = ModelConfig { n_layers: 1, ..config };
-        let read = |change: &dyn Fn(&mut Vec<(String, Vec<f32>)>)| {
+        type Vectors = Vec<(String, Vec<f32>)>;
+        let read = |change: &dyn Fn(&mut Vectors)| {
             let readers = Fold::ALL.iter().flat_map(|fold| fold.readers());
             let mut vectors = readers.map(|reader| (name(0, reader), vec![0.5])).collect();
             change(&mut vectors);

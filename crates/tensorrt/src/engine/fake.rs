@@ -228,6 +228,8 @@ impl Run {
         let logits_at = self.integers(LOGITS_AT, batch * n_logits);
         for row in 0..batch {
             let range = row * tokens..(row + 1) * tokens;
+            let counted: Vec<i32> = (past[row]..).take(tokens).collect();
+            assert_eq!(positions[range.clone()], counted, "positions of row {row}");
             let inputs = (&ids[range.clone()], &positions[range]);
             let states = self.states(row, past[row] as usize, inputs);
             for index in 0..n_logits {

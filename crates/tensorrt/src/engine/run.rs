@@ -342,9 +342,17 @@ fn first_row(pass: &Pass, piece: &Piece) -> usize {
     (piece.slot - pass.first_slot) * pass.logits
 }
 
-/// The integers of a pass. Idle rows have no past and token 0, and append nothing.
+/// The integers of a pass. Idle rows have no past and token 0, and append nothing. Positions count on
+/// through the padding, as [`POSITIONS`] wants it: padding with the position of a token would be seen.
 fn staged(batch: &[BatchRow<'_>], pass: &Pass, places: &InputPlaces) -> Vec<u8> {
     let mut words = vec![0_i32; places.end / 4];
+    let count_from = |words: &mut [i32], index: usize, position: usize| {
+        let at = places.positions / 4 + index * pass.tokens;
+        for (word, position) in words[at..at + pass.tokens].iter_mut().zip(position..) {
+            *word = position as i32;
+        }
+    };
+    (0..pass.batch).for_each(|index| count_from(&mut words, index, 0));
     for piece in &pass.pieces {
         let row = &batch[piece.row];
         let (index, n) = (piece.slot - pass.first_slot, piece.tokens.len());
@@ -353,10 +361,7 @@ fn staged(batch: &[BatchRow<'_>], pass: &Pass, places: &InputPlaces) -> Vec<u8> 
         for (word, id) in words[at..at + n].iter_mut().zip(&row.tokens[piece.tokens.clone()]) {
             *word = *id as i32;
         }
-        let at = places.positions / 4 + index * pass.tokens;
-        for (word, position) in words[at..at + n].iter_mut().zip(position..) {
-            *word = position as i32;
-        }
+        count_from(&mut words, index, position);
         words[places.past_lengths / 4 + index] = position as i32;
         let at = places.logits_at / 4 + index * pass.logits;
         for (word, token) in words[at..].iter_mut().zip(piece.logits.clone()) {

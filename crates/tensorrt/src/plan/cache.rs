@@ -86,6 +86,12 @@ impl PlanCache {
         Self { folder: folder.into() }
     }
 
+    /// The cache of this user: `hymt/plans` where caches are kept, beside the kernels of the CUDA engine.
+    pub fn of_user() -> Self {
+        let folder = hymt_cuda::program::default_cache();
+        Self::new(folder.unwrap_or_else(|| ".hymt-cache".into()).join("plans"))
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -132,33 +138,49 @@ impl PlanCache {
 
     /// The plan for `wanted`, or the nearest other one with its reasons.
     pub fn look_up(&self, wanted: &PlanKey) -> Lookup {
-        let plans = self.list().plans;
-        let judged = plans.into_iter().map(|plan| judge(plan, wanted));
-        let mut nearest: Option<Box<StalePlan>> = None;
-        for judged in judged {
-            match judged {
-                Ok(plan) => return Lookup::Fresh(plan),
-                Err(stale) => {
-                    let is_nearer = nearest
-                        .as_ref()
-                        .is_none_or(|best| stale.differences.len() < best.differences.len());
-                    if is_nearer {
-                        nearest = Some(stale);
-                    }
-                }
-            }
-        }
-        nearest.map_or(Lookup::Missing, Lookup::Stale)
+        self.look_up_with(|plan| judge(plan, wanted))
     }
 
-    /// Writes a plan and its sidecar. Each appears whole or not at all, and the plan first: a
-    /// sidecar never speaks of a plan that is not there.
+    /// The newest plan that an engine may run on the machine and with the model of `wanted`, whatever
+    /// its builder chose; see [`StoredPlan::judge_for_engine`].
+    pub fn look_up_for_engine(&self, wanted: &PlanKey) -> Lookup {
+        self.look_up_with(|plan| plan.judge_for_engine(wanted))
+    }
+
+    fn look_up_with(
+        &self,
+        judge: impl Fn(StoredPlan) -> Result<StoredPlan, Box<StalePlan>>,
+    ) -> Lookup {
+        let (fresh, stale): (Vec<_>, Vec<_>) =
+            self.list().plans.into_iter().map(judge).partition(Result::is_ok);
+        let newest = fresh.into_iter().flatten().max_by_key(|plan| plan.sidecar.built_at_s);
+        let nearest = || {
+            let stale = stale.into_iter().filter_map(Result::err);
+            stale.min_by_key(|stale| stale.differences.len())
+        };
+        match newest {
+            Some(plan) => Lookup::Fresh(plan),
+            None => nearest().map_or(Lookup::Missing, Lookup::Stale),
+        }
+    }
+
+    /// File beside the plan of a key that a build may write; [`Self::adopt`] gives it its name.
+    pub fn part_path(&self, key: &PlanKey) -> PathBuf {
+        part_of(&self.plan_path(key))
+    }
+
+    /// Takes the plan that a build wrote to [`Self::part_path`]. Plan and sidecar each appear whole or
+    /// not at all, and the plan first: a sidecar never speaks of a plan that is not there.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn store(&self, plan: &[u8], sidecar: &Sidecar) -> Result<StoredPlan, StoreError> {
+    pub fn adopt(&self, sidecar: &Sidecar) -> Result<StoredPlan, StoreError> {
         let path = self.plan_path(&sidecar.key);
-        write_atomic(&path, plan)?;
+        let part = part_of(&path);
+        let synced = File::open(&part).and_then(|file| file.sync_all());
+        synced
+            .and_then(|()| fs::rename(&part, &path))
+            .map_err(|source| StoreError { path: path.clone(), source })?;
         write_atomic(&path.with_extension("json"), sidecar.to_json().as_bytes())?;
         Ok(StoredPlan { path, sidecar: sidecar.clone() })
     }
@@ -189,6 +211,17 @@ impl StoredPlan {
         let sidecar = Sidecar::read(&path.with_extension("json"))?;
         Ok(Self { path: path.to_owned(), sidecar })
     }
+
+    /// The plan, when an engine may run it. Shapes, precision and fallback are what its builder chose:
+    /// the engine takes them as they are.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn judge_for_engine(self, wanted: &PlanKey) -> Result<Self, Box<StalePlan>> {
+        let PlanKey { gpu_fallback, precision, shapes, .. } = self.sidecar.key.clone();
+        let wanted = PlanKey { gpu_fallback, precision, shapes, ..wanted.clone() };
+        judge(self, &wanted)
+    }
 }
 
 /// The plan, when it is good for `wanted`.
@@ -218,13 +251,18 @@ fn damage(plan: &StoredPlan) -> Option<String> {
 /// # Errors
 /// [`StoreError`].
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    // Unique to the process, so that two builds at once do not write into each other's file.
-    let part = path.with_extension(format!("part{}", std::process::id()));
+    let part = part_of(path);
     let written = write_synced(&part, bytes).and_then(|()| fs::rename(&part, path));
     written.map_err(|source| {
         let _ = fs::remove_file(&part);
         StoreError { path: path.to_owned(), source }
     })
+}
+
+/// Unique to the process, so that two builds at once do not write into each other's file.
+fn part_of(path: &Path) -> PathBuf {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_extension(format!("{extension}.part{}", std::process::id()))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -243,6 +281,15 @@ mod tests {
     use crate::plan::tests::key;
     use crate::plan::{Field, PlanShapes};
 
+    fn store(cache: &PlanCache, plan: &[u8], sidecar: &Sidecar) -> StoredPlan {
+        let part = cache.part_path(&sidecar.key);
+        fs::create_dir_all(cache.folder()).unwrap();
+        fs::write(&part, plan).unwrap();
+        let stored = cache.adopt(sidecar).unwrap();
+        assert!(!part.exists());
+        stored
+    }
+
     fn cache() -> (tempfile::TempDir, PlanCache) {
         let folder = tempfile::tempdir().unwrap();
         let cache = PlanCache::new(folder.path().join("plans"));
@@ -253,7 +300,7 @@ mod tests {
     fn what_is_stored_is_found_and_nothing_else() {
         let (_folder, cache) = cache();
         assert_eq!(cache.look_up(&key()), Lookup::Missing);
-        let stored = cache.store(b"a plan", &sidecar(key(), 6)).unwrap();
+        let stored = store(&cache, b"a plan", &sidecar(key(), 6));
         assert_eq!(fs::read(&stored.path).unwrap(), b"a plan");
         assert_eq!(cache.look_up(&key()), Lookup::Fresh(stored));
         let files = fs::read_dir(cache.folder()).unwrap().count();
@@ -265,8 +312,8 @@ mod tests {
         let (_folder, cache) = cache();
         let old = PlanKey { tensorrt: "10.3.0.30".to_owned(), sm: 72, ..key() };
         let shapes = PlanShapes::new(2, 512);
-        cache.store(b"far", &sidecar(PlanKey { shapes, ..old }, 3)).unwrap();
-        cache.store(b"near", &sidecar(key(), 4)).unwrap();
+        store(&cache, b"far", &sidecar(PlanKey { shapes, ..old }, 3));
+        store(&cache, b"near", &sidecar(key(), 4));
         let wanted = PlanKey { tensorrt: "10.7.0.23".to_owned(), ..key() };
         let Lookup::Stale(stale) = cache.look_up(&wanted) else { panic!("a plan of another key") };
         let fields: Vec<Field> = stale.differences.iter().map(|d| d.field).collect();
@@ -275,9 +322,27 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_takes_the_newest_plan_whatever_its_shapes() {
+        let (_folder, cache) = cache();
+        let with = |slots| PlanKey { shapes: PlanShapes::new(slots, 512), ..key() };
+        for (slots, built_at_s) in [(1, 5), (2, 9), (3, 7)] {
+            store(&cache, b"a plan", &Sidecar { built_at_s, ..sidecar(with(slots), 6) });
+        }
+        let wanted = PlanKey { precision: String::new(), ..key() };
+        let Lookup::Fresh(plan) = cache.look_up_for_engine(&wanted) else { panic!("all are good") };
+        assert_eq!(plan.sidecar.key.shapes.slots, 2);
+        let other = PlanKey { model: "cd".repeat(32), ..wanted };
+        let Lookup::Stale(stale) = cache.look_up_for_engine(&other) else {
+            panic!("another model")
+        };
+        let fields: Vec<Field> = stale.differences.iter().map(|d| d.field).collect();
+        assert_eq!(fields, [Field::Model]);
+    }
+
+    #[test]
     fn a_damaged_plan_is_not_used() {
         let (_folder, cache) = cache();
-        let stored = cache.store(b"a plan", &sidecar(key(), 6)).unwrap();
+        let stored = store(&cache, b"a plan", &sidecar(key(), 6));
         fs::write(&stored.path, b"a pl").unwrap();
         let Lookup::Stale(stale) = cache.look_up(&key()) else { panic!("it is cut short") };
         assert!(stale.explain().contains("has 4 of 6 bytes"), "{}", stale.explain());
@@ -289,7 +354,7 @@ mod tests {
     #[test]
     fn hostile_sidecars_do_not_hide_good_ones() {
         let (_folder, cache) = cache();
-        let stored = cache.store(b"a plan", &sidecar(key(), 6)).unwrap();
+        let stored = store(&cache, b"a plan", &sidecar(key(), 6));
         fs::write(cache.folder().join("hymt-0.json"), b"{").unwrap();
         fs::create_dir(cache.folder().join("hymt-1.json")).unwrap();
         let listing = cache.list();
