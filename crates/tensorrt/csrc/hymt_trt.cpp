@@ -590,7 +590,10 @@ int32_t hymt_trt_open(hymt_trt_open_options const* options, hymt_trt_library** l
             require_symbol<CreateParserFn>(result->parser, options->onnx_parser, "createNvOnnxParser_INTERNAL");
             // dlsym also looks into what the parser was linked with: the libnvinfer it will talk to.
             if (find_symbol<VersionFn>(result->parser, "getInferLibVersion") != nullptr) {
-                check_version(version_of(result->parser, options->onnx_parser), options->onnx_parser);
+                hymt_trt_version const linked = version_of(result->parser, options->onnx_parser);
+                if (version != nullptr) *version = linked;
+                check_version(linked, options->onnx_parser);
+                if (version != nullptr) *version = found;
             }
         }
         *library = result.release();

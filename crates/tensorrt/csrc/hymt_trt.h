@@ -206,7 +206,9 @@ typedef struct hymt_trt_open_options {
 
 /* Opens the libraries and holds the version against the headers; needs no GPU. The files stay mapped
  * until the process ends, because TensorRT leaves threads and destructors behind. LIBRARY_MISSING,
- * SYMBOL_MISSING, WRONG_VERSION. On WRONG_VERSION `version` IS written, with what was found. */
+ * SYMBOL_MISSING, WRONG_VERSION; `text` begins with the file that is to blame. `version` is written as
+ * soon as libnvinfer has told it, also when the call fails after that; with WRONG_VERSION it is that of
+ * the file to blame. */
 int32_t hymt_trt_open(const hymt_trt_open_options *options, hymt_trt_library **library,
                       hymt_trt_version *version, hymt_trt_error *error);
 void hymt_trt_close(hymt_trt_library *library);
@@ -254,8 +256,9 @@ int32_t hymt_trt_engine_layers(const hymt_trt_engine *engine, hymt_trt_bytes **j
 int32_t hymt_trt_context_create(hymt_trt_engine *engine, hymt_trt_context **context,
                                 hymt_trt_error *error);
 void hymt_trt_context_destroy(hymt_trt_context *context);
-/* Takes effect in the order of the stream. The input shapes of the old profile are forgotten,
- * addresses are kept. ARGUMENT if there is no such profile. */
+/* Takes effect in the order of the stream, which has to be that of the next enqueue. Every input shape
+ * is to be set again; addresses are kept. The next enqueue is slower: two contexts, one per profile,
+ * cost memory instead. ARGUMENT if there is no such profile. */
 int32_t hymt_trt_context_set_profile(hymt_trt_context *context, int32_t profile, void *stream,
                                      hymt_trt_error *error);
 /* TENSOR if there is no such input, or if the shape lies outside the profile. */

@@ -162,10 +162,13 @@ impl Library {
                 }
                 Err(failed) => failed,
             };
+            let is_nvinfer_open = version != Version::from(sys::Version::default());
             match failure.code {
-                code::LIBRARY_MISSING => tried.push(failure.text),
+                code::LIBRARY_MISSING if !is_nvinfer_open => tried.push(failure.text),
                 // Another candidate may fit; if none does, this tells more than "missing".
                 code::WRONG_VERSION => {
+                    let is_to_blame = |file: &String| failure.text.starts_with(file.as_str());
+                    let path = parser.clone().filter(is_to_blame).unwrap_or(path);
                     let error = TensorRtError::WrongVersion { headers, library: version, path };
                     other_version.get_or_insert(error);
                 }

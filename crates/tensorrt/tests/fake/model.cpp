@@ -153,7 +153,8 @@ private:
     // What a new token is; written to the outputs too.
     uint64_t fresh(size_t row, size_t token) const {
         uint64_t const id = whole(ids_, row * tokens_ + token, vocab_, "token");
-        uint64_t const position = whole(positions_, row * tokens_ + token, context_, "position");
+        // Padding counts on beyond the end of the cache.
+        uint64_t const position = whole(positions_, row * tokens_ + token, context_ + tokens_, "position");
         uint64_t sum = 0;
         each_place([&](size_t layer, size_t head, size_t place) {
             size_t const index = ((row * heads_ + head) * tokens_ + token) * places_ + place;
