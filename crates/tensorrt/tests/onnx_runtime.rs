@@ -25,7 +25,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-/// Decode steps behind a prompt, the cache fed back after each.
+/// Decode steps of all models but the widest.
 const DECODE_STEPS: usize = 64;
 /// Length of the cache.
 const CONTEXT: usize = 160;
@@ -53,6 +53,8 @@ struct Subject {
     prompts: Vec<Vec<TokenId>>,
     /// Tokens that end an answer.
     ends: Vec<TokenId>,
+    /// Decode steps behind a prompt, the cache fed back after each.
+    decode_steps: usize,
 }
 
 impl Subject {
@@ -101,7 +103,7 @@ impl Subject {
         let go_on = &mut |_| ControlFlow::Continue(());
         let scales =
             observe_activations(&tensors, &config, calibration, 4096, Some(2), go_on).unwrap();
-        Self { source, scales, prompts, ends: ends.to_vec() }
+        Self { source, scales, prompts, ends: ends.to_vec(), decode_steps: DECODE_STEPS }
     }
 
     fn export(&self, out: &Path, options: ExportOptions) -> PathBuf {
@@ -119,7 +121,7 @@ impl Subject {
         for prompt in &self.prompts {
             let (mut answer, mut position, mut logits) = (Vec::new(), 0, Vec::new());
             let mut tokens = prompt.clone();
-            for _ in 0..=DECODE_STEPS {
+            for _ in 0..=self.decode_steps {
                 let row = BatchRow {
                     slot: Slot(0),
                     position,
@@ -197,7 +199,7 @@ fn compare(subject: &Subject, graph: &Path, python: &str, optimise: bool, tolera
     assert_eq!(found.logits.len(), logits.len());
     let size = largest(logits.iter().copied());
     assert!(size > 1.0, "logits of a network that does nothing: {size}");
-    let (n_tokens, mut apart) = (DECODE_STEPS + 1, Vec::new());
+    let (n_tokens, mut apart) = (subject.decode_steps + 1, Vec::new());
     let vocab = logits.len() / (answers.len() * n_tokens);
     let rows = logits.chunks_exact(vocab).zip(found.logits.chunks_exact(vocab));
     let all_apart: Vec<f32> =
@@ -277,13 +279,34 @@ fn every_stored_layout_means_the_same_in_onnx_runtime() {
     }
 }
 
+/// One layer as wide as those of the 1.8B models. With more of them some activation of every token
+/// tips, and no tolerance would tell that from a mistake.
+#[test]
+fn a_layer_of_the_real_width_means_the_same_in_onnx_runtime() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("model");
+    let shape = SynthShape::B1_8Slice;
+    let options = SynthOptions { shape, dtype: SynthDtype::Int8, seed: 5 };
+    write_model(&model, &options, &mut |_| {}).unwrap();
+    edit_config(&model, &model, |config| config["num_hidden_layers"] = json!(1));
+    let subject = Subject { decode_steps: 4, ..Subject::random(ModelSource::Dir(model)) };
+    let options = ExportOptions { context: 64, ..ExportOptions::default() };
+    let graph = subject.export(&dir.path().join("wide"), options);
+    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+}
+
+fn edit_config(from: &Path, to: &Path, edit: impl FnOnce(&mut Value)) {
+    let json = std::fs::read(from.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&json).unwrap();
+    edit(&mut config);
+    std::fs::write(to.join("config.json"), config.to_string()).unwrap();
+}
+
 /// A copy of `model` with a head of its own: the embedding, token by token in reverse.
 fn write_untied(model: &Path, out: &Path) {
     std::fs::create_dir(out).unwrap();
-    let json = std::fs::read(model.join("config.json")).unwrap();
-    let mut config: Value = serde_json::from_slice(&json).unwrap();
-    config["tie_word_embeddings"] = json!(false);
-    std::fs::write(out.join("config.json"), config.to_string()).unwrap();
+    edit_config(model, out, |config| config["tie_word_embeddings"] = json!(false));
     let bytes = std::fs::read(model.join("model.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let embedding = tensors.tensor("model.embed_tokens.weight").unwrap();
