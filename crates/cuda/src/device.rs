@@ -332,33 +332,39 @@ pub(crate) struct Kernel {
 // SAFETY: a handle, valid in any thread while its module is loaded.
 unsafe impl Send for Kernel {}
 
-/// Loaded machine code.
+/// Loaded machine code: any number of cubins, whose names do not repeat.
 pub(crate) struct Module {
     gpu: Arc<Gpu>,
-    module: sys::CUmodule,
+    cubins: Vec<sys::CUmodule>,
 }
 
-// SAFETY: a handle, used with its context current.
+// SAFETY: handles, used with their context current.
 unsafe impl Send for Module {}
 
 impl Module {
-    pub(crate) fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
-        gpu.bind()?;
+    pub(crate) fn new(gpu: &Arc<Gpu>) -> Self {
+        Self { gpu: Arc::clone(gpu), cubins: Vec::new() }
+    }
+
+    pub(crate) fn load(&mut self, cubin: &[u8]) -> Result<(), CudaError> {
+        self.gpu.bind()?;
         // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
-        let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
+        let loaded = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
             .map_err(failed("cuModuleLoadData"))?;
-        Ok(Self { gpu: Arc::clone(gpu), module })
+        self.cubins.push(loaded);
+        Ok(())
     }
 
     pub(crate) fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
         let name = CString::new(name).expect("kernel names are constants without NUL");
-        // SAFETY: the module is loaded.
-        let function = unsafe { result::module::get_function(self.module, name) }
+        let function = self
+            // SAFETY: the cubin is loaded.
+            .find(|cubin| unsafe { result::module::get_function(cubin, name.clone()) })
             .map_err(failed("cuModuleGetFunction"))?;
         Ok(Kernel { function, shared_bytes: 0, is_cooperative: false })
     }
 
-    /// A cooperative kernel with as much dynamic shared memory as the module's constant
+    /// A cooperative kernel with as much dynamic shared memory as the constant
     /// `shared_name` says.
     pub(crate) fn cooperative(&self, name: &str, shared_name: &str) -> Result<Kernel, CudaError> {
         let kernel = self.kernel(name)?;
@@ -371,17 +377,32 @@ impl Module {
         Ok(Kernel { shared_bytes, is_cooperative: true, ..kernel })
     }
 
-    /// An `int` constant of the module.
+    /// An `int` constant of the code.
     pub(crate) fn constant(&self, name: &str) -> Result<i32, CudaError> {
         let name = CString::new(name).expect("constant names have no NUL");
         let mut value = [0_i32];
-        // SAFETY: the module is loaded, and the constant is one `int`.
-        unsafe {
-            let (pointer, _) = result::module::get_global(self.module, name)
-                .map_err(failed("cuModuleGetGlobal"))?;
-            result::memcpy_dtoh_sync(&mut value, pointer).map_err(failed("cuMemcpyDtoH"))?;
-        }
+        let (pointer, _) = self
+            // SAFETY: the cubin is loaded.
+            .find(|cubin| unsafe { result::module::get_global(cubin, name.clone()) })
+            .map_err(failed("cuModuleGetGlobal"))?;
+        // SAFETY: the constant is one `int`.
+        unsafe { result::memcpy_dtoh_sync(&mut value, pointer) }.map_err(failed("cuMemcpyDtoH"))?;
         Ok(value[0])
+    }
+
+    /// What the first cubin that has it gives.
+    fn find<T>(
+        &self,
+        get: impl Fn(sys::CUmodule) -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        let mut outcome = Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND));
+        for cubin in &self.cubins {
+            outcome = get(*cubin);
+            if !matches!(outcome, Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND))) {
+                break;
+            }
+        }
+        outcome
     }
 }
 
@@ -390,7 +411,9 @@ impl Drop for Module {
         // SAFETY: loaded in `load`, unloaded once.
         unsafe {
             let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::module::unload(self.module);
+            for cubin in &self.cubins {
+                let _ = result::module::unload(*cubin);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use self::run::{Buffers, Kernels};
 use crate::device::{DeviceInfo, Gpu, Module, probe};
 use crate::error::CudaError;
 use crate::nvrtc::Nvrtc;
-use crate::program::{DECODE_SIZES, Shape, Source, Target, default_cache};
+use crate::program::{DECODE_SIZES, Program, Shape, Target, default_cache};
 use crate::weights::{Loader, Weights};
 
 /// How to set an engine up.
@@ -103,13 +103,21 @@ impl CudaEngine {
         let device = probe(options.device)?;
         let gpu = Gpu::open(&device)?;
         let target = Target { arch: device.arch, shared_bytes: device.shared_bytes };
-        let program = Source::new(&shape, &target);
+        let program = Program::new(&shape, &target);
         let nvrtc = Nvrtc::open(options.nvrtc.as_deref())?;
-        let cubin = program.cubin(&nvrtc, options.cache.as_deref())?;
-        let module = Module::load(&gpu, &cubin)?;
-        let kernels = Kernels::new(&module, &program.decode_sizes)?;
+        let cache = options.cache.as_deref();
+        let mut module = Module::new(&gpu);
         let tensors = source.tensors()?;
-        let weights = Loader::new(&gpu, &module, &tensors, &shape)?.load(progress)?;
+        // The kernels of steps are compiled while the weights go to the device.
+        let (weights, steps) = std::thread::scope(|scope| {
+            let steps = scope.spawn(|| program.steps_code(&nvrtc, cache));
+            module.load(&program.loading.machine_code(&nvrtc, cache)?.cubin)?;
+            let weights = Loader::new(&gpu, &module, &tensors, &shape)?.load(progress)?;
+            let steps = steps.join().expect("compiling never panics")?;
+            Ok::<_, CudaError>((weights, steps))
+        })?;
+        steps.iter().try_for_each(|code| module.load(&code.cubin))?;
+        let kernels = Kernels::new(&module, &program.decode_sizes)?;
         let pages = KvPages::new(&gpu, &shape, spec.slots, spec.context_tokens_max)?;
         let buffers = Buffers::new(&gpu, &shape, &spec, pages.pages_max(), device.multiprocessors)?;
         tracing::info!(device = device.name, arch = device.arch, "model loaded on the GPU");
