@@ -4,12 +4,16 @@
 //! that is safe to call checks its sizes and makes its context current first.
 #![allow(unsafe_code)]
 
+mod context;
+
 use std::ffi::{CString, c_int, c_uint, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
 use cudarc::driver::{DriverError, result};
 
+use self::context::Context;
 use crate::error::CudaError;
 use crate::nvrtc::text;
 
@@ -88,9 +92,14 @@ pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
 
 /// The device's primary context with one stream.
 pub(crate) struct Gpu {
-    device: sys::CUdevice,
-    context: sys::CUcontext,
     stream: sys::CUstream,
+    /// Most memory that buffers may take. Bytes.
+    limit: AtomicUsize,
+    allocated: AtomicUsize,
+    #[cfg(feature = "testing")]
+    pub(crate) refusal: crate::testing::Refusal,
+    /// Last, so that it is dropped when nothing of it is left.
+    context: Context,
 }
 
 // SAFETY: contexts and streams may be used from any thread once made current there, which every
@@ -100,12 +109,16 @@ unsafe impl Send for Gpu {}
 unsafe impl Sync for Gpu {}
 
 impl Gpu {
-    pub(crate) fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
-        let device = result::device::get(info.ordinal as c_int).map_err(failed("cuDeviceGet"))?;
-        // SAFETY: `device` is valid; the context is released in `drop`.
-        let context = unsafe { result::primary_ctx::retain(device) }
-            .map_err(failed("cuDevicePrimaryCtxRetain"))?;
-        let mut gpu = Self { device, context, stream: std::ptr::null_mut() };
+    /// Buffers take `limit` bytes at most; `None` leaves it to the device.
+    pub(crate) fn open(info: &DeviceInfo, limit: Option<usize>) -> Result<Arc<Self>, CudaError> {
+        let mut gpu = Self {
+            stream: std::ptr::null_mut(),
+            limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)),
+            allocated: AtomicUsize::new(0),
+            #[cfg(feature = "testing")]
+            refusal: crate::testing::Refusal::default(),
+            context: Context::open(info.ordinal)?,
+        };
         gpu.bind()?;
         let kind = result::stream::StreamKind::NonBlocking;
         gpu.stream = result::stream::create(kind).map_err(failed("cuStreamCreate"))?;
@@ -114,14 +127,24 @@ impl Gpu {
 
     /// Makes the context current on this thread.
     pub(crate) fn bind(&self) -> Result<(), CudaError> {
-        // SAFETY: the context lives as long as `self`.
-        unsafe { result::ctx::set_current(self.context) }.map_err(failed("cuCtxSetCurrent"))
+        self.context.bind()
     }
 
     /// Free and total memory. Bytes.
     pub(crate) fn memory(&self) -> Result<(usize, usize), CudaError> {
         self.bind()?;
         result::mem_get_info().map_err(failed("cuMemGetInfo"))
+    }
+
+    /// What buffers take now. Bytes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.allocated.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn limit_memory(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
@@ -137,19 +160,26 @@ impl Gpu {
     ) -> Result<DeviceBuffer, CudaError> {
         self.bind()?;
         let bytes = bytes.max(16);
+        let refused = |free: usize, total: usize| CudaError::OutOfMemory {
+            what,
+            needed_mib: bytes >> 20,
+            free_mib: free >> 20,
+            total_mib: total >> 20,
+        };
+        let taken = self.allocated.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
+        if bytes > limit.saturating_sub(taken) {
+            return Err(refused(limit.saturating_sub(taken), limit));
+        }
         // SAFETY: plain allocation; freed in `DeviceBuffer::drop`.
         let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| {
             if error.0 != sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
                 return failed("cuMemAlloc")(error);
             }
             let (free, total) = result::mem_get_info().unwrap_or_default();
-            CudaError::OutOfMemory {
-                what,
-                needed_mib: bytes >> 20,
-                free_mib: free >> 20,
-                total_mib: total >> 20,
-            }
+            refused(free, total)
         })?;
+        self.allocated.fetch_add(bytes, Ordering::Relaxed);
         let buffer = DeviceBuffer { gpu: Arc::clone(self), pointer, bytes };
         // SAFETY: the buffer has `bytes` bytes.
         unsafe { result::memset_d8_async(pointer, 0, bytes, self.stream) }
@@ -181,6 +211,8 @@ impl Gpu {
         grid: [usize; 3],
         arguments: &mut [*mut c_void],
     ) -> Result<(), CudaError> {
+        #[cfg(feature = "testing")]
+        self.refusal.count()?;
         let grid = (grid[0] as c_uint, grid[1] as c_uint, grid[2] as c_uint);
         let block = (crate::program::THREADS as c_uint, 1, 1);
         let (function, shared) = (kernel.function, kernel.shared_bytes);
@@ -205,14 +237,10 @@ impl Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        // SAFETY: made in `open`, and nothing that uses them is left. Errors of a dead context
-        // have nobody to be told.
-        unsafe {
-            if !self.stream.is_null() {
-                let _ = result::ctx::set_current(self.context);
-                let _ = result::stream::destroy(self.stream);
-            }
-            let _ = result::primary_ctx::release(self.device);
+        // Errors of a broken context have nobody to be told.
+        if !self.stream.is_null() && self.bind().is_ok() {
+            // SAFETY: made in `open`, and nothing that uses it is left.
+            let _ = unsafe { result::stream::destroy(self.stream) };
         }
     }
 }
@@ -237,6 +265,14 @@ impl DeviceBuffer {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Sets every byte.
+    #[cfg(feature = "testing")]
+    pub(crate) fn fill(&self, byte: u8) -> Result<(), CudaError> {
+        // SAFETY: the buffer has `bytes` bytes.
+        unsafe { result::memset_d8_async(self.pointer, byte, self.bytes, self.gpu.stream) }
+            .map_err(failed("cuMemsetD8Async"))
     }
 
     /// Copies from ordinary memory; `source` may be reused at once.
@@ -281,11 +317,10 @@ impl DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
+        self.gpu.allocated.fetch_sub(self.bytes, Ordering::Relaxed);
+        let _ = self.gpu.bind();
         // SAFETY: allocated in `alloc`, freed once. The driver waits for work that uses it.
-        unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::free_sync(self.pointer);
-        }
+        let _ = unsafe { result::free_sync(self.pointer) };
     }
 }
 
@@ -313,11 +348,9 @@ impl HostBuffer {
 
 impl Drop for HostBuffer {
     fn drop(&mut self) {
+        let _ = self.gpu.bind();
         // SAFETY: allocated in `alloc_host`, freed once.
-        unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::free_host(self.pointer.cast());
-        }
+        let _ = unsafe { result::free_host(self.pointer.cast()) };
     }
 }
 
@@ -408,12 +441,10 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        // SAFETY: loaded in `load`, unloaded once.
-        unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            for cubin in &self.cubins {
-                let _ = result::module::unload(*cubin);
-            }
+        let _ = self.gpu.bind();
+        for cubin in &self.cubins {
+            // SAFETY: loaded in `load`, unloaded once.
+            let _ = unsafe { result::module::unload(*cubin) };
         }
     }
 }

@@ -36,6 +36,9 @@ pub struct CudaOptions {
     pub context_tokens_max: usize,
     /// Most tokens of one step, 1 to [`STEP_TOKENS_MAX`].
     pub step_tokens_max: usize,
+    /// Most of the device's memory that weights, buffers and KV cache may take together; `None` leaves
+    /// it to the device. Bytes.
+    pub memory_bytes_max: Option<usize>,
     /// File of the compiler's library; `None` looks for it by name.
     pub nvrtc: Option<PathBuf>,
     /// Folder for compiled kernels; `None` compiles at every start.
@@ -49,6 +52,7 @@ impl Default for CudaOptions {
             slots: 8,
             context_tokens_max: 4096,
             step_tokens_max: 512,
+            memory_bytes_max: None,
             nvrtc: None,
             cache: default_cache(),
         }
@@ -101,7 +105,7 @@ impl CudaEngine {
         let spec = spec(&config, options)?;
         let shape = Shape::new(&config)?;
         let device = probe(options.device)?;
-        let gpu = Gpu::open(&device)?;
+        let gpu = Gpu::open(&device, options.memory_bytes_max)?;
         let target = Target { arch: device.arch, shared_bytes: device.shared_bytes };
         let program = Program::new(&shape, &target);
         let nvrtc = Nvrtc::open(options.nvrtc.as_deref())?;
@@ -169,6 +173,19 @@ impl CudaEngine {
     /// When the driver fails or memory is short.
     pub fn memory_speed(&self) -> Result<(f64, f64), CudaError> {
         run::memory_speed(&self.gpu, &self._module, self.device.multiprocessors)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn poison(&mut self, byte: u8) -> Result<(), CudaError> {
+        self.gpu.bind()?;
+        self.pages.poison_free(byte)?;
+        self.buffers.poison(byte)?;
+        self.gpu.synchronize()
     }
 
     fn fatal(&self, error: CudaError) -> EngineError {

@@ -150,6 +150,25 @@ impl Buffers {
         all.iter().map(|buffer| buffer.bytes()).sum()
     }
 
+    /// Fills what a step must write before it reads it; `arrivals`, `tops`, `barrier` are not that.
+    #[cfg(feature = "testing")]
+    pub(super) fn poison(&self, byte: u8) -> Result<(), CudaError> {
+        let all = [
+            &self.input,
+            &self.qkv,
+            &self.attended,
+            &self.gated,
+            &self.quantized,
+            &self.scales,
+            &self.picked,
+            &self.partials,
+            &self.logits,
+            &self.best,
+            &self.squares,
+        ];
+        all.iter().try_for_each(|buffer| buffer.fill(byte))
+    }
+
     /// The candidates of the last decode step, for each row that wanted logits.
     pub(super) fn shortlists(
         &self,
