@@ -52,27 +52,28 @@ struct DecodeStep {
 // Where the tokens of one layer leave what the next phase reads; each [rows][size]. Behind the last
 // layer there is one more, for what the output head reads.
 struct Exchange {
-  float *qkv, *attended, *middle, *gated, *x;
-  u32* levels;    // of what each phase reads in turn, [rows][PADDED(k) / 4]
-  float* scales;  // [4][rows]
+  float* base;
   int rows;
-  __device__ __forceinline__ Exchange(float* all, int n, int layer) {
-    rows = n;
-    qkv = all + (size_t)layer * rows * EXCHANGED_ALL;
-    attended = qkv + rows * QKV_ROWS;
-    middle = attended + rows * Q_SIZE;
-    gated = middle + rows * HIDDEN;
-    x = gated + rows * FFN;
-    levels = reinterpret_cast<u32*>(x + rows * HIDDEN);
-    scales = x + rows * (HIDDEN + LEVEL_WORDS);
+  __device__ __forceinline__ Exchange(float* all, int n, int layer)
+      : base(all + (size_t)layer * n * EXCHANGED_ALL), rows(n) {}
+  __device__ __forceinline__ float* qkv() const { return base; }
+  __device__ __forceinline__ float* attended() const { return base + rows * QKV_ROWS; }
+  __device__ __forceinline__ float* middle() const { return base + rows * (QKV_ROWS + Q_SIZE); }
+  __device__ __forceinline__ float* gated() const {
+    return base + rows * (QKV_ROWS + Q_SIZE + HIDDEN);
   }
-  // What phase `kind` of a layer reads.
-  __device__ __forceinline__ u32* levels_of(int kind) const {
+  __device__ __forceinline__ float* x() const { return base + rows * (EXCHANGED - HIDDEN); }
+  // What phase `kind` of a layer reads, quantised: [rows][PADDED(k) / 4].
+  __device__ __forceinline__ u32* levels(int kind = 0) const {
     const int before = kind == 0   ? 0
                        : kind == 1 ? PADDED(HIDDEN)
                        : kind == 2 ? PADDED(HIDDEN) + PADDED(Q_SIZE)
                                    : 2 * PADDED(HIDDEN) + PADDED(Q_SIZE);
-    return levels + rows * (before / 4);
+    return reinterpret_cast<u32*>(base + rows * (EXCHANGED + before / 4));
+  }
+  // And its scales: [rows].
+  __device__ __forceinline__ float* scales(int kind) const {
+    return base + rows * (EXCHANGED + LEVEL_WORDS + kind);
   }
 };
 
@@ -329,8 +330,8 @@ struct Decoder {
                                     PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize);
       return;
     }
-    u32* levels = e.levels_of(kind);
-    float* scales = e.scales + kind * e.rows;
+    u32* levels = e.levels(kind);
+    float* scales = e.scales(kind);
     const int teller = gridDim.x - 1 - blockIdx.x;
 #pragma unroll 1
     for (int t = teller; t < step.n; t += gridDim.x)
@@ -377,12 +378,12 @@ struct Decoder {
       for (int i = first; i < step.used_n * size / 4; i += all)
         reinterpret_cast<uint4*>(rows)[i] = word;
     };
-    clear(used.qkv, QKV_ROWS), clear(used.attended, Q_SIZE), clear(used.middle, HIDDEN);
-    clear(used.gated, FFN), clear(used.x, HIDDEN);
+    clear(used.qkv(), QKV_ROWS), clear(used.attended(), Q_SIZE), clear(used.middle(), HIDDEN);
+    clear(used.gated(), FFN), clear(used.x(), HIDDEN);
     // What was quantised for all lies together, so all of it goes.
     if (step.used_n >= TOLD_FROM)
       for (int i = first; i < step.rows * (LEVEL_WORDS + 4) / 4; i += all)
-        reinterpret_cast<uint4*>(used.levels)[i] = word;
+        reinterpret_cast<uint4*>(used.levels())[i] = word;
   }
 
   __device__ __forceinline__ int attention_items() {
@@ -429,7 +430,7 @@ struct Decoder {
   __device__ __forceinline__ void attend_item(int layer, const Exchange& e, const Item& item) {
     AttentionToken token = item.token;
     AttentionHeld held;
-    token.q = e.qkv + (size_t)item.t * QKV_ROWS;
+    token.q = e.qkv() + (size_t)item.t * QKV_ROWS;
     token.k = token.q + Q_SIZE;
     token.v = token.k + KV_SIZE;
     held.load(token, layer, item.head / GROUP, item.split);
@@ -440,7 +441,7 @@ struct Decoder {
     attend<true>(s.attention, token, held, layer, item.head, item.split,
                  step.head_norms + layer * 2 * HEAD_DIM,
                  step.head_norms + (layer * 2 + 1) * HEAD_DIM,
-                 e.attended + (size_t)item.t * Q_SIZE, partials);
+                 e.attended() + (size_t)item.t * Q_SIZE, partials);
   }
 
   __device__ __forceinline__ void run() {
@@ -455,16 +456,16 @@ struct Decoder {
       const Exchange e(step.exchange, step.rows, layer);
       expect_attention(layer);
       quantize<HIDDEN, true>(0, e, x, norms);
-      products<HIDDEN, STORE>(p, 0, e.qkv, QKV_ROWS, QKV_ROWS);
+      products<HIDDEN, STORE>(p, 0, e.qkv(), QKV_ROWS, QKV_ROWS);
       block_sync();
       attention(layer, e);
-      quantize<Q_SIZE, false>(1, e, e.attended, nullptr);
-      products<Q_SIZE, ADD>(p + 1, 0, e.middle, HIDDEN, HIDDEN, x);
-      quantize<HIDDEN, true>(2, e, e.middle, norms + HIDDEN);
-      products<HIDDEN, GATE>(p + 2, 0, e.gated, FFN, FFN);
-      quantize<FFN, false>(3, e, e.gated, nullptr);
-      products<FFN, ADD>(p + 3, 0, e.x, HIDDEN, HIDDEN, e.middle);
-      x = e.x;
+      quantize<Q_SIZE, false>(1, e, e.attended(), nullptr);
+      products<Q_SIZE, ADD>(p + 1, 0, e.middle(), HIDDEN, HIDDEN, x);
+      quantize<HIDDEN, true>(2, e, e.middle(), norms + HIDDEN);
+      products<HIDDEN, GATE>(p + 2, 0, e.gated(), FFN, FFN);
+      quantize<FFN, false>(3, e, e.gated(), nullptr);
+      products<FFN, ADD>(p + 3, 0, e.x(), HIDDEN, HIDDEN, e.middle());
+      x = e.x();
     }
     if (!step.wants_logits) return;
     const Exchange e(step.exchange, step.rows, LAYERS);

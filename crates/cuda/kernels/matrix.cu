@@ -11,6 +11,16 @@
 #define SUMS(tokens) ((tokens) * 2)
 #endif
 
+#if __CUDA_ARCH__ >= 800
+// 16 rows by 32 columns times the same columns of 8 tokens, by the tensor core.
+__device__ __forceinline__ void multiply_add(int* c, uint4 a, uint2 b) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+#endif
+
 // Adds 16 rows by 32 columns of weights times the same columns of N tokens. `x` points at the
 // first token's column 0 of the block; tokens from `n` on count as 0.
 template <int N>
@@ -22,11 +32,7 @@ __device__ __forceinline__ void multiply(int* sums, uint4 a, const i8* x, int st
     const int token = block * 8 + g;
     uint2 b = make_uint2(0u, 0u);
     if (token < n) b = *reinterpret_cast<const uint2*>(x + token * stride + t * 8);
-    int* c = sums + block * 4;
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+    multiply_add(sums + block * 4, a, b);
   }
 #else
 #pragma unroll

@@ -402,9 +402,17 @@ impl Module {
         Ok(Kernel { function, threads, shared_bytes: 0, is_cooperative: false })
     }
 
-    /// A cooperative kernel with as much dynamic shared memory as the constant
-    /// `shared_name` says.
+    /// A cooperative kernel, as [`Self::kernel_with_shared`].
     pub(crate) fn cooperative(&self, name: &str, shared_name: &str) -> Result<Kernel, CudaError> {
+        Ok(Kernel { is_cooperative: true, ..self.kernel_with_shared(name, shared_name)? })
+    }
+
+    /// A kernel with as much dynamic shared memory as the constant `shared_name` says.
+    pub(crate) fn kernel_with_shared(
+        &self,
+        name: &str,
+        shared_name: &str,
+    ) -> Result<Kernel, CudaError> {
         let kernel = self.kernel(name)?;
         let shared_bytes = self.constant(shared_name)?;
         let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -412,7 +420,7 @@ impl Module {
         unsafe { result::function::set_function_attribute(kernel.function, which, shared_bytes) }
             .map_err(failed("cuFuncSetAttribute"))?;
         let shared_bytes = shared_bytes as c_uint;
-        Ok(Kernel { shared_bytes, is_cooperative: true, ..kernel })
+        Ok(Kernel { shared_bytes, ..kernel })
     }
 
     /// An `int` constant of the code.

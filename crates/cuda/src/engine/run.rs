@@ -21,16 +21,32 @@ const LOGITS_ROWS: usize = 64;
 /// Tokens that one attention launch takes: bounds its partial results.
 const ATTENTION_TOKENS: usize = 128;
 
+/// A product and the tiles of one block of it.
+struct Product {
+    kernel: Kernel,
+    tiles: usize,
+}
+
+impl Product {
+    fn new(module: &Module, name: &str) -> Result<Self, CudaError> {
+        let shared_name = format!("product_shared_{name}");
+        Ok(Self {
+            kernel: module.kernel_with_shared(&format!("product_{name}"), &shared_name)?,
+            tiles: module.constant(&format!("product_tiles_{name}"))? as usize,
+        })
+    }
+}
+
 pub(super) struct Kernels {
     decode: Vec<(usize, Kernel)>,
     norm_quantize_hidden: Kernel,
     quantize_attended: Kernel,
     quantize_gated: Kernel,
-    product_qkv: Kernel,
-    product_o: Kernel,
-    product_gate: Kernel,
-    product_down: Kernel,
-    product_head: Kernel,
+    product_qkv: Product,
+    product_o: Product,
+    product_gate: Product,
+    product_down: Product,
+    product_head: Product,
     append: Kernel,
     attention: Kernel,
     /// Tokens of one block of a product.
@@ -51,11 +67,11 @@ impl Kernels {
             norm_quantize_hidden: module.kernel("norm_quantize_hidden")?,
             quantize_attended: module.kernel("quantize_attended")?,
             quantize_gated: module.kernel("quantize_gated")?,
-            product_qkv: module.kernel("product_qkv")?,
-            product_o: module.kernel("product_o")?,
-            product_gate: module.kernel("product_gate")?,
-            product_down: module.kernel("product_down")?,
-            product_head: module.kernel("product_head")?,
+            product_qkv: Product::new(module, "qkv")?,
+            product_o: Product::new(module, "o")?,
+            product_gate: Product::new(module, "gate")?,
+            product_down: Product::new(module, "down")?,
+            product_head: Product::new(module, "head")?,
             append: module.kernel("append")?,
             attention: module.kernel("attention")?,
             product_tokens: module.constant("product_tokens")? as usize,
@@ -354,7 +370,10 @@ impl CudaEngine {
         let (mut scales, mut nothing, mut n_tokens) = (b.scales.address(), 0_u64, n as i32);
         let (mut partials, mut arrivals) = (b.partials.address(), b.arrivals.address());
         let mut head_norms = self.weights.head_norms.address();
-        let per_block = |tiles: usize| [tiles, n.div_ceil(k.product_tokens), 1];
+        let blocks = |product: &Product, tiles: usize| {
+            [tiles.div_ceil(product.tiles), n.div_ceil(k.product_tokens), 1]
+        };
+        let mut no_piece = 0_i32;
         let hidden_tiles = c.hidden_size.div_ceil(TILE_ROWS);
         let qkv_tiles = self.shape.qkv_rows().div_ceil(TILE_ROWS);
         let ffn_tiles = c.intermediate_size.div_ceil(TILE_ROWS / 2);
@@ -376,9 +395,9 @@ impl CudaEngine {
                 )?;
                 let [values, w_scales] = &mut addresses[0];
                 gpu.launch(
-                    k.product_qkv,
-                    per_block(qkv_tiles),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, qkv],
+                    k.product_qkv.kernel,
+                    blocks(&k.product_qkv, qkv_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, qkv, no_piece],
                 )?;
                 gpu.launch(k.append, [n, 1, 1], arguments![qkv, tokens, head_norms, layer])?;
                 for first in (0..n).step_by(ATTENTION_TOKENS) {
@@ -405,9 +424,9 @@ impl CudaEngine {
                 )?;
                 let [values, w_scales] = &mut addresses[1];
                 gpu.launch(
-                    k.product_o,
-                    per_block(hidden_tiles),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, x],
+                    k.product_o.kernel,
+                    blocks(&k.product_o, hidden_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, x, no_piece],
                 )?;
                 gpu.launch(
                     k.norm_quantize_hidden,
@@ -416,16 +435,16 @@ impl CudaEngine {
                 )?;
                 let [values, w_scales] = &mut addresses[2];
                 gpu.launch(
-                    k.product_gate,
-                    per_block(ffn_tiles.div_ceil(2)),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, gated],
+                    k.product_gate.kernel,
+                    blocks(&k.product_gate, ffn_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, gated, no_piece],
                 )?;
                 gpu.launch(k.quantize_gated, [n, 1, 1], arguments![gated, quantized, scales])?;
                 let [values, w_scales] = &mut addresses[3];
                 gpu.launch(
-                    k.product_down,
-                    per_block(hidden_tiles),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, x],
+                    k.product_down.kernel,
+                    blocks(&k.product_down, hidden_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, x, no_piece],
                 )?;
             }
         }
@@ -464,8 +483,12 @@ impl CudaEngine {
                         (tiles.values.address(), tiles.scales.address());
                     let in_piece = tiles.scales.bytes() / 4 / TILE_ROWS;
                     gpu.launch(
-                        k.product_head,
-                        [in_piece.div_ceil(2), some.len().div_ceil(k.product_tokens), 1],
+                        k.product_head.kernel,
+                        [
+                            in_piece.div_ceil(k.product_head.tiles),
+                            some.len().div_ceil(k.product_tokens),
+                            1,
+                        ],
                         arguments![values, w_scales, quantized, scales, n, out, number],
                     )?;
                 }
