@@ -168,18 +168,30 @@ struct Run {
     logits: Vec<f32>,
 }
 
+/// How ONNX Runtime is to run a graph.
+#[derive(Clone, Copy)]
+struct How {
+    /// Most tokens of a prompt at a time.
+    chunk: usize,
+    /// Whether it may fuse and fold, or takes the graph as it is written.
+    optimise: bool,
+}
+
+/// Whole prompts, the graph as it is written.
+const PLAIN: How = How { chunk: usize::MAX >> 1, optimise: false };
+
 /// Feeds `answers` after `prompts`.
 fn run(
     python: &str,
     graph: &Path,
     prompts: &[Vec<TokenId>],
     answers: &[Vec<TokenId>],
-    optimise: bool,
+    how: How,
 ) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let (request, out) = (dir.path().join("request.json"), dir.path().join("out.json"));
-    let content =
-        json!({"prompts": prompts, "answers": answers, "optimise": optimise, "garbage": 50.0});
+    let content = json!({"prompts": prompts, "answers": answers, "chunk": how.chunk,
+        "optimise": how.optimise, "garbage": 50.0});
     std::fs::write(&request, content.to_string()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/run_graph.py");
     let done = Command::new(python).arg(script).args([graph, &request, &out]).output().unwrap();
@@ -193,9 +205,9 @@ fn run(
 }
 
 #[track_caller]
-fn compare(subject: &Subject, graph: &Path, python: &str, optimise: bool, tolerance: &Tolerance) {
+fn compare(subject: &Subject, graph: &Path, python: &str, how: How, tolerance: &Tolerance) {
     let (answers, logits) = subject.reference();
-    let found = run(python, graph, &subject.prompts, &answers, optimise);
+    let found = run(python, graph, &subject.prompts, &answers, how);
     assert_eq!(found.logits.len(), logits.len());
     let size = largest(logits.iter().copied());
     assert!(size > 1.0, "logits of a network that does nothing: {size}");
@@ -235,14 +247,16 @@ fn a_tiny_random_model_means_the_same_in_onnx_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let subject = Subject::tiny(&dir.path().join("model"));
     let graph = subject.export(&dir.path().join("tiny"), options());
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
-    compare(&subject, &graph, &python, true, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, How { optimise: true, ..PLAIN }, &F32_TOLERANCE);
+    // The second prompt has one token and is idle from the second chunk on.
+    compare(&subject, &graph, &python, How { chunk: 4, ..PLAIN }, &F32_TOLERANCE);
     let float = ExportOptions { weights: WeightForm::Float, ..options() };
     let graph = subject.export(&dir.path().join("tiny with float weights"), float);
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
     let half = ExportOptions { float: FloatType::F16, ..options() };
     let graph = subject.export(&dir.path().join("tiny in f16"), half);
-    compare(&subject, &graph, &python, false, &F16_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F16_TOLERANCE);
 }
 
 #[test]
@@ -251,10 +265,10 @@ fn the_demo_model_means_the_same_in_onnx_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let subject = Subject::demo();
     let graph = subject.export(&dir.path().join("demo"), options());
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
     let half = ExportOptions { float: FloatType::F16, ..options() };
     let graph = subject.export(&dir.path().join("demo in f16"), half);
-    compare(&subject, &graph, &python, false, &F16_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F16_TOLERANCE);
 }
 
 /// Whatever the layout of a checkpoint, its graph computes what the engine computes from it.
@@ -275,7 +289,7 @@ fn every_stored_layout_means_the_same_in_onnx_runtime() {
         let name = model.file_name().unwrap().to_owned();
         let subject = Subject::random(ModelSource::Dir(model));
         let graph = subject.export(&dir.path().join("graphs").join(name), options());
-        compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+        compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
     }
 }
 
@@ -293,7 +307,7 @@ fn a_layer_of_the_real_width_means_the_same_in_onnx_runtime() {
     let subject = Subject { decode_steps: 4, ..Subject::random(ModelSource::Dir(model)) };
     let options = ExportOptions { context: 64, ..ExportOptions::default() };
     let graph = subject.export(&dir.path().join("wide"), options);
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
 }
 
 fn edit_config(from: &Path, to: &Path, edit: impl FnOnce(&mut Value)) {
