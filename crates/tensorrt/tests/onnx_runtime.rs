@@ -17,6 +17,7 @@ use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions};
 use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
 use hymt_llm::quant::activation_scales::{ActivationScales, observe_activations};
+use hymt_llm::quant::smoothing::Fold;
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::ModelSource;
@@ -104,6 +105,10 @@ impl Subject {
         let scales =
             observe_activations(&tensors, &config, calibration, 4096, Some(2), go_on).unwrap();
         Self { source, scales, prompts, ends: ends.to_vec(), decode_steps: DECODE_STEPS }
+    }
+
+    fn keep_float(self, folds: &[Fold]) -> Self {
+        Self { scales: self.scales.keep_float(folds), ..self }
     }
 
     fn export(&self, out: &Path, options: ExportOptions) -> PathBuf {
@@ -257,6 +262,14 @@ fn a_tiny_random_model_means_the_same_in_onnx_runtime() {
     let half = ExportOptions { float: FloatType::F16, ..options() };
     let graph = subject.export(&dir.path().join("tiny in f16"), half);
     compare(&subject, &graph, &python, PLAIN, &F16_TOLERANCE);
+    let kept = subject.keep_float(&[Fold::DownInput]);
+    let graph = kept.export(&dir.path().join("tiny with down in floats"), options());
+    compare(&kept, &graph, &python, PLAIN, &F32_TOLERANCE);
+    let graph = kept.export(&dir.path().join("tiny with down in f16"), half);
+    compare(&kept, &graph, &python, PLAIN, &F16_TOLERANCE);
+    let kept = kept.keep_float(&Fold::ALL);
+    let graph = kept.export(&dir.path().join("tiny without INT8"), options());
+    compare(&kept, &graph, &python, PLAIN, &F32_TOLERANCE);
 }
 
 #[test]
