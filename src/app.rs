@@ -24,7 +24,7 @@ use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::Engine;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, LoadProgress, weights_bytes};
 use hymt_llm::engine::scripted::ScriptedEngine;
-use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig};
+use hymt_llm::thread::{InferenceHandle, InferenceThread, Rebuild, ThreadConfig};
 use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::{Container, ModelSource, read_bounded};
 
@@ -196,6 +196,8 @@ pub fn load_engine(
 /// An engine that was taken, and why.
 struct Chosen {
     engine: Box<dyn Engine>,
+    /// Never `Auto`.
+    choice: EngineChoice,
     config: ModelConfig,
     /// Name of the GPU, where it is one.
     gpu: Option<String>,
@@ -216,39 +218,23 @@ fn choose_engine(
     let name = options.model_name();
     let cannot_load = || format!("cannot load the model '{name}'");
     let mut reason = "asked for".to_owned();
-    let is_auto = options.engine == EngineChoice::Auto;
-    let is_dla = options.gpu_device != GpuDevice::Gpu;
-    anyhow::ensure!(
-        !is_dla || is_auto || options.engine == EngineChoice::TensorRt,
-        "gpu.device is {}, which only engine tensorrt can use; engine is {}",
-        options.gpu_device,
-        options.engine
-    );
-    // A DLA that was asked for is TensorRT or an error.
-    if options.engine == EngineChoice::TensorRt || (is_auto && is_dla) {
-        return Ok(with_plan(tensorrt::load(options).with_context(cannot_load)?, reason));
-    }
-    let mut no_plan = String::new();
-    if is_auto && options.precision != Precision::F32 && tensorrt::has_plans(options) {
-        match tensorrt::load(options) {
-            Ok(loaded) => {
-                let reason = format!("auto: '{}' is a fresh plan", loaded.plan.display());
-                return Ok(with_plan(loaded, reason));
-            }
-            Err(error) => no_plan = format!("; no TensorRT: {error:#}"),
-        }
-    }
+    let no_plan = match choose_plan(options).with_context(cannot_load)? {
+        Ok(chosen) => return Ok(chosen),
+        Err(why) => why,
+    };
     if options.engine == EngineChoice::Cuda {
         let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
-        return Ok(Chosen { engine, config, gpu: gpu::device().ok(), reason });
+        let (choice, gpu) = (options.engine, gpu::device().ok());
+        return Ok(Chosen { engine, choice, config, gpu, reason });
     }
-    if is_auto {
+    if options.engine == EngineChoice::Auto {
         reason = match gpu::usable(options) {
             Err(why) => format!("auto: {why}{no_plan}"),
             Ok(device) => match gpu::load(options, progress) {
                 Ok((engine, config)) => {
                     let reason = format!("auto: {device} is usable{no_plan}");
-                    return Ok(Chosen { engine, config, gpu: Some(device), reason });
+                    let (choice, gpu) = (EngineChoice::Cuda, Some(device));
+                    return Ok(Chosen { engine, choice, config, gpu, reason });
                 }
                 Err(error) => format!("auto: {device} is there, but: {error:#}{no_plan}"),
             },
@@ -258,13 +244,41 @@ fn choose_engine(
     let engine =
         CpuEngine::load(&options.source(), &options.cpu(), progress).with_context(cannot_load)?;
     let config = engine.config().clone();
-    Ok(Chosen { engine: Box::new(engine), config, gpu: None, reason })
+    let (engine, choice) = (Box::new(engine), EngineChoice::Cpu);
+    Ok(Chosen { engine, choice, config, gpu: None, reason })
 }
 
-fn with_plan(loaded: tensorrt::Loaded, reason: String) -> Chosen {
-    let tensorrt::Loaded { engine, config, device, plan } = loaded;
-    tracing::info!(plan = %plan.display(), "the TensorRT plan in use");
-    Chosen { engine, config, gpu: Some(device), reason }
+/// The TensorRT engine where it was asked for, or where `auto` finds a fresh plan. Otherwise why there
+/// is none, for the reason of another engine; empty where nobody ever built a plan.
+fn choose_plan(options: &EngineOptions) -> anyhow::Result<Result<Chosen, String>> {
+    let is_auto = options.engine == EngineChoice::Auto;
+    let is_dla = options.gpu_device != GpuDevice::Gpu;
+    anyhow::ensure!(
+        !is_dla || is_auto || options.engine == EngineChoice::TensorRt,
+        "gpu.device is {}, which only engine tensorrt can use; engine is {}",
+        options.gpu_device,
+        options.engine
+    );
+    let chosen = |loaded: tensorrt::Loaded, reason| {
+        let tensorrt::Loaded { engine, config, device, plan } = loaded;
+        tracing::info!(plan = %plan.display(), "the TensorRT plan in use");
+        let (choice, gpu) = (EngineChoice::TensorRt, Some(device));
+        Chosen { engine, choice, config, gpu, reason }
+    };
+    // A DLA that was asked for is TensorRT or an error.
+    if options.engine == EngineChoice::TensorRt || (is_auto && is_dla) {
+        return Ok(Ok(chosen(tensorrt::load(options)?, "asked for".to_owned())));
+    }
+    if !is_auto || options.precision == Precision::F32 || !tensorrt::has_plans(options) {
+        return Ok(Err(String::new()));
+    }
+    Ok(match tensorrt::load(options) {
+        Ok(loaded) => {
+            let reason = format!("auto: '{}' is a fresh plan", loaded.plan.display());
+            Ok(chosen(loaded, reason))
+        }
+        Err(error) => Err(format!("; no TensorRT: {error:#}")),
+    })
 }
 
 /// Refuses a model whose weights do not fit, before the system ends something to make room.
@@ -297,7 +311,7 @@ pub fn load(
     // The quick one first, so that a folder without tokenizer is refused at once.
     check_folder(&options.model)?;
     let tokenizer = load_tokenizer(options)?;
-    let Chosen { engine, gpu, reason, .. } = choose_engine(options, progress)?;
+    let Chosen { engine, choice, gpu, reason, .. } = choose_engine(options, progress)?;
     let about = About {
         model: options.model_name(),
         is_demo: options.model == ModelChoice::Demo,
@@ -308,7 +322,12 @@ pub fn load(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    start(options, engine, tokenizer, about, started)
+    let again = EngineOptions { engine: choice, ..options.clone() };
+    let rebuild: Rebuild = Box::new(move || {
+        let chosen = choose_engine(&again, &mut |_| {});
+        chosen.map(|chosen| chosen.engine).map_err(Into::into)
+    });
+    start(options, engine, Some(rebuild), tokenizer, about, started)
 }
 
 /// An echo in place of a model, as `change` makes it: slow or faulty, for tests of everything
@@ -336,7 +355,7 @@ pub fn load_scripted(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    let model = start(options, Box::new(engine), tokenizer, about, started)?;
+    let model = start(options, Box::new(engine), None, tokenizer, about, started)?;
     Ok(LoadedModel { guards: Guards::Off, ..model })
 }
 
@@ -344,6 +363,7 @@ pub fn load_scripted(
 fn start(
     options: &EngineOptions,
     engine: Box<dyn Engine>,
+    rebuild: Option<Rebuild>,
     tokenizer: Tokenizer,
     about: About,
     started: Instant,
@@ -358,7 +378,11 @@ fn start(
     let chat = ChatFormat::detect(&tokenizer, Opener::default())?;
     let tokenizer = Arc::new(tokenizer);
     let config = ThreadConfig { queue_limit: options.queue_limit, ..ThreadConfig::default() };
-    let handle: InferenceHandle = InferenceThread::spawn(engine, Arc::clone(&tokenizer), config);
+    let entries = Arc::clone(&tokenizer);
+    let handle: InferenceHandle = match rebuild {
+        Some(rebuild) => InferenceThread::spawn_rebuilding(engine, rebuild, entries, config),
+        None => InferenceThread::spawn(engine, entries, config),
+    };
     Ok(LoadedModel {
         generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
         family: family(options),

@@ -26,7 +26,7 @@ use hymt_llm::TokenId;
 use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, Precision, logits_of_all_positions};
-use hymt_llm::quant::activation_scales::{ActivationScales, LayerScales};
+use hymt_llm::quant::activation_scales::{ActivationScales, LayerAbsmax};
 use hymt_llm::quant::checkpoint::{
     FoldReport, LayerReport, QuantizeOptions, RunOptions, Smoothing, quantize_model,
 };
@@ -133,7 +133,7 @@ fn logits(model: &Path, precision: Precision, prompts: &[Vec<TokenId>]) -> Vec<V
     run(CpuEngine::load(&source, &options, &mut |_| {}).unwrap(), prompts)
 }
 
-fn static_logits(model: &Path, absmax: &[LayerScales], prompts: &[Vec<TokenId>]) -> Vec<Vec<f32>> {
+fn static_logits(model: &Path, absmax: &[LayerAbsmax], prompts: &[Vec<TokenId>]) -> Vec<Vec<f32>> {
     let scales = ActivationScales::from_absmax(absmax).unwrap();
     let (source, options) = (ModelSource::Dir(model.to_owned()), CpuOptions::default());
     let load = CpuEngine::load_with_static_scales(&source, &options, &scales, &mut |_| {});
