@@ -30,7 +30,6 @@ pub struct Rig {
     module: Module,
     gpu: Arc<Gpu>,
     pub shape: Shape,
-    pub multiprocessors: usize,
 }
 
 /// Device memory between guards.
@@ -63,7 +62,7 @@ impl Rig {
             let code = source.machine_code(&nvrtc, default_cache().as_deref())?;
             module.load(&code.cubin)?;
         }
-        Ok(Self { module, gpu, shape, multiprocessors: device.multiprocessors })
+        Ok(Self { module, gpu, shape })
     }
 
     /// Memory that holds nothing yet.
@@ -144,13 +143,17 @@ impl Argument<'_> {
     }
 }
 
-/// Fills everything with garbage that a step must write before it reads: its workspace and the
-/// pages of the KV cache. All sequences are forgotten.
-pub fn poison(engine: &mut CudaEngine) -> Result<(), CudaError> {
+/// Fills an engine's workspace with garbage: a step must write it before it reads it.
+pub fn poison_workspace(engine: &mut CudaEngine) -> Result<(), CudaError> {
+    engine.poison_workspace(POISON)
+}
+
+/// Fills the pages of the KV cache with garbage. All sequences are forgotten.
+pub fn poison_cache(engine: &mut CudaEngine) -> Result<(), CudaError> {
     for slot in 0..engine.spec().slots {
         engine.release(Slot(slot as u16));
     }
-    engine.poison(POISON)
+    engine.poison_cache(POISON)
 }
 
 /// Device memory that an engine's buffers take. Bytes.
