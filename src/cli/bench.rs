@@ -105,7 +105,8 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         output.json(&document)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, value) in document.as_object().context("the document above is an object")? {
+    let figures = document.as_object().context("the document above is an object")?;
+    for (name, value) in figures.iter().filter(|(_, value)| !value.is_null()) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         output.line(format!("{name:<21} {text}"))?;
     }

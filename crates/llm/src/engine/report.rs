@@ -39,7 +39,7 @@ pub struct KernelReport {
     pub ms: f64,
 }
 
-/// Speed of the memory that weights lie in; medians. GB/s.
+/// Speed of the memory that weights lie in. GB/s.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MemorySpeed {
     /// Of a copy, bytes read and bytes written both counted.
