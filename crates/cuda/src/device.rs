@@ -214,7 +214,7 @@ impl Gpu {
         #[cfg(feature = "testing")]
         self.refusal.count()?;
         let grid = (grid[0] as c_uint, grid[1] as c_uint, grid[2] as c_uint);
-        let block = (crate::program::THREADS as c_uint, 1, 1);
+        let block = (kernel.threads, 1, 1);
         let (function, shared) = (kernel.function, kernel.shared_bytes);
         // SAFETY: the caller vouches for the arguments; function and stream are valid.
         let launched = unsafe {
@@ -268,7 +268,6 @@ impl DeviceBuffer {
     }
 
     /// Sets every byte.
-    #[cfg(feature = "testing")]
     pub(crate) fn fill(&self, byte: u8) -> Result<(), CudaError> {
         // SAFETY: the buffer has `bytes` bytes.
         unsafe { result::memset_d8_async(self.pointer, byte, self.bytes, self.gpu.stream) }
@@ -358,6 +357,8 @@ impl Drop for HostBuffer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernel {
     function: sys::CUfunction,
+    /// Of a block: as many as the kernel's launch bounds allow.
+    threads: c_uint,
     shared_bytes: c_uint,
     is_cooperative: bool,
 }
@@ -394,12 +395,24 @@ impl Module {
             // SAFETY: the cubin is loaded.
             .find(|cubin| unsafe { result::module::get_function(cubin, name.clone()) })
             .map_err(failed("cuModuleGetFunction"))?;
-        Ok(Kernel { function, shared_bytes: 0, is_cooperative: false })
+        let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
+        // SAFETY: the function is valid.
+        let threads = unsafe { result::function::get_function_attribute(function, which) }
+            .map_err(failed("cuFuncGetAttribute"))? as c_uint;
+        Ok(Kernel { function, threads, shared_bytes: 0, is_cooperative: false })
     }
 
-    /// A cooperative kernel with as much dynamic shared memory as the constant
-    /// `shared_name` says.
+    /// A cooperative kernel, as [`Self::kernel_with_shared`].
     pub(crate) fn cooperative(&self, name: &str, shared_name: &str) -> Result<Kernel, CudaError> {
+        Ok(Kernel { is_cooperative: true, ..self.kernel_with_shared(name, shared_name)? })
+    }
+
+    /// A kernel with as much dynamic shared memory as the constant `shared_name` says.
+    pub(crate) fn kernel_with_shared(
+        &self,
+        name: &str,
+        shared_name: &str,
+    ) -> Result<Kernel, CudaError> {
         let kernel = self.kernel(name)?;
         let shared_bytes = self.constant(shared_name)?;
         let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -407,7 +420,7 @@ impl Module {
         unsafe { result::function::set_function_attribute(kernel.function, which, shared_bytes) }
             .map_err(failed("cuFuncSetAttribute"))?;
         let shared_bytes = shared_bytes as c_uint;
-        Ok(Kernel { shared_bytes, is_cooperative: true, ..kernel })
+        Ok(Kernel { shared_bytes, ..kernel })
     }
 
     /// An `int` constant of the code.

@@ -1,9 +1,10 @@
 //! The engine: batches in, logits out.
 //!
 //! Two ways through the network, with the same bits: up to eight sequences that each take one
-//! token run in one persistent kernel ([`DECODE_SIZES`]); everything else, prompts above all, runs
+//! token run in one persistent kernel ([`crate::program::DECODE_SIZES`]); everything else, prompts above all, runs
 //! one launch an operation.
 
+mod exchange;
 mod memory;
 mod run;
 
@@ -26,7 +27,7 @@ use self::run::{Buffers, Kernels};
 use crate::device::{DeviceInfo, Gpu, Module, probe};
 use crate::error::CudaError;
 use crate::nvrtc::Nvrtc;
-use crate::program::{DECODE_SIZES, Program, Shape, Target, default_cache};
+use crate::program::{Program, Shape, Target, default_cache};
 use crate::weights::{Loader, Weights};
 
 /// How to set an engine up.
@@ -312,6 +313,3 @@ fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
     let base = config.rope.base(config.head_dim);
     (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
 }
-
-/// Largest batch that a decode kernel takes.
-pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];

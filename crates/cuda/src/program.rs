@@ -33,10 +33,14 @@ const PREFILL_FILES: &[File] = &[BASE, QUANTIZE, MATRIX, ATTENTION, DECODE, PREF
 
 /// Token counts that have a decode kernel of their own.
 pub const DECODE_SIZES: [usize; 4] = [1, 2, 4, 8];
-/// Threads of every block.
-pub const THREADS: usize = 512;
+/// Largest batch that a decode kernel takes.
+pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];
+/// Threads of a block that compute, as in `base.cu`.
+const THREADS: usize = 256;
 /// Tokens of a page of the KV cache.
 pub const PAGE_TOKENS: usize = 256;
+/// Tokens of a split of attention.
+pub const SPLIT_TOKENS: usize = 128;
 /// Rows of a weight tile.
 pub const TILE_ROWS: usize = 16;
 /// Columns are padded to a multiple of this.
@@ -47,7 +51,10 @@ pub const BEST: usize = 4;
 const HEAD_PIECE_BYTES: usize = 128 << 20;
 const WARPS: usize = THREADS / 32;
 const UNIT_BYTES: usize = TILE_ROWS * UNIT_COLS;
-/// Stages of a warp's ring for which the kernels have barriers.
+/// Units of one stage of the stream of weights, and of the pieces in which they come.
+const CHUNK_UNITS: usize = 16;
+const PIECE_UNITS: usize = 4;
+/// Stages of the stream for which the kernels have barriers.
 const STAGES_MAX: usize = 8;
 
 /// A network's dimensions as the kernels see them.
@@ -101,25 +108,44 @@ impl Shape {
         self.config.n_layers * 2 * self.config.kv_size() * PAGE_TOKENS * 2
     }
 
-    /// Shared memory of a decode kernel beside its ring; a little more than it takes.
+    /// Words that a token leaves in a layer's exchange, as `EXCHANGED_ALL` in `decode.cu`.
+    fn exchanged_words(&self) -> usize {
+        let c = &self.config;
+        let told = self.qkv_rows() + c.q_size() + 2 * c.hidden_size + c.intermediate_size;
+        let quantized =
+            2 * padded(c.hidden_size) + padded(c.q_size()) + padded(c.intermediate_size);
+        told + quantized / 4 + 4
+    }
+
+    /// Bytes of one of the two exchanges of the decode kernels, for `rows` tokens.
+    pub fn exchange_bytes(&self, rows: usize) -> usize {
+        4 * (self.config.n_layers + 1) * rows * self.exchanged_words()
+    }
+
+    /// Words of one split's results of attention, all heads.
+    pub fn split_words(&self) -> usize {
+        self.config.n_heads * (self.config.head_dim + 2)
+    }
+
+    /// Shared memory of a decode kernel beside its stream; a little more than it takes.
     fn fixed_shared(&self, tokens: usize) -> usize {
         let c = &self.config;
         let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
-        let group = c.n_heads / c.n_kv_heads;
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
-        let attention = 4 * group * (9 * c.head_dim + PAGE_TOKENS) + 4 * c.head_dim + 16 * group;
-        let cells = if tokens >= 8 { 4 * 4 * WARPS * TILE_ROWS * 8 } else { 4 * 4096 };
-        let parts = 4 * c.hidden_size.div_ceil(TILE_ROWS) + 4 * WARPS + 32 + 4 * tokens;
-        (x + cells).max(attention + 64) + 4 * tokens + parts + 16 * WARPS * STAGES_MAX + 256
+        let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
+        let attention = 4 * (2 * c.head_dim + SPLIT_TOKENS + WARPS * c.head_dim) + 64;
+        let quantize = 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
+        let barriers = 8 * STAGES_MAX * (CHUNK_UNITS / PIECE_UNITS + 1);
+        (x + cells + 64).max(attention) + 4 * tokens + quantize + barriers + 512
     }
 
-    /// Stages of the rings of each decode kernel that fits `shared` bytes of a block.
+    /// Stages of the stream of each decode kernel that fits `shared` bytes of a block.
     fn stages(&self, shared: usize) -> Vec<(usize, usize)> {
         DECODE_SIZES
             .iter()
             .filter_map(|tokens| {
                 let left = shared.checked_sub(self.fixed_shared(*tokens))?;
-                let stages = (left / (WARPS * UNIT_BYTES)).min(STAGES_MAX);
+                let stages = (left / (CHUNK_UNITS * UNIT_BYTES)).min(STAGES_MAX);
                 (stages > 0).then_some((*tokens, stages))
             })
             .collect()
