@@ -100,7 +100,12 @@ impl Rig {
         let mut values: Vec<Vec<u64>> = arguments.iter().map(Argument::words).collect();
         let mut pointers: Vec<*mut c_void> =
             values.iter_mut().map(|words| words.as_mut_ptr().cast()).collect();
-        let kernel = self.module.kernel(kernel)?;
+        let kernel = match kernel.strip_prefix("product_") {
+            Some(name) => {
+                self.module.kernel_with_shared(kernel, &format!("product_shared_{name}"))?
+            }
+            None => self.module.kernel(kernel)?,
+        };
         // SAFETY: the test vouches for the arguments; its buffers outlive the synchronisation.
         unsafe { self.gpu.launch(kernel, grid, &mut pointers)? };
         self.gpu.synchronize()

@@ -12,7 +12,7 @@ use std::io::Write as _;
 
 use half::f16;
 use hymt_cuda::device;
-use hymt_cuda::program::{PAGE_TOKENS, Shape, TILE_ROWS, padded};
+use hymt_cuda::program::{PAGE_TOKENS, SPLIT_TOKENS, Shape, TILE_ROWS, padded};
 use hymt_cuda::testing::Argument::{self, At, Buffer, Int, Long, Null, Struct};
 use hymt_cuda::testing::{Guarded, Rig};
 use hymt_llm::config::ModelConfig;
@@ -128,32 +128,20 @@ impl Bench {
         self.rig.poisoned(n * size_of::<T>()).unwrap()
     }
 
-    /// `rows` by `cols` of a matrix as tiles, packed by the kernel that loads weights.
+    /// A matrix as tiles, packed by the kernel that loads weights.
     fn tiles(&self, values: &[i8], scales: &[f32], cols: usize) -> [Guarded; 2] {
-        let rows = scales.len();
-        let tile_rows = rows.next_multiple_of(TILE_ROWS);
-        let tiles = self.holding(&vec![0_i8; tile_rows * padded(cols)]);
-        let tile_scales = self.holding(&vec![0.0_f32; tile_rows]);
-        self.pack(
-            &Source { bytes: bytemuck::cast_slice(values), kind: 0, scales },
-            cols,
-            0,
-            -1,
-            &tiles,
-            &tile_scales,
-        );
-        [tiles, tile_scales]
+        let tile_rows = scales.len().next_multiple_of(TILE_ROWS);
+        let tiles = [
+            self.holding(&vec![0_i8; tile_rows * padded(cols)]),
+            self.holding(&vec![0.0_f32; tile_rows]),
+        ];
+        let source = Source { bytes: bytemuck::cast_slice(values), kind: 0, scales };
+        self.pack(&source, Place { cols, row: 0, interleave: -1 }, &tiles);
+        tiles
     }
 
-    fn pack(
-        &self,
-        source: &Source<'_>,
-        cols: usize,
-        row: usize,
-        interleave: i32,
-        tiles: &Guarded,
-        scales: &Guarded,
-    ) -> i32 {
+    /// Puts rows into tiles; what the kernel says of rows that are not finite.
+    fn pack(&self, source: &Source<'_>, place: Place, tiles: &[Guarded; 2]) -> i32 {
         let rows = source.scales.len();
         let (bytes, stored, bad) =
             (self.holding(source.bytes), self.holding(source.scales), self.holding(&[0_i32]));
@@ -161,17 +149,25 @@ impl Bench {
             Buffer(&bytes),
             Int(source.kind),
             Int(rows as i32),
-            Int(cols as i32),
-            Int(row as i32),
-            Int(interleave),
-            Buffer(tiles),
-            Buffer(scales),
+            Int(place.cols as i32),
+            Int(place.row as i32),
+            Int(place.interleave),
+            Buffer(&tiles[0]),
+            Buffer(&tiles[1]),
             Buffer(&stored),
             Buffer(&bad),
         ];
         self.launch("pack_rows", [rows, 1, 1], &arguments);
         bad.read::<i32>().unwrap()[0]
     }
+}
+
+/// Where rows go in tiles, as `pack_rows` takes it.
+#[derive(Clone, Copy)]
+struct Place {
+    cols: usize,
+    row: usize,
+    interleave: i32,
 }
 
 /// Rows of a file: type 0 is i8 with stored scales, 1 bf16, 2 f16, 3 f32.
@@ -290,44 +286,85 @@ fn tokens(bench: &mut Bench, n: usize, k: usize) -> (Vec<i8>, Vec<f32>) {
     (x, bench.scales(n))
 }
 
+impl Bench {
+    /// One product of `tiles` tiles (values, scales) with tokens `x`, into `out`.
+    fn product(
+        &self,
+        name: &str,
+        tiles: &[Guarded; 2],
+        n_tiles: usize,
+        x: &(Vec<i8>, Vec<f32>),
+        out: &Guarded,
+        piece: usize,
+    ) {
+        let n = x.1.len();
+        let (levels, scales) = (self.holding(&x.0), self.holding(&x.1));
+        let constant = |name: &str| self.rig.constant(name).unwrap() as usize;
+        let grid = [
+            n_tiles.div_ceil(constant(&format!("product_tiles_{name}"))),
+            n.div_ceil(constant("product_tokens")),
+            1,
+        ];
+        let arguments = [
+            Buffer(&tiles[0]),
+            Buffer(&tiles[1]),
+            Buffer(&levels),
+            Buffer(&scales),
+            Int(n as i32),
+            Buffer(out),
+            Int(piece as i32),
+        ];
+        self.launch(&format!("product_{name}"), grid, &arguments);
+        for buffer in tiles.iter().chain([&levels, &scales]) {
+            buffer.read::<u8>().unwrap();
+        }
+    }
+}
+
+/// Rows of a weight, with their scales.
+struct Matrix {
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    cols: usize,
+}
+
+impl Matrix {
+    fn new(bench: &mut Bench, rows: usize, cols: usize) -> Self {
+        Self { values: bench.levels(rows * cols), scales: bench.scales(rows), cols }
+    }
+
+    fn times(&self, row: usize, x: &(Vec<i8>, Vec<f32>), token: usize) -> f32 {
+        let w = &self.values[row * self.cols..][..self.cols];
+        let of_token = &x.0[token * padded(self.cols)..][..self.cols];
+        twin::product(w, self.scales[row], of_token, x.1[token])
+    }
+}
+
 #[test]
 fn products_are_right_to_the_bit() {
     for mut bench in benches(&SHAPES) {
         let (c, qkv) = (bench.shape().config.clone(), bench.shape().qkv_rows());
-        let block = bench.rig.constant("product_tokens").unwrap() as usize;
-        let cases = [
-            ("product_qkv", qkv, c.hidden_size, false),
-            ("product_o", c.hidden_size, c.q_size(), true),
-            ("product_down", c.hidden_size, c.intermediate_size, true),
-        ];
-        for (kernel, rows, k, adds) in cases {
-            let (w, w_scales) = (bench.levels(rows * k), bench.scales(rows));
-            let [tiles, tile_scales] = bench.tiles(&w, &w_scales, k);
+        for (name, rows, k, adds) in [
+            ("qkv", qkv, c.hidden_size, false),
+            ("o", c.hidden_size, c.q_size(), true),
+            ("down", c.hidden_size, c.intermediate_size, true),
+        ] {
+            let w = Matrix::new(&mut bench, rows, k);
+            let tiles = bench.tiles(&w.values, &w.scales, k);
             for n in token_counts() {
-                let (x, x_scales) = tokens(&mut bench, n, k);
+                let x = tokens(&mut bench, n, k);
                 let before = bench.floats(n * rows);
-                let out =
-                    if adds { bench.holding(&before) } else { bench.poisoned::<f32>(n * rows) };
-                let (x_there, x_scales_there) = (bench.holding(&x), bench.holding(&x_scales));
-                let arguments = [
-                    Buffer(&tiles),
-                    Buffer(&tile_scales),
-                    Buffer(&x_there),
-                    Buffer(&x_scales_there),
-                    Int(n as i32),
-                    Buffer(&out),
-                ];
-                bench.launch(kernel, [rows.div_ceil(TILE_ROWS), n.div_ceil(block), 1], &arguments);
-                let want: Vec<f32> = (0..n * rows)
-                    .map(|at| {
-                        let (token, row) = (at / rows, at % rows);
-                        let x = &x[token * padded(k)..][..k];
-                        let v =
-                            twin::product(&w[row * k..][..k], w_scales[row], x, x_scales[token]);
-                        if adds { before[at] + v } else { v }
-                    })
-                    .collect();
-                same_bits(&out.read::<f32>().unwrap(), &want, &format!("{kernel}, {n} tokens"));
+                let out = match adds {
+                    true => bench.holding(&before),
+                    false => bench.poisoned::<f32>(n * rows),
+                };
+                bench.product(name, &tiles, rows.div_ceil(TILE_ROWS), &x, &out, 0);
+                let value = |at: usize| {
+                    let v = w.times(at % rows, &x, at / rows);
+                    if adds { before[at] + v } else { v }
+                };
+                let want: Vec<f32> = (0..n * rows).map(value).collect();
+                same_bits(&out.read::<f32>().unwrap(), &want, &format!("{name}, {n} tokens"));
             }
         }
     }
@@ -337,37 +374,24 @@ fn products_are_right_to_the_bit() {
 fn gate_and_up_become_one() {
     for mut bench in benches(&SHAPES) {
         let (k, rows) = (bench.shape().config.hidden_size, bench.shape().config.intermediate_size);
-        let block = bench.rig.constant("product_tokens").unwrap() as usize;
-        let halves: Vec<_> = (0..2).map(|_| (bench.levels(rows * k), bench.scales(rows))).collect();
+        let halves: Vec<_> = (0..2).map(|_| Matrix::new(&mut bench, rows, k)).collect();
         let tile_rows = (2 * rows).next_multiple_of(TILE_ROWS);
-        let tiles = bench.holding(&vec![0_i8; tile_rows * padded(k)]);
-        let tile_scales = bench.holding(&vec![0.0_f32; tile_rows]);
-        for (interleave, (w, scales)) in (0..).zip(&halves) {
-            let source = Source { bytes: bytemuck::cast_slice(w), kind: 0, scales };
-            bench.pack(&source, k, 0, interleave, &tiles, &tile_scales);
+        let tiles = [
+            bench.holding(&vec![0_i8; tile_rows * padded(k)]),
+            bench.holding(&vec![0.0_f32; tile_rows]),
+        ];
+        for (interleave, half) in (0..).zip(&halves) {
+            let bytes = bytemuck::cast_slice(&half.values);
+            let source = Source { bytes, kind: 0, scales: &half.scales };
+            bench.pack(&source, Place { cols: k, row: 0, interleave }, &tiles);
         }
         for n in token_counts() {
-            let (x, x_scales) = tokens(&mut bench, n, k);
-            let (x_there, x_scales_there) = (bench.holding(&x), bench.holding(&x_scales));
+            let x = tokens(&mut bench, n, k);
             let out = bench.poisoned::<f32>(n * rows);
-            let arguments = [
-                Buffer(&tiles),
-                Buffer(&tile_scales),
-                Buffer(&x_there),
-                Buffer(&x_scales_there),
-                Int(n as i32),
-                Buffer(&out),
-            ];
-            let grid = [rows.div_ceil(TILE_ROWS / 2).div_ceil(2), n.div_ceil(block), 1];
-            bench.launch("product_gate", grid, &arguments);
+            bench.product("gate", &tiles, rows.div_ceil(TILE_ROWS / 2), &x, &out, 0);
             for (at, got) in out.read::<f32>().unwrap().into_iter().enumerate() {
                 let (token, row) = (at / rows, at % rows);
-                let x = &x[token * padded(k)..][..k];
-                let part = |half: usize| {
-                    let (w, scales) = &halves[half];
-                    twin::product(&w[row * k..][..k], scales[row], x, x_scales[token])
-                };
-                let (gate, up) = (part(0), part(1));
+                let [gate, up] = [0, 1].map(|half: usize| halves[half].times(row, &x, token));
                 let want = twin::silu_times(gate, up);
                 let allowed = SILU_TOLERANCE * want.abs() + SILU_VANISHES * f64::from(up.abs());
                 assert!(
@@ -381,50 +405,26 @@ fn gate_and_up_become_one() {
 
 #[test]
 fn the_head_is_right_to_the_bit_in_each_piece() {
-    let few = |shape: &[usize; 7]| shape == &WIDE;
-    for shape in SHAPES.iter().chain([&WIDE]) {
-        for mut bench in benches(&[*shape]) {
-            let (k, rows) = (bench.shape().config.hidden_size, bench.shape().config.vocab_size);
-            let block = bench.rig.constant("product_tokens").unwrap() as usize;
-            let pieces = bench.shape().head_pieces();
-            assert_eq!(pieces, if few(shape) { 2 } else { 1 });
-            let piece_rows = bench.shape().head_piece_tiles() * TILE_ROWS;
-            let (w, w_scales) = (bench.levels(rows * k), bench.scales(rows));
-            let counts = if few(shape) { vec![2] } else { token_counts() };
-            for n in counts {
-                let (x, x_scales) = tokens(&mut bench, n, k);
-                let (x_there, x_scales_there) = (bench.holding(&x), bench.holding(&x_scales));
-                let out = bench.poisoned::<f32>(n * rows);
-                for piece in 0..pieces {
-                    let end = ((piece + 1) * piece_rows).min(rows);
-                    let range = piece * piece_rows..end;
-                    let part = &w[range.start * k..range.end * k];
-                    let [tiles, tile_scales] = bench.tiles(part, &w_scales[range.clone()], k);
-                    let arguments = [
-                        Buffer(&tiles),
-                        Buffer(&tile_scales),
-                        Buffer(&x_there),
-                        Buffer(&x_scales_there),
-                        Int(n as i32),
-                        Buffer(&out),
-                        Int(piece as i32),
-                    ];
-                    let tiles = range.len().div_ceil(TILE_ROWS);
-                    bench.launch(
-                        "product_head",
-                        [tiles.div_ceil(2), n.div_ceil(block), 1],
-                        &arguments,
-                    );
-                }
-                let want: Vec<f32> = (0..n * rows)
-                    .map(|at| {
-                        let (token, row) = (at / rows, at % rows);
-                        let x = &x[token * padded(k)..][..k];
-                        twin::product(&w[row * k..][..k], w_scales[row], x, x_scales[token])
-                    })
-                    .collect();
-                same_bits(&out.read::<f32>().unwrap(), &want, &format!("{shape:?}, {n} tokens"));
+    let shapes: Vec<_> = SHAPES.into_iter().chain([WIDE]).collect();
+    for mut bench in benches(&shapes) {
+        let (k, rows) = (bench.shape().config.hidden_size, bench.shape().config.vocab_size);
+        let pieces = bench.shape().head_pieces();
+        let is_wide = rows == WIDE[6];
+        assert_eq!(pieces, if is_wide { 2 } else { 1 });
+        let piece_rows = bench.shape().head_piece_tiles() * TILE_ROWS;
+        let w = Matrix::new(&mut bench, rows, k);
+        for n in if is_wide { vec![2] } else { token_counts() } {
+            let x = tokens(&mut bench, n, k);
+            let out = bench.poisoned::<f32>(n * rows);
+            for piece in 0..pieces {
+                let range = piece * piece_rows..((piece + 1) * piece_rows).min(rows);
+                let part = &w.values[range.start * k..range.end * k];
+                let tiles = bench.tiles(part, &w.scales[range.clone()], k);
+                bench.product("head", &tiles, range.len().div_ceil(TILE_ROWS), &x, &out, piece);
             }
+            let want: Vec<f32> =
+                (0..n * rows).map(|at| w.times(at % rows, &x, at / rows)).collect();
+            same_bits(&out.read::<f32>().unwrap(), &want, &format!("{rows} rows, {n} tokens"));
         }
     }
 }
@@ -510,9 +510,9 @@ impl Cache {
     }
 }
 
-/// Around the ends of pages, and anywhere.
+/// Around the ends of splits and pages, and anywhere.
 fn positions(bench: &mut Bench, n: usize) -> Vec<usize> {
-    const EDGES: [usize; 10] = [0, 1, 254, 255, 256, 257, 510, 511, 512, 767];
+    const EDGES: [usize; 12] = [0, 1, 127, 128, 254, 255, 256, 257, 383, 511, 512, 767];
     let mut some: Vec<usize> = (0..n).map(|_| bench.random.random_range(0..768)).collect();
     let first = bench.random.random_range(0..EDGES.len());
     some.iter_mut().zip(EDGES.iter().cycle().skip(first)).for_each(|(to, edge)| *to = *edge);
@@ -575,11 +575,11 @@ fn attention_is_close_and_reads_no_other_position() {
             let cache = Cache::new(&mut bench, &positions, true);
             let (qkv, norms) = (bench.floats(n * qkv_rows), bench.floats(c.n_layers * 2 * d));
             let layer = c.n_layers - 1;
-            let splits = positions.iter().max().unwrap() / PAGE_TOKENS + 1;
+            let splits = positions.iter().max().unwrap() / SPLIT_TOKENS + 1;
             let (qkv_there, norms_there) = (bench.holding(&qkv), bench.holding(&norms));
             let out = bench.poisoned::<f32>(n * c.q_size());
             let partials = bench.poisoned::<f32>(n * splits * c.n_heads * (d + 2));
-            let arrivals = bench.holding(&vec![0_u32; n * c.n_kv_heads]);
+            let arrivals = bench.holding(&vec![0_u32; n * c.n_heads]);
             let words = cache.argument();
             let arguments = [
                 Buffer(&qkv_there),
@@ -590,7 +590,7 @@ fn attention_is_close_and_reads_no_other_position() {
                 Buffer(&partials),
                 Buffer(&arrivals),
             ];
-            bench.launch("attention", [c.n_kv_heads, n, splits], &arguments);
+            bench.launch("attention", [c.n_heads, n, splits], &arguments);
             partials.read::<f32>().unwrap();
             assert!(
                 arrivals.read::<u32>().unwrap().iter().all(|count| *count == 0),
@@ -661,8 +661,9 @@ fn rows_of_every_type_are_packed_to_the_bit() {
                 let tile_rows = (2 * (first + rows)).next_multiple_of(TILE_ROWS);
                 let tiles = bench.poisoned::<i8>(tile_rows * padded(cols));
                 let scales = bench.poisoned::<f32>(tile_rows);
+                let packed = [tiles, scales];
                 let source = Source { bytes: &bytes, kind, scales: &stored };
-                assert_eq!(bench.pack(&source, cols, first, interleave, &tiles, &scales), 0);
+                assert_eq!(bench.pack(&source, Place { cols, row: first, interleave }, &packed), 0);
                 let mut want = vec![-1_i8; tile_rows * padded(cols)];
                 let mut want_scales = vec![u32::MAX; tile_rows];
                 for row in 0..rows {
@@ -682,8 +683,8 @@ fn rows_of_every_type_are_packed_to_the_bit() {
                     }
                 }
                 let what = format!("type {kind}, interleave {interleave}");
-                assert_eq!(scales.read::<u32>().unwrap(), want_scales, "{what}");
-                assert!(tiles.read::<i8>().unwrap() == want, "{what}");
+                assert!(packed[0].read::<i8>().unwrap() == want, "{what}");
+                assert_eq!(packed[1].read::<u32>().unwrap(), want_scales, "{what}");
             }
         }
     }
@@ -696,10 +697,10 @@ fn a_weight_that_is_not_finite_is_told() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = bench.floats(9 * cols);
             x[6 * cols + 3] = value;
-            let (tiles, scales) =
-                (bench.poisoned::<i8>(16 * padded(cols)), bench.poisoned::<f32>(16));
+            let packed = [bench.poisoned::<i8>(16 * padded(cols)), bench.poisoned::<f32>(16)];
             let source = Source { bytes: bytemuck::cast_slice(&x), kind: 3, scales: &[0.0; 9] };
-            assert_eq!(bench.pack(&source, cols, 0, -1, &tiles, &scales), 7, "row 6");
+            let place = Place { cols, row: 0, interleave: -1 };
+            assert_eq!(bench.pack(&source, place, &packed), 7, "row 6");
         }
     }
 }

@@ -17,14 +17,15 @@ fn pairwise(mut values: Vec<f32>) -> f32 {
     values[0]
 }
 
-/// 1 / sqrt(mean of squares + eps), squares added up over 16 elements first.
+/// 1 / sqrt(mean of squares + eps). A lane adds four squares, a warp 128, one warp the rest.
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     let sums: Vec<f32> = x
-        .chunks(16)
+        .chunks(128)
         .map(|chunk| {
-            let mut squares: Vec<f32> = chunk.iter().map(|x| x * x).collect();
-            squares.resize(16, 0.0);
-            pairwise(squares)
+            let four = |v: &[f32]| (v[0] * v[0] + v[1] * v[1]) + (v[2] * v[2] + v[3] * v[3]);
+            let mut lanes: Vec<f32> = chunk.chunks_exact(4).map(four).collect();
+            lanes.resize(32, 0.0);
+            pairwise(lanes)
         })
         .collect();
     let lane = |lane: usize| sums.iter().skip(lane).step_by(32).fold(0.0, |sum, one| sum + one);
