@@ -58,8 +58,9 @@ impl Rig {
         let target = Target { arch: device.arch, shared_bytes: device.shared_bytes };
         let (program, nvrtc) = (Program::new(&shape, &target), Nvrtc::open(None)?);
         let mut module = Module::new(&gpu);
-        for source in program.sources() {
-            let code = source.machine_code(&nvrtc, default_cache().as_deref())?;
+        let cache = default_cache();
+        module.load(&program.loading.machine_code(&nvrtc, cache.as_deref())?.cubin)?;
+        for code in program.steps_code(&nvrtc, cache.as_deref())? {
             module.load(&code.cubin)?;
         }
         Ok(Self { module, gpu, shape })
