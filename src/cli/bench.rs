@@ -44,10 +44,23 @@ pub struct BenchArgs {
     json: bool,
 }
 
+/// What is run: prompts of one length, then as many answers side by side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// Tokens of each prompt.
+    pub(super) prompt_tokens: usize,
+    /// Tokens of each answer; at least two, because the first comes out of the prefill.
+    pub(super) new_tokens: usize,
+    /// Sequences at the same time.
+    pub(super) batch: usize,
+}
+
 /// One repetition.
-struct Timing {
-    prefill_ms: f64,
-    decode_ms: f64,
+pub(super) struct Timing {
+    /// All prompts.
+    pub(super) prefill_ms: f64,
+    /// All steps after the first token.
+    pub(super) decode_ms: f64,
 }
 
 /// Measures.
@@ -80,10 +93,12 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         engine.spec().context_tokens_max,
         options.context_tokens
     );
+    let load =
+        Load { prompt_tokens: args.prompt_tokens, new_tokens: args.new_tokens, batch: args.batch };
     let bar = progress::steps_bar("measuring", args.runs as u64 + 1);
     let mut timings = Vec::with_capacity(args.runs);
     for number in 0..=args.runs {
-        let timing = measure(engine.as_mut(), args, config.vocab_size)?;
+        let timing = measure(engine.as_mut(), load, config.vocab_size)?;
         // The first one faults pages in and is not counted.
         if number > 0 {
             timings.push(timing);
@@ -123,20 +138,24 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Fills the prompts of all sequences, then decodes them together.
-fn measure(engine: &mut dyn Engine, args: &BenchArgs, vocab_size: usize) -> anyhow::Result<Timing> {
-    let slots: Vec<_> = (0..args.batch as u16).map(Slot).collect();
+pub(super) fn measure(
+    engine: &mut dyn Engine,
+    load: Load,
+    vocab_size: usize,
+) -> anyhow::Result<Timing> {
+    let Load { prompt_tokens, new_tokens, batch: n_sequences } = load;
+    let slots: Vec<_> = (0..n_sequences as u16).map(Slot).collect();
     // Spread over the vocabulary; the time does not depend on which ones they are.
     let token = |index: usize| (index * 7919 % vocab_size) as TokenId;
-    let prompts: Vec<Vec<TokenId>> = (0..args.batch)
-        .map(|sequence| (0..args.prompt_tokens).map(|at| token(sequence * 131 + at)).collect())
+    let prompts: Vec<Vec<TokenId>> = (0..n_sequences)
+        .map(|sequence| (0..prompt_tokens).map(|at| token(sequence * 131 + at)).collect())
         .collect();
     let mut logits = Vec::new();
     let started = Instant::now();
-    let chunk = (engine.spec().step_tokens_max / args.batch).max(1);
-    for at in (0..args.prompt_tokens).step_by(chunk) {
-        let end = (at + chunk).min(args.prompt_tokens);
-        let wanted =
-            if end == args.prompt_tokens { LogitsWanted::Last } else { LogitsWanted::None };
+    let chunk = (engine.spec().step_tokens_max / n_sequences).max(1);
+    for at in (0..prompt_tokens).step_by(chunk) {
+        let end = (at + chunk).min(prompt_tokens);
+        let wanted = if end == prompt_tokens { LogitsWanted::Last } else { LogitsWanted::None };
         let batch: Vec<_> = slots
             .iter()
             .zip(&prompts)
@@ -151,13 +170,13 @@ fn measure(engine: &mut dyn Engine, args: &BenchArgs, vocab_size: usize) -> anyh
     }
     let prefill_ms = started.elapsed().as_secs_f64() * 1e3;
     let started = Instant::now();
-    for step in 0..args.new_tokens - 1 {
+    for step in 0..new_tokens - 1 {
         let next = [token(step)];
         let batch: Vec<_> = slots
             .iter()
             .map(|slot| BatchRow {
                 slot: *slot,
-                position: args.prompt_tokens + step,
+                position: prompt_tokens + step,
                 tokens: &next,
                 logits: LogitsWanted::Last,
             })
@@ -169,13 +188,13 @@ fn measure(engine: &mut dyn Engine, args: &BenchArgs, vocab_size: usize) -> anyh
     Ok(Timing { prefill_ms, decode_ms })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Two decimals; more would be noise.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
