@@ -55,7 +55,8 @@ enum Command {
     Glossary(glossary::GlossaryArgs),
     /// List the languages with their codes, names and aliases.
     Languages(languages::LanguagesArgs),
-    /// Check this machine: processor, memory, model, ROS 2 network; each line OK or the fix.
+    /// Check this machine (of a Jetson also board, JetPack, power, TensorRT), the model and the ROS 2
+    /// network; each line OK or the fix.
     Doctor(doctor::DoctorArgs),
     /// Describe a model folder or GGUF file; with --tokens and --logits also what it computes.
     Inspect(inspect::InspectArgs),

@@ -259,3 +259,19 @@ fn the_command_reads_a_copied_tree() {
     let plan = findings.iter().find(|finding| finding["what"] == "plan").unwrap();
     assert_eq!(plan["state"], "FAIL");
 }
+
+/// What reads files is one module, so that bounds and root hold for all of them.
+#[test]
+fn only_the_reader_reads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/board");
+    let mut readers = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        if ["fs::", "File", "Command", "env::"].iter().any(|word| code.contains(word)) {
+            readers.push(path.file_name().unwrap().to_owned());
+        }
+    }
+    assert_eq!(readers, ["system.rs"]);
+}

@@ -125,3 +125,28 @@ fn nothing_but_an_earlier_report_is_overwritten() {
     let (code, _, err) = selftest(&missing, &["--engine", "cpu"]);
     assert!(code == Some(1) && err.contains("cannot write"), "{err}");
 }
+
+/// A driver that takes the process down leaves a report all the same.
+#[test]
+fn a_killed_run_leaves_the_name_of_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("report.md");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hymt"));
+    command.args(["selftest", "--engine", "cpu", "--out", out.to_str().unwrap()]);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let report = loop {
+        let report = fs::read_to_string(&out).unwrap_or_default();
+        if report.contains("ran. If no hymt runs now") || child.try_wait().unwrap().is_some() {
+            break report;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = fs::read_to_string(&out).unwrap();
+    for report in [report, left] {
+        let data = data(&report);
+        assert_eq!((&data["finished"], &data["ok"]), (&false.into(), &false.into()), "{report}");
+        assert!(report.contains("**Not finished: when this was written, 'cpu: "), "{report}");
+    }
+}
