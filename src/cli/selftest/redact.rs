@@ -56,7 +56,9 @@ impl Redactor {
         all.extend(all.clone().iter().filter_map(|path| path.canonicalize().ok()));
         all.extend(std::env::current_dir());
         all.push(home.into());
-        let paths = all.iter().map(|path| path.display().to_string());
+        // Errors of a model name its folder, without where that is.
+        let folders: Vec<_> = all.iter().filter_map(|path| quoted_name(path)).collect();
+        let paths = all.iter().map(|path| path.display().to_string()).chain(folders);
         Self::new(paths, users.iter().map(String::as_str), &host)
     }
 
@@ -66,7 +68,8 @@ impl Redactor {
         host: &str,
     ) -> Self {
         // `/` alone, or a bare file name such as the report's, says nothing of anybody.
-        let mut paths: Vec<_> = paths.filter(|path| path.len() > 1 && path.contains('/')).collect();
+        let is_telling = |path: &String| path.len() > 1 && path.contains(['/', '\'']);
+        let mut paths: Vec<_> = paths.filter(is_telling).collect();
         paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
         let is_telling = |name: &str| {
             name.chars().count() >= NAME_CHARS_MIN
@@ -99,6 +102,11 @@ impl Redactor {
         }
         text
     }
+}
+
+/// The last name of a path in quotes; without them it may be any word.
+fn quoted_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| format!("'{}'", name.to_string_lossy()))
 }
 
 /// Replaces absolute paths but those of the system.
@@ -149,7 +157,7 @@ mod tests {
     use super::*;
 
     fn redactor() -> Redactor {
-        let paths = ["/home/ann-lee/my models/x", "/home/ann-lee", "out.md", "/"];
+        let paths = ["/home/ann-lee/my models/x", "/home/ann-lee", "out.md", "/", "'my int8'"];
         let paths = paths.into_iter().map(str::to_owned);
         Redactor::new(paths, ["ann-lee", "nvidia", "al"].into_iter(), "kitchen-7")
     }
@@ -170,6 +178,7 @@ mod tests {
             ("https://host/x <b>a</b> ../a ./b", "https://host/x <b>a</b> ../a ./b"),
             ("| `export HYMT_NVRTC=/data/n.so` |", "| `export HYMT_NVRTC=<path>` |"),
             ("out.md / x", "out.md / x"),
+            ("cannot load 'my int8': my int8", "cannot load <path>: my int8"),
             ("", ""),
         ];
         let redact = |text: &str| redactor().redact(text);
