@@ -23,7 +23,7 @@ use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::Engine;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, LoadProgress, weights_bytes};
 use hymt_llm::engine::scripted::ScriptedEngine;
-use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig};
+use hymt_llm::thread::{InferenceHandle, InferenceThread, Rebuild, ThreadConfig};
 use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::{Container, ModelSource, read_bounded};
 
@@ -189,6 +189,8 @@ pub fn load_engine(
 /// An engine that was taken, and why.
 struct Chosen {
     engine: Box<dyn Engine>,
+    /// Never `Auto`.
+    choice: EngineChoice,
     config: ModelConfig,
     /// Name of the GPU, where it is one.
     gpu: Option<String>,
@@ -211,7 +213,8 @@ fn choose_engine(
     let mut reason = "asked for".to_owned();
     if options.engine == EngineChoice::Cuda {
         let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
-        return Ok(Chosen { engine, config, gpu: gpu::device().ok(), reason });
+        let (choice, gpu) = (options.engine, gpu::device().ok());
+        return Ok(Chosen { engine, choice, config, gpu, reason });
     }
     if options.engine == EngineChoice::Auto {
         reason = match gpu::usable(options) {
@@ -219,7 +222,8 @@ fn choose_engine(
             Ok(device) => match gpu::load(options, progress) {
                 Ok((engine, config)) => {
                     let reason = format!("auto: {device} is usable");
-                    return Ok(Chosen { engine, config, gpu: Some(device), reason });
+                    let (choice, gpu) = (EngineChoice::Cuda, Some(device));
+                    return Ok(Chosen { engine, choice, config, gpu, reason });
                 }
                 Err(error) => format!("auto: {device} is there, but: {error:#}"),
             },
@@ -229,7 +233,8 @@ fn choose_engine(
     let engine =
         CpuEngine::load(&options.source(), &options.cpu(), progress).with_context(cannot_load)?;
     let config = engine.config().clone();
-    Ok(Chosen { engine: Box::new(engine), config, gpu: None, reason })
+    let (engine, choice) = (Box::new(engine), EngineChoice::Cpu);
+    Ok(Chosen { engine, choice, config, gpu: None, reason })
 }
 
 /// Refuses a model whose weights do not fit, before the system ends something to make room.
@@ -262,7 +267,7 @@ pub fn load(
     // The quick one first, so that a folder without tokenizer is refused at once.
     check_folder(&options.model)?;
     let tokenizer = load_tokenizer(options)?;
-    let Chosen { engine, gpu, reason, .. } = choose_engine(options, progress)?;
+    let Chosen { engine, choice, gpu, reason, .. } = choose_engine(options, progress)?;
     let about = About {
         model: options.model_name(),
         is_demo: options.model == ModelChoice::Demo,
@@ -273,7 +278,12 @@ pub fn load(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    start(options, engine, tokenizer, about, started)
+    let again = EngineOptions { engine: choice, ..options.clone() };
+    let rebuild: Rebuild = Box::new(move || {
+        let chosen = choose_engine(&again, &mut |_| {});
+        chosen.map(|chosen| chosen.engine).map_err(Into::into)
+    });
+    start(options, engine, Some(rebuild), tokenizer, about, started)
 }
 
 /// An echo in place of a model, as `change` makes it: slow or faulty, for tests of everything
@@ -301,7 +311,7 @@ pub fn load_scripted(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    let model = start(options, Box::new(engine), tokenizer, about, started)?;
+    let model = start(options, Box::new(engine), None, tokenizer, about, started)?;
     Ok(LoadedModel { guards: Guards::Off, ..model })
 }
 
@@ -309,6 +319,7 @@ pub fn load_scripted(
 fn start(
     options: &EngineOptions,
     engine: Box<dyn Engine>,
+    rebuild: Option<Rebuild>,
     tokenizer: Tokenizer,
     about: About,
     started: Instant,
@@ -323,7 +334,11 @@ fn start(
     let chat = ChatFormat::detect(&tokenizer, Opener::default())?;
     let tokenizer = Arc::new(tokenizer);
     let config = ThreadConfig { queue_limit: options.queue_limit, ..ThreadConfig::default() };
-    let handle: InferenceHandle = InferenceThread::spawn(engine, Arc::clone(&tokenizer), config);
+    let entries = Arc::clone(&tokenizer);
+    let handle: InferenceHandle = match rebuild {
+        Some(rebuild) => InferenceThread::spawn_rebuilding(engine, rebuild, entries, config),
+        None => InferenceThread::spawn(engine, entries, config),
+    };
     Ok(LoadedModel {
         generator: Arc::new(LlmGenerator::new(handle, tokenizer, chat, spec)),
         family: family(options),

@@ -1,17 +1,18 @@
-// RoPE, q/k norm, KV append and attention over one page of 256 tokens.
+// RoPE, q/k norm, KV append and attention over one split of 128 tokens.
 //
-// Queries and keys are normalised AFTER the rotation: this family's trap. A page is a split: how
-// a sequence is cut depends on positions alone, so the bits do not depend on batch or chunk.
+// Queries and keys are normalised AFTER the rotation: this family's trap. How a sequence is cut into
+// splits depends on positions alone, so the bits do not depend on batch or chunk. A block takes one
+// query head: few instructions matter more here than loading keys once for all heads of a group.
 
-// Elements of a head that a lane holds when 8 lanes share a key, in vectors of VEC.
-#define VEC (HEAD_DIM % 64 == 0 ? 8 : HEAD_DIM % 32 == 0 ? 4 : 2)
-#define CHUNKS (HEAD_DIM / 8 / VEC)
-#define KEYS_AT_ONCE (THREADS / 8)
-#define KEY_ROUNDS DIV_UP(PAGE, KEYS_AT_ONCE)
-// Lanes that share a value row, value rows at once, and rounds over a page.
+// Halves that a lane loads at once, lanes that share a key, and what each loads of it.
+#define VEC 8
+#define KEY_LANES (THREADS / SPLIT)
+#define CHUNKS (HEAD_DIM / KEY_LANES / VEC)
+// Lanes that share a value row, value rows at once, and rounds over a split.
 #define VALUE_LANES (HEAD_DIM / VEC)
 #define VALUES_AT_ONCE (THREADS / VALUE_LANES)
-#define VALUE_ROUNDS DIV_UP(PAGE, VALUES_AT_ONCE)
+#define VALUE_ROUNDS DIV_UP(SPLIT, VALUES_AT_ONCE)
+#define SCORES_OF_LANE DIV_UP(SPLIT, 32)
 
 // One page: [layer][key, value][kv head][PAGE][HEAD_DIM] in f16.
 #define PAGE_HALVES ((size_t)PAGE * HEAD_DIM)
@@ -21,11 +22,11 @@ __device__ __forceinline__ u16* page_rows(u64 page, int layer, int is_value, int
 }
 
 struct AttentionShared {
-  float q[GROUP][HEAD_DIM];
-  float scores[GROUP][PAGE];
-  float out[WARPS / 2][GROUP * HEAD_DIM];
-  u16 own_key[HEAD_DIM], own_value[HEAD_DIM];
-  float top[GROUP], sum[GROUP];
+  float q[HEAD_DIM];
+  float scores[SPLIT];
+  float out[WARPS][HEAD_DIM];
+  __align__(16) u16 own_key[HEAD_DIM];
+  __align__(16) u16 own_value[HEAD_DIM];
   u32 is_last;
 };
 
@@ -37,21 +38,38 @@ struct AttentionToken {
   const float* rotation;  // [HEAD_DIM]: cosines, then sines
   int position;
   u64 page;   // the page of this split
+
+  // First row of a split in its page.
+  static __device__ __forceinline__ size_t first_row(int split) {
+    return (size_t)(split % (PAGE / SPLIT)) * SPLIT * HEAD_DIM;
+  }
 };
 
 // Rotates and normalises one head with one warp.
+template <bool AWAIT>
 __device__ __forceinline__ void rope_norm(const float* head, const float* rotation,
                                           const float* weight, float* out) {
   constexpr int HALF = HEAD_DIM / 2, PAIRS = DIV_UP(HALF, 32);
   const int lane = threadIdx.x & 31;
   float a[PAIRS], b[PAIRS], squares = 0.f;
+  bool complete;
+  do {
+    complete = true;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const int at = i * 32 + lane;
+      a[i] = at < HALF ? now(head + at) : 0.f;
+      b[i] = at < HALF ? now(head + at + HALF) : 0.f;
+    }
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) complete &= !is_awaited(a[i]) & !is_awaited(b[i]);
+  } while (AWAIT && !complete);
 #pragma unroll
   for (int i = 0; i < PAIRS; i++) {
     const int at = i * 32 + lane;
-    a[i] = b[i] = 0.f;
     if (at < HALF) {
-      const float x = fresh(head + at), y = fresh(head + at + HALF);
-      const float cosine = fresh(rotation + at), sine = fresh(rotation + at + HALF);
+      const float cosine = __ldg(rotation + at), sine = __ldg(rotation + at + HALF);
+      const float x = a[i], y = b[i];
       a[i] = x * cosine - y * sine;
       b[i] = y * cosine + x * sine;
     }
@@ -71,22 +89,39 @@ __device__ __forceinline__ void rope_norm(const float* head, const float* rotati
 
 // Appends one key (rotated, normalised) and one value by one warp each; `scratch` is HEAD_DIM
 // floats of the warp's own.
+template <bool AWAIT>
 __device__ __forceinline__ void append_key(const float* k, const float* rotation,
                                            const float* weight, float* scratch, u16* to,
                                            u16* own) {
-  rope_norm(k, rotation, weight, scratch);
+  rope_norm<AWAIT>(k, rotation, weight, scratch);
   __syncwarp();
   for (int i = threadIdx.x & 31; i < HEAD_DIM; i += 32) {
     const u16 h = half_bits(scratch[i]);
-    to[i] = h;
+    if (to) to[i] = h;
     if (own) own[i] = h;
   }
 }
+template <bool AWAIT>
 __device__ __forceinline__ void append_value(const float* v, u16* to, u16* own) {
-  for (int i = threadIdx.x & 31; i < HEAD_DIM; i += 32) {
-    const u16 h = half_bits(fresh(v + i));
-    to[i] = h;
-    if (own) own[i] = h;
+  constexpr int EACH = DIV_UP(HEAD_DIM, 32);
+  const int lane = threadIdx.x & 31;
+  float held[EACH];
+  bool complete;
+  do {
+    complete = true;
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+      held[i] = i * 32 + lane < HEAD_DIM ? now(v + i * 32 + lane) : 0.f;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) complete &= !is_awaited(held[i]);
+  } while (AWAIT && !complete);
+#pragma unroll
+  for (int i = 0; i < EACH; i++) {
+    const int at = i * 32 + lane;
+    if (at >= HEAD_DIM) continue;
+    const u16 h = half_bits(held[i]);
+    if (to) to[at] = h;
+    if (own) own[at] = h;
   }
 }
 
@@ -98,196 +133,171 @@ struct HalfVec {
 };
 __device__ __forceinline__ HalfVec load_halves(const u16* p) {
   HalfVec v;
-#if HEAD_DIM % 64 == 0
   const uint4 w = *reinterpret_cast<const uint4*>(p);
   v.words[0] = w.x, v.words[1] = w.y, v.words[2] = w.z, v.words[3] = w.w;
-#else
-#pragma unroll
-  for (int i = 0; i < VEC / 2; i++) v.words[i] = reinterpret_cast<const u32*>(p)[i];
-#endif
   return v;
 }
 
-// Attention of one token's GROUP queries of one kv head over split `split`, by the whole block.
-// `out` is [Q_SIZE]. Sequences of several splits leave partial results in `partials`,
-// [splits][HEADS][HEAD_DIM + 2], and the block that comes last adds them up; `arrivals` counts.
-// `top_out`, in shared memory, takes the largest magnitude of what is written, unless it is null.
-__device__ void attend(AttentionShared& s, const AttentionToken& token, int layer, int kv_head,
-                       int split, const float* q_norm, const float* k_norm, float* out,
-                       float* partials, u32* arrivals, u32* top_out) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int splits = token.position / PAGE + 1;
-  const int keys = min(PAGE, token.position + 1 - split * PAGE);
-  u16* key_rows = page_rows(token.page, layer, 0, kv_head);
-  u16* value_rows = page_rows(token.page, layer, 1, kv_head);
-  const bool appends = token.k != nullptr && split == splits - 1;
-  const int own = appends ? keys - 1 : -1;
+// Keys of a split that count, and the one among them that this step brings, or -1.
+__device__ __forceinline__ int keys_of(const AttentionToken& token, int split) {
+  return min(SPLIT, token.position + 1 - split * SPLIT);
+}
+__device__ __forceinline__ int own_of(const AttentionToken& token, int split) {
+  return token.k != nullptr && split == token.position / SPLIT ? keys_of(token, split) - 1 : -1;
+}
 
-  // Old values do not depend on this step, so their loads come first.
+// A thread's part of the old keys and values: they do not depend on this step, so they may be
+// loaded early.
+struct AttentionHeld {
+  HalfVec values[VALUE_ROUNDS], keys[CHUNKS];
+
+  __device__ __forceinline__ void load(const AttentionToken& token, int layer, int kv_head,
+                                       int split) {
+    static_assert(KEY_LANES * VEC <= 16, "the smallest head fits");
+    const int count = keys_of(token, split), own = own_of(token, split);
+    const u16* key_rows = page_rows(token.page, layer, 0, kv_head) + token.first_row(split);
+    const u16* value_rows = page_rows(token.page, layer, 1, kv_head) + token.first_row(split);
+    const int part = threadIdx.x % KEY_LANES, slot = threadIdx.x / KEY_LANES;
+    if (slot < count && slot != own)
+#pragma unroll
+      for (int c = 0; c < CHUNKS; c++)
+        keys[c] = load_halves(key_rows + slot * HEAD_DIM + (c * KEY_LANES + part) * VEC);
+    const int value_lane = threadIdx.x % VALUE_LANES, value_slot = threadIdx.x / VALUE_LANES;
+#pragma unroll
+    for (int r = 0; r < VALUE_ROUNDS; r++) {
+      const int key = r * VALUES_AT_ONCE + value_slot;
+      if (key < count && key != own)
+        values[r] = load_halves(value_rows + key * HEAD_DIM + value_lane * VEC);
+    }
+  }
+};
+
+// What a split knows of one element of a head: its values' sum, in units of e^top, and that of the
+// weights.
+struct SplitSum {
+  float top, sum, total;
+};
+// Splits whose results are read at once.
+#define SPLITS_AT_ONCE 4
+#define SPLIT_WIDTH (HEAD_DIM + 2)
+
+// Attention of one token's query head `head` over split `split`, by the whole block. `out` is
+// [Q_SIZE]. Sequences of several splits leave partial results, [splits][HEADS][SPLIT_WIDTH] of
+// `Partials`, and one block a head adds them up.
+template <bool AWAIT, class Partials>
+__device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken& token,
+                                       const AttentionHeld& held, int layer, int head, int split,
+                                       const float* q_norm, const float* k_norm, float* out,
+                                       Partials partials) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, kv_head = head / GROUP;
+  const int splits = token.position / SPLIT + 1;
+  const int keys = keys_of(token, split), own = own_of(token, split);
+
+  if (warp == 0) rope_norm<AWAIT>(token.q + head * HEAD_DIM, token.rotation, q_norm, s.q);
+  if (own >= 0) {
+    // Every head of a group needs the new key and value; one of them keeps them.
+    const bool keeps = head % GROUP == 0;
+    const size_t row = token.first_row(split) + (size_t)own * HEAD_DIM;
+    if (warp == 1)
+      append_key<AWAIT>(token.k + kv_head * HEAD_DIM, token.rotation, k_norm, s.out[0],
+                        keeps ? page_rows(token.page, layer, 0, kv_head) + row : nullptr,
+                        s.own_key);
+    if (warp == 2)
+      append_value<AWAIT>(token.v + kv_head * HEAD_DIM,
+                          keeps ? page_rows(token.page, layer, 1, kv_head) + row : nullptr,
+                          s.own_value);
+  }
+  block_sync();
+
+  // Scores.
+  const int part = threadIdx.x % KEY_LANES, slot = threadIdx.x / KEY_LANES;
+  if (warp * (32 / KEY_LANES) < keys) {
+    float dot = 0.f;
+#pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+      const int at = (c * KEY_LANES + part) * VEC;
+      const HalfVec k = slot == own ? load_halves(s.own_key + at) : held.keys[c];
+#pragma unroll
+      for (int i = 0; i < VEC; i++) dot = fmaf(s.q[at + i], k.at(i), dot);
+    }
+    for (int o = KEY_LANES / 2; o > 0; o >>= 1) dot += __shfl_xor_sync(FULL, dot, o);
+    if (part == 0 && slot < keys)
+      s.scores[slot] = dot * __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
+  }
+  block_sync();
+
+  // Every warp finds the largest score and the sum for itself.
+  float top = NEGATIVE_INFINITY, sum = 0.f, mine[SCORES_OF_LANE];
+#pragma unroll
+  for (int i = 0; i < SCORES_OF_LANE; i++) {
+    mine[i] = i * 32 + lane < keys ? s.scores[i * 32 + lane] : NEGATIVE_INFINITY;
+    top = fmaxf(top, mine[i]);
+  }
+  for (int o = 16; o > 0; o >>= 1) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
+#pragma unroll
+  for (int i = 0; i < SCORES_OF_LANE; i++) sum += expf(mine[i] - top);
+  sum = warp_sum(sum);
+
+  float acc[VEC];
+#pragma unroll
+  for (int i = 0; i < VEC; i++) acc[i] = 0.f;
   const int value_lane = threadIdx.x % VALUE_LANES, value_slot = threadIdx.x / VALUE_LANES;
-  HalfVec values[VALUE_ROUNDS];
 #pragma unroll
   for (int r = 0; r < VALUE_ROUNDS; r++) {
     const int key = r * VALUES_AT_ONCE + value_slot;
-    if (key < keys && key != own)
-      values[r] = load_halves(value_rows + (size_t)key * HEAD_DIM + value_lane * VEC);
-  }
-
-  // Of the keys only the first round's: registers are few.
-  const int part = threadIdx.x & 7, slot = threadIdx.x >> 3;
-  HalfVec first_keys[CHUNKS];
-#pragma unroll
-  for (int c = 0; c < CHUNKS; c++)
-    if (slot < keys && slot != own)
-      first_keys[c] = load_halves(key_rows + (size_t)slot * HEAD_DIM + (c * 8 + part) * VEC);
-
-  for (int head = warp; head < GROUP; head += WARPS)
-    rope_norm(token.q + (kv_head * GROUP + head) * HEAD_DIM, token.rotation, q_norm, s.q[head]);
-  if (appends && warp == WARPS - 1)
-    append_key(token.k + kv_head * HEAD_DIM, token.rotation, k_norm, s.out[0],
-               key_rows + (size_t)own * HEAD_DIM, s.own_key);
-  if (appends && warp == WARPS - 2)
-    append_value(token.v + kv_head * HEAD_DIM, value_rows + (size_t)own * HEAD_DIM, s.own_value);
-  __syncthreads();
-
-  // Scores: eight lanes a key.
-  const float scale = __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
-#pragma unroll
-  for (int r = 0; r < KEY_ROUNDS; r++) {
-    const int key = r * KEYS_AT_ONCE + slot;
-    if (r * KEYS_AT_ONCE >= keys) break;
-    float dots[GROUP];
-#pragma unroll
-    for (int head = 0; head < GROUP; head++) dots[head] = 0.f;
+    if (r * VALUES_AT_ONCE >= keys) break;
     if (key < keys) {
-      const u16* row = key == own ? s.own_key : key_rows + (size_t)key * HEAD_DIM;
+      const HalfVec v = key == own ? load_halves(s.own_value + value_lane * VEC) : held.values[r];
+      const float p = expf(s.scores[key] - top);
 #pragma unroll
-      for (int c = 0; c < CHUNKS; c++) {
-        const int at = (c * 8 + part) * VEC;
-        const HalfVec k = r == 0 && key != own ? first_keys[c] : load_halves(row + at);
-#pragma unroll
-        for (int i = 0; i < VEC; i++)
-#pragma unroll
-          for (int head = 0; head < GROUP; head++)
-            dots[head] = fmaf(s.q[head][at + i], k.at(i), dots[head]);
-      }
-    }
-#pragma unroll
-    for (int head = 0; head < GROUP; head++) {
-      for (int o = 4; o > 0; o >>= 1) dots[head] += __shfl_xor_sync(FULL, dots[head], o);
-      if (part == 0 && key < keys) s.scores[head][key] = dots[head] * scale;
+      for (int i = 0; i < VEC; i++) acc[i] = fmaf(p, v.at(i), acc[i]);
     }
   }
-  __syncthreads();
+  // Over the value rows of a warp, then over warps.
+#pragma unroll
+  for (int i = 0; i < VEC; i++)
+    for (int o = 16; o >= VALUE_LANES; o >>= 1) acc[i] += __shfl_xor_sync(FULL, acc[i], o);
+  if (lane < VALUE_LANES)
+#pragma unroll
+    for (int i = 0; i < VEC; i++) s.out[warp][value_lane * VEC + i] = acc[i];
+  block_sync();
 
-  for (int head = warp; head < GROUP; head += WARPS) {
-    float top = NEGATIVE_INFINITY, sum = 0.f;
-    for (int key = lane; key < keys; key += 32) top = fmaxf(top, s.scores[head][key]);
-    for (int o = 16; o > 0; o >>= 1) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
-    for (int key = lane; key < keys; key += 32) {
-      const float e = expf(s.scores[head][key] - top);
-      s.scores[head][key] = e;
-      sum += e;
-    }
-    sum = warp_sum(sum);
-    if (lane == 0) s.top[head] = top, s.sum[head] = sum;
-  }
-  __syncthreads();
-
-  float acc[GROUP][VEC];
-#pragma unroll
-  for (int head = 0; head < GROUP; head++)
-#pragma unroll
-    for (int i = 0; i < VEC; i++) acc[head][i] = 0.f;
-#pragma unroll
-  for (int r = 0; r < VALUE_ROUNDS; r++) {
-    const int key = r * VALUES_AT_ONCE + value_slot;
-    if (key < keys) {
-      const HalfVec v = key == own ? load_halves(s.own_value + value_lane * VEC) : values[r];
-#pragma unroll
-      for (int head = 0; head < GROUP; head++) {
-        const float p = s.scores[head][key];
-#pragma unroll
-        for (int i = 0; i < VEC; i++) acc[head][i] = fmaf(p, v.at(i), acc[head][i]);
-      }
-    }
-  }
-  // Over the value rows of a warp, then over warps, halving each time.
-#pragma unroll
-  for (int head = 0; head < GROUP; head++)
-#pragma unroll
-    for (int i = 0; i < VEC; i++)
-      for (int o = 16; o >= VALUE_LANES; o >>= 1)
-        acc[head][i] += __shfl_xor_sync(FULL, acc[head][i], o);
-  // Then over warps: half of them hand theirs over, and the other half's eight sums are added up.
-  const bool writes = lane < VALUE_LANES;
-  auto place = [&](int w, int head, int i) -> float& {
-    return s.out[w][head * HEAD_DIM + lane % VALUE_LANES * VEC + i];
-  };
-  for (int half = 1; half >= 0; half--) {
-    if (warp / (WARPS / 2) == half && writes)
-#pragma unroll
-      for (int head = 0; head < GROUP; head++)
-#pragma unroll
-        for (int i = 0; i < VEC; i++) {
-          float& to = place(warp % (WARPS / 2), head, i);
-          to = half ? acc[head][i] : acc[head][i] + to;
-        }
-    __syncthreads();
-  }
-
-  float* heads_out = out + kv_head * GROUP * HEAD_DIM;
-  constexpr int WIDTH = HEAD_DIM + 2;
-  float* mine = partials + ((size_t)split * HEADS + kv_head * GROUP) * WIDTH;
-  u32 largest = 0;
-  for (int at = threadIdx.x; at < GROUP * HEAD_DIM; at += THREADS) {
-    const int head = at / HEAD_DIM;
+  const int at = threadIdx.x;
+  if (at < HEAD_DIM) {
     float total = 0.f;
 #pragma unroll
-    for (int w = 0; w < WARPS / 2; w++) total += s.out[w][at];
-    if (splits > 1) {
-      mine[head * WIDTH + at % HEAD_DIM] = total;
+    for (int w = 0; w < WARPS; w++) total += s.out[w][at];
+    float* to = out + head * HEAD_DIM + at;
+    const size_t of_head = (size_t)head * SPLIT_WIDTH, next = (size_t)HEADS * SPLIT_WIDTH;
+    if (splits == 1) {
+      tell(to, total * __fdiv_rn(1.0f, sum));
     } else {
-      const float o = total * __fdiv_rn(1.0f, s.sum[head]);
-      heads_out[at] = o;
-      largest = max(largest, magnitude(o));
-    }
-  }
-  if (splits == 1) {
-    largest = warp_max(largest);
-    if (top_out && lane == 0) atomicMax(top_out, largest);
-    __syncthreads();
-    return;
-  }
-  if (threadIdx.x < GROUP) {
-    mine[threadIdx.x * WIDTH + HEAD_DIM] = s.top[threadIdx.x];
-    mine[threadIdx.x * WIDTH + HEAD_DIM + 1] = s.sum[threadIdx.x];
-  }
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const u32 before = atomicAdd(arrivals, 1u);
-    s.is_last = before == (u32)splits - 1;
-    if (s.is_last) *arrivals = 0;
-    __threadfence();
-  }
-  __syncthreads();
-  if (s.is_last) {
-    for (int at = threadIdx.x; at < GROUP * HEAD_DIM; at += THREADS) {
-      const int head = kv_head * GROUP + at / HEAD_DIM, i = at % HEAD_DIM;
-      float top = NEGATIVE_INFINITY, sum = 0.f, total = 0.f;
-      for (int p = 0; p < splits; p++)
-        top = fmaxf(top, fresh(partials + ((size_t)p * HEADS + head) * WIDTH + HEAD_DIM));
-      for (int p = 0; p < splits; p++) {
-        const float* one = partials + ((size_t)p * HEADS + head) * WIDTH;
-        const float weight = expf(fresh(one + HEAD_DIM) - top);
-        sum = fmaf(weight, fresh(one + HEAD_DIM + 1), sum);
-        total = fmaf(weight, fresh(one + i), total);
+      partials.put(of_head + split * next + at, total);
+      if (at == 0) {
+        partials.put(of_head + split * next + HEAD_DIM, top);
+        partials.put(of_head + split * next + HEAD_DIM + 1, sum);
       }
-      const float o = __fdiv_rn(total, sum);
-      heads_out[at] = o;
-      if (top_out) atomicMax(top_out, magnitude(o));
     }
   }
-  __syncthreads();
+  if (splits > 1 && partials.is_mine_to_add(split, splits, &s.is_last) && at < HEAD_DIM) {
+    SplitSum all = {NEGATIVE_INFINITY, 0.f, 0.f};
+    for (int first = 0; first < splits; first += SPLITS_AT_ONCE) {
+      SplitSum some[SPLITS_AT_ONCE];
+      partials.get((size_t)head * SPLIT_WIDTH + (size_t)first * HEADS * SPLIT_WIDTH, at,
+                   min(SPLITS_AT_ONCE, splits - first), some);
+      float top = all.top;
+#pragma unroll
+      for (int p = 0; p < SPLITS_AT_ONCE; p++) top = fmaxf(top, some[p].top);
+      const float before = expf(all.top - top);
+      all = {top, all.sum * before, all.total * before};
+#pragma unroll
+      for (int p = 0; p < SPLITS_AT_ONCE; p++) {
+        const float weight = expf(some[p].top - top);
+        all.sum = fmaf(weight, some[p].sum, all.sum);
+        all.total = fmaf(weight, some[p].total, all.total);
+      }
+    }
+    tell(out + head * HEAD_DIM + at, __fdiv_rn(all.total, all.sum));
+  }
+  block_sync();
 }

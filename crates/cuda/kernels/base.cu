@@ -11,7 +11,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-#define WARPS 16
+#define WARPS 8
 #define THREADS (WARPS * 32)
 #define FULL 0xffffffffu
 
@@ -24,14 +24,18 @@ typedef unsigned long long u64;
 
 #define ROUND_UP(a, b) (((a) + (b) - 1) / (b) * (b))
 #define DIV_UP(a, b) (((a) + (b) - 1) / (b))
+#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
+#define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 #define PADDED(k) ROUND_UP(k, UNIT_COLS)
 
 #define Q_SIZE (HEADS * HEAD_DIM)
 #define KV_SIZE (KV_HEADS * HEAD_DIM)
+#define K_MAX MAX_OF(HIDDEN, MAX_OF(Q_SIZE, FFN))
 #define QKV_ROWS (Q_SIZE + 2 * KV_SIZE)
 #define GROUP (HEADS / KV_HEADS)
 // Tokens of one page of the KV cache, and of one split of attention.
 #define PAGE 256
+#define SPLIT 128
 
 __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }
 
@@ -77,17 +81,66 @@ __device__ __forceinline__ float silu_times(float gate, float up) {
   return __fdiv_rn(gate, 1.0f + expf(-gate)) * up;
 }
 
-// All blocks of a cooperative launch meet here. `target` is the count at which all have arrived;
-// the counter is never reset, and differences of it are right across its overflow.
-__device__ __forceinline__ void grid_barrier(u32* counter, u32 target) {
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    u32 seen;
-    __threadfence();
-    atomicAdd(counter, 1u);
-    do {
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
-    } while ((int)(seen - target) < 0);
-  }
-  __syncthreads();
+// The WARPS warps that compute meet here. A decode kernel has one more warp, which only brings
+// weights and takes no part.
+__device__ __forceinline__ void block_sync() {
+  asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory");
+}
+
+// Blocks of one launch hand numbers to each other without any barrier or fence: a word is AWAITED
+// until it has its value, and whoever needs it reads it until it has. A word is written once in a
+// step, so no order between words matters. Arithmetic never yields this NaN.
+#define AWAITED 0xffffffffu
+
+__device__ __forceinline__ void tell(float* to, float value) {
+  u32 bits = __float_as_uint(value);
+  if (bits == AWAITED) bits = 0x7fffffffu;
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(bits) : "memory");
+}
+__device__ __forceinline__ float now(const float* p) {
+  float v;
+  asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ float4 now4(const float* p) {
+  float4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p)
+               : "memory");
+  return v;
+}
+__device__ __forceinline__ bool is_awaited(float v) { return __float_as_uint(v) == AWAITED; }
+__device__ __forceinline__ bool is_awaited(const float4& v) {
+  return is_awaited(v.x) | is_awaited(v.y) | is_awaited(v.z) | is_awaited(v.w);
+}
+// The same for four levels of a quantised row: -128 is no level.
+#define AWAITED_LEVELS 0x80808080u
+__device__ __forceinline__ void tell_levels(u32* to, u32 levels) {
+  const u32 word = levels ^ AWAITED_LEVELS ^ AWAITED;
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
+}
+__device__ __forceinline__ uint4 levels_now(const u32* p) {
+  uint4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p)
+               : "memory");
+  constexpr u32 FLIP = AWAITED_LEVELS ^ AWAITED;
+  return make_uint4(v.x ^ FLIP, v.y ^ FLIP, v.z ^ FLIP, v.w ^ FLIP);
+}
+__device__ __forceinline__ bool is_awaited(const uint4& v) {
+  return (v.x == AWAITED_LEVELS) | (v.y == AWAITED_LEVELS) | (v.z == AWAITED_LEVELS) |
+         (v.w == AWAITED_LEVELS);
+}
+
+// A number with the tag of who may read it, in one word.
+__device__ __forceinline__ void tell_tagged(u64* to, float value, u32 tag) {
+  const u64 word = (u64)tag << 32 | __float_as_uint(value);
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"(word) : "memory");
+}
+__device__ __forceinline__ u64 now_tagged(const u64* p) {
+  u64 word;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(word) : "l"(p) : "memory");
+  return word;
 }

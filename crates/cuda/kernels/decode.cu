@@ -1,29 +1,47 @@
-// One decode step as one persistent cooperative kernel: one block on every SM, a grid barrier
-// between phases, and a stream of weights that never waits for a barrier.
+// Stages of the stream of which there are barriers.
+#define STAGES_MAX 8
+// From this many tokens on, one block quantises a row for all.
+#ifndef TOLD_FROM
+#define TOLD_FROM 3
+#endif
+// Quantised vectors that a thread asks for at once.
+#define LEVELS_AT_ONCE 4
+#if __CUDA_ARCH__ >= 800
+#define CHUNK_STEP CHUNK_UNITS
+#else
+#define CHUNK_STEP WARPS
+#endif
+
+// One decode step as one persistent cooperative kernel: one block on every SM, a stream of weights
+// that waits for nothing, and no barrier between blocks.
 //
-// Weights do not depend on activations. Each warp knows all units that it will read in this pass
-// and keeps its ring full of the next ones, across phases and layers, so memory stays busy while
-// the block normalises, quantises, attends or waits.
+// What a phase needs of the one before, it reads word by word until it is there (`AWAITED`). Each
+// layer has its own words, and a step finds all of them AWAITED: the step before saw to that. A
+// barrier would have to flush memory, and behind a stream that keeps memory busy a flush takes
+// longer than a phase.
+
+// Words that a token leaves in a layer: what the phases yield, then what they read, quantised, and
+// its scales.
+#define EXCHANGED (QKV_ROWS + Q_SIZE + HIDDEN + FFN + HIDDEN)
+#define LEVEL_WORDS ((2 * PADDED(HIDDEN) + PADDED(Q_SIZE) + PADDED(FFN)) / 4)
+#define EXCHANGED_ALL (EXCHANGED + LEVEL_WORDS + 4)
 
 struct DecodeStep {
   const u64* phases;       // [phase]{weights, scales}
   const float* norms;      // [2 * LAYERS + 1][HIDDEN]
   const float* head_norms; // [LAYERS][2][HEAD_DIM]
-  float* x;                // [n][HIDDEN], then [n][HEAD_DIM] rotations at `rotations`
-  const float* rotations;
-  float* qkv;              // [n][QKV_ROWS]
-  float* attended;         // [n][Q_SIZE]
-  float* gated;            // [n][FFN]
-  float* partials;
-  u32* arrivals;           // [n][KV_HEADS]
+  const float* x;          // [n][HIDDEN]: what comes in
+  const float* rotations;  // [n][HEAD_DIM]
+  float* exchange;         // [LAYERS + 1][rows * EXCHANGED_ALL]
+  float* used;             // the same of the step before
+  u64* partials;           // [n][splits_max][HEADS][SPLIT_WIDTH], tagged
   const u64* pages;        // [slots][pages_max]
   float* logits;           // [n][VOCAB]
   u64* best;               // [n][blocks][BEST]: packed candidates
   float* dropped;          // [n][blocks]: largest logit that is no candidate
-  u32* tops;               // [4 * LAYERS + 1][8]: largest magnitudes of what a phase reads
-  float* squares;          // [8][SUMS_OF_ROW(HIDDEN)]: sums of squares of x
-  u32* barrier;
-  u32 barrier_base;
+  u32 tag;                 // of layer 0; the next layers count on
+  int rows;                // tokens that the exchange has room for
+  int used_n;              // tokens of the step before
   int pages_max;
   int n;
   int wants_logits;
@@ -31,16 +49,94 @@ struct DecodeStep {
   int slots[8];
 };
 
+// Where the tokens of one layer leave what the next phase reads; each [rows][size]. Behind the last
+// layer there is one more, for what the output head reads.
+struct Exchange {
+  float* base;
+  int rows;
+  __device__ __forceinline__ Exchange(float* all, int n, int layer)
+      : base(all + (size_t)layer * n * EXCHANGED_ALL), rows(n) {}
+  __device__ __forceinline__ float* qkv() const { return base; }
+  __device__ __forceinline__ float* attended() const { return base + rows * QKV_ROWS; }
+  __device__ __forceinline__ float* middle() const { return base + rows * (QKV_ROWS + Q_SIZE); }
+  __device__ __forceinline__ float* gated() const {
+    return base + rows * (QKV_ROWS + Q_SIZE + HIDDEN);
+  }
+  __device__ __forceinline__ float* x() const { return base + rows * (EXCHANGED - HIDDEN); }
+  // What phase `kind` of a layer reads, quantised: [rows][PADDED(k) / 4].
+  __device__ __forceinline__ u32* levels(int kind = 0) const {
+    const int before = kind == 0   ? 0
+                       : kind == 1 ? PADDED(HIDDEN)
+                       : kind == 2 ? PADDED(HIDDEN) + PADDED(Q_SIZE)
+                                   : 2 * PADDED(HIDDEN) + PADDED(Q_SIZE);
+    return reinterpret_cast<u32*>(base + rows * (EXCHANGED + before / 4));
+  }
+  // And its scales: [rows].
+  __device__ __forceinline__ float* scales(int kind) const {
+    return base + rows * (EXCHANGED + LEVEL_WORDS + kind);
+  }
+};
+
+// A quantised row that other blocks wait for.
+struct ToldRow {
+  u32* levels;
+  float* scale;
+  __device__ __forceinline__ void put(int vector, u32 word) { tell_levels(levels + vector, word); }
+  __device__ __forceinline__ void put_scale(float unit) { tell(scale, unit); }
+};
+
+// Partial results of attention with the tag of their layer; the block with the newest tokens adds
+// them up. It waits for items of lower number only, and blocks take items in order: so they end.
+struct TaggedPartials {
+  u64* words;
+  u32 tag;
+  __device__ __forceinline__ void put(size_t at, float value) { tell_tagged(words + at, value, tag); }
+  // `n` splits' results for element `i` of the head whose first split's results are at `head`.
+  __device__ __forceinline__ void get(size_t head, int i, int n, SplitSum* into) {
+    const u64* first = words + head;
+    constexpr size_t NEXT = (size_t)HEADS * SPLIT_WIDTH;
+    bool complete;
+    do {
+      u64 held[SPLITS_AT_ONCE][3];
+      complete = true;
+#pragma unroll
+      for (int p = 0; p < SPLITS_AT_ONCE; p++) {
+        if (p >= n) continue;
+        held[p][0] = now_tagged(first + p * NEXT + HEAD_DIM);
+        held[p][1] = now_tagged(first + p * NEXT + HEAD_DIM + 1);
+        held[p][2] = now_tagged(first + p * NEXT + i);
+      }
+#pragma unroll
+      for (int p = 0; p < SPLITS_AT_ONCE; p++) {
+        into[p] = {NEGATIVE_INFINITY, 0.f, 0.f};
+        if (p >= n) continue;
+        for (int w = 0; w < 3; w++) complete &= (u32)(held[p][w] >> 32) == tag;
+        into[p] = {__uint_as_float((u32)held[p][0]), __uint_as_float((u32)held[p][1]),
+                   __uint_as_float((u32)held[p][2])};
+      }
+    } while (!complete);
+  }
+  __device__ __forceinline__ bool is_mine_to_add(int split, int splits, u32*) {
+    return split == splits - 1;
+  }
+};
+
 // Candidates that one block reports for a token.
 #define BEST 4
 
 #define X_BYTES(n, k) ((n) * (PADDED(k) + 32))
-#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
-#define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
-#define K_MAX MAX_OF(HIDDEN, MAX_OF(Q_SIZE, FFN))
 
 // Tiles of a round times WARPS * 16 * N sums.
-#define CELLS(n) ((n) >= 8 ? 4 * WARPS * 16 * 8 : 4096)
+#define CELLS(n) MAX_OF(4 * WARPS * 16 * (n), 2048)
+
+// Lines of 128 bytes, or less, of a row of the cache.
+#define LINES_OF_ROW MAX_OF(1, HEAD_DIM / 64)
+
+// A head's part of attention: block `item`, `item + gridDim.x`, .. take one each.
+struct Item {
+  int t, head, split;
+  AttentionToken token;
+};
 
 template <int N>
 struct DecodeShared {
@@ -53,11 +149,11 @@ struct DecodeShared {
     AttentionShared attention;
   };
   float scales[N];
-  u32 tops[8];
-  float factors[N];
   int firsts[5];
   QuantizeShared quantize;
-  u64 barriers[WARPS * 8];
+  Item item;  // the first part of attention that is this block's
+  int has_item;
+  u64 barriers[STAGES_MAX * (PIECES + 1)];
 };
 
 enum Epilogue { STORE, ADD, GATE };
@@ -77,16 +173,16 @@ template <int N, int STAGES>
 struct Decoder {
   const DecodeStep& step;
   DecodeShared<N>& s;
-  Ring<STAGES> ring;
-  UnitStream ahead;
-  u32 barrier_target;
+#if __CUDA_ARCH__ >= 800
+  Stream<STAGES> stream;
+#endif
   u64 best;       // of the logits this thread has seen, its best
   float dropped;  // and the largest of the others
 
   // One phase's products: every tile of this block, a round of tiles at a time.
   template <int K, Epilogue E>
   __device__ __forceinline__ void products(int phase, int row_base, float* out, int out_stride,
-                                           int rows, const float* next_norm = nullptr) {
+                                           int rows, const float* residual = nullptr) {
     constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K);
     constexpr int TILE_OUT = E == GATE ? 8 : 16, TILE_CELLS = 16 * N;
     constexpr int ROUND = MIN_OF(CELLS(N) / (WARPS * TILE_CELLS), THREADS / (TILE_OUT * N));
@@ -103,31 +199,38 @@ struct Decoder {
       const int tile = first + (start + slot) * gridDim.x;
       const int out_row = tile * TILE_OUT + row;
       const bool mine = slot < in_round && token < step.n && row_base + out_row < rows;
-      float scale = 0.f, up_scale = 0.f, old = 0.f, norm = 0.f;
+      float scale = 0.f, up_scale = 0.f, old = 0.f;
       float* to = out + (size_t)token * out_stride + row_base + out_row;
       if (mine) {
         scale = __ldg(w_scales + tile * 16 + row);
         if (E == GATE) up_scale = __ldg(w_scales + tile * 16 + 8 + row);
-        if (E == ADD) old = fresh(to), norm = __ldg(next_norm + out_row);
+        if (E == ADD) old = fresh(residual + (size_t)token * HIDDEN + out_row);
       }
       for (int j = 0; j < in_round; j++) {
-        int sums[SUMS(N)];
+        // Two chains of sums: one would wait for itself.
+        int sums[2][SUMS(N)];
 #pragma unroll
-        for (int i = 0; i < SUMS(N); i++) sums[i] = 0;
+        for (int i = 0; i < SUMS(N); i++) sums[0][i] = sums[1][i] = 0;
+#if __CUDA_ARCH__ < 800
         const int at_tile = first + (start + j) * gridDim.x;
-        for (int unit = warp; unit < KU; unit += WARPS) {
-          const i8* x = s.x + unit * UNIT_COLS;
+#endif
+        for (int first_unit = 0; first_unit < KU; first_unit += CHUNK_STEP) {
 #if __CUDA_ARCH__ >= 800
-          ring.wait();
-          const uint4* a = reinterpret_cast<const uint4*>(ring.bytes + ring.stage * UNIT_BYTES) +
-                           lane;
 #pragma unroll
-          for (int i = 0; i < UNIT_BYTES / 512; i++)
-            multiply<N>(sums, a[i * 32], x + i * 32, STRIDE, step.n);
-          __syncwarp();
-          ring.request(ahead.next());
-          (void)at_tile;
+          for (int of = warp; of < CHUNK_UNITS; of += WARPS) {
+            const int unit = first_unit + of;
+            if (unit >= KU) break;
+            const uint4* a = reinterpret_cast<const uint4*>(stream.wait(of)) + lane;
+            const i8* x = s.x + unit * UNIT_COLS;
+#pragma unroll
+            for (int i = 0; i < UNIT_BYTES / 512; i++)
+              multiply<N>(sums[i & 1], a[i * 32], x + i * 32, STRIDE, step.n);
+          }
+          stream.give_back();
 #else
+          const int unit = first_unit + warp;
+          const i8* x = s.x + unit * UNIT_COLS;
+          if (unit >= KU) break;
           const i8* base = reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) +
                            ((size_t)at_tile * KU + unit) * UNIT_BYTES;
           uint4 a[UNIT_BYTES / 512];
@@ -136,13 +239,15 @@ struct Decoder {
             a[i] = __ldg(reinterpret_cast<const uint4*>(base) + i * 32 + lane);
 #pragma unroll
           for (int i = 0; i < UNIT_BYTES / 512; i++)
-            multiply<N>(sums, a[i], x + i * 32, STRIDE, step.n);
+            multiply<N>(sums[i & 1], a[i], x + i * 32, STRIDE, step.n);
 #endif
         }
+#pragma unroll
+        for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
         if (warp < KU)
-          put_cells<N>(sums, s.cells + (j * WARPS + warp) * TILE_CELLS, N, step.n);
+          put_cells<N>(sums[0], s.cells + (j * WARPS + warp) * TILE_CELLS, N, step.n);
       }
-      __syncthreads();
+      block_sync();
       auto sum = [&](int of_row) {
         const int* cell = s.cells + slot * WARPS * TILE_CELLS + of_row * N + token;
         int all = 0;
@@ -155,20 +260,10 @@ struct Decoder {
         v = dequantized(sum(row), s.scales[token], scale);
         if (E == ADD) v = old + v;
         if (E == GATE) v = silu_times(v, dequantized(sum(row + 8), s.scales[token], up_scale));
-        *to = v;
+        tell(to, v);
         if (E == STORE && phase >= 4 * LAYERS) remember(v, row_base + out_row);
       }
-      if (E == ADD) {
-        const float square = sum16(v * v);
-        if (row == 0 && slot < in_round && token < step.n)
-          step.squares[token * SUMS_OF_ROW(HIDDEN) + tile] = square;
-      }
-      if (E != STORE) {
-        u32 top = magnitude(E == ADD ? v * norm : v);
-        for (int o = TILE_OUT / 2; o > 0; o >>= 1) top = max(top, __shfl_xor_sync(FULL, top, o));
-        if (row == 0 && top) atomicMax(s.tops + token, top);
-      }
-      if (start + ROUND < count) __syncthreads();
+      if (start + ROUND < count) block_sync();
     }
   }
 
@@ -182,13 +277,13 @@ struct Decoder {
 
   // Reports the block's BEST candidates of each token and what the rest is bounded by.
   __device__ __forceinline__ void report() {
-    __syncthreads();
+    block_sync();
     u64* all = reinterpret_cast<u64*>(s.cells);  // [THREADS]
     static_assert(sizeof(s.cells) >= THREADS * sizeof(u64), "a candidate a thread");
     float* all_dropped = reinterpret_cast<float*>(s.x);
     all[threadIdx.x] = best;
     all_dropped[threadIdx.x] = dropped;
-    __syncthreads();
+    block_sync();
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     if (warp < step.n) {
       constexpr int OF_TOKEN = THREADS / N, EACH = DIV_UP(OF_TOKEN, 32);
@@ -222,84 +317,163 @@ struct Decoder {
     }
   }
 
-  // All blocks meet; `next` is the phase that comes, whose maxima this block tells first.
-  __device__ __forceinline__ void meet(int next) {
-    __syncthreads();
-    if (threadIdx.x < 32) {
-      if (threadIdx.x < step.n) {
-        u32* top = step.tops + next * 8 + threadIdx.x;
-        if (s.tops[threadIdx.x]) atomicMax(top, s.tops[threadIdx.x]);
-        s.tops[threadIdx.x] = 0;
-        // What the phase before the one that ends read is of no use any more.
-        if (blockIdx.x == 0 && next >= 2) step.tops[(next - 2) * 8 + threadIdx.x] = 0;
-        __threadfence();
-      }
-      __syncwarp();
-    }
-    barrier_target += gridDim.x;
-    grid_barrier(step.barrier, barrier_target);
-  }
-
+  // Rows as the products of phase `kind` want them. Of few tokens each block quantises all; of more,
+  // one block a token does, and the others wait for what it says.
   template <int K, bool NORM>
-  __device__ __forceinline__ void quantize(int phase, const float* rows, const float* weight) {
-    quantize_known<N, K, NORM>(rows, weight, step.n, step.tops + phase * 8, step.squares, s.x,
-                               PADDED(K) + 32, s.scales, s.factors);
+  __device__ __forceinline__ void quantize(int kind, const Exchange& e, const float* rows,
+                                           const float* weight) {
+    constexpr int STRIDE = PADDED(K) + 32;
+    if (N < TOLD_FROM) {
+#pragma unroll 1
+      for (int t = 0; t < step.n; t++)
+        quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
+                                    PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize);
+      return;
+    }
+    u32* levels = e.levels(kind);
+    float* scales = e.scales(kind);
+    const int teller = gridDim.x - 1 - blockIdx.x;
+#pragma unroll 1
+    for (int t = teller; t < step.n; t += gridDim.x)
+      quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
+                                  ToldRow{levels + (size_t)t * (PADDED(K) / 4), scales + t},
+                                  s.quantize);
+    constexpr int OF_ROW = PADDED(K) / 16;
+    const int all = step.n * OF_ROW;
+    for (int first = 0; first < all; first += THREADS * LEVELS_AT_ONCE) {
+      uint4 held[LEVELS_AT_ONCE];
+      bool complete;
+      do {
+        complete = true;
+#pragma unroll
+        for (int i = 0; i < LEVELS_AT_ONCE; i++) {
+          const int at = first + i * THREADS + threadIdx.x;
+          if (at < all) held[i] = levels_now(levels + at * 4);
+        }
+#pragma unroll
+        for (int i = 0; i < LEVELS_AT_ONCE; i++)
+          if (first + i * THREADS + threadIdx.x < all) complete &= !is_awaited(held[i]);
+      } while (!complete);
+#pragma unroll
+      for (int i = 0; i < LEVELS_AT_ONCE; i++) {
+        const int at = first + i * THREADS + threadIdx.x, t = at / OF_ROW;
+        if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
+      }
+    }
+    if (threadIdx.x < step.n) {
+      float scale;
+      do scale = now(scales + threadIdx.x);
+      while (is_awaited(scale));
+      s.scales[threadIdx.x] = scale;
+    }
+    block_sync();
   }
 
-  __device__ __forceinline__ void attention(int layer) {
+  // Makes what the step before left in a layer AWAITED again. By one warp of each block.
+  __device__ __forceinline__ void forget(int layer) {
+    const Exchange used(step.used, step.rows, layer);
+    const int first = blockIdx.x * 32 + (threadIdx.x & 31), all = gridDim.x * 32;
+    const uint4 word = make_uint4(AWAITED, AWAITED, AWAITED, AWAITED);
+    auto clear = [&](float* rows, int size) {
+      for (int i = first; i < step.used_n * size / 4; i += all)
+        reinterpret_cast<uint4*>(rows)[i] = word;
+    };
+    clear(used.qkv(), QKV_ROWS), clear(used.attended(), Q_SIZE), clear(used.middle(), HIDDEN);
+    clear(used.gated(), FFN), clear(used.x(), HIDDEN);
+    // What was quantised for all lies together, so all of it goes.
+    if (step.used_n >= TOLD_FROM)
+      for (int i = first; i < step.rows * (LEVEL_WORDS + 4) / 4; i += all)
+        reinterpret_cast<uint4*>(used.levels())[i] = word;
+  }
+
+  __device__ __forceinline__ int attention_items() {
     int splits_max = 1;
-    for (int t = 0; t < step.n; t++) splits_max = max(splits_max, step.positions[t] / PAGE + 1);
-    const int items = step.n * KV_HEADS * splits_max;
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-      const int split = item / (step.n * KV_HEADS), pair = item % (step.n * KV_HEADS);
-      const int t = pair / KV_HEADS, kv_head = pair % KV_HEADS;
-      AttentionToken token;
-      token.position = step.positions[t];
-      if (split > token.position / PAGE) continue;
-      token.q = step.qkv + (size_t)t * QKV_ROWS;
-      token.k = token.q + Q_SIZE;
-      token.v = token.k + KV_SIZE;
-      token.rotation = step.rotations + (size_t)t * HEAD_DIM;
-      token.page = __ldg(step.pages + (size_t)step.slots[t] * step.pages_max + split);
-      attend(s.attention, token, layer, kv_head, split, step.head_norms + layer * 2 * HEAD_DIM,
-             step.head_norms + (layer * 2 + 1) * HEAD_DIM, step.attended + (size_t)t * Q_SIZE,
-             step.partials + (size_t)t * step.pages_max * HEADS * (HEAD_DIM + 2),
-             step.arrivals + t * KV_HEADS + kv_head, s.tops + t);
+    for (int t = 0; t < step.n; t++) splits_max = max(splits_max, step.positions[t] / SPLIT + 1);
+    return step.n * HEADS * splits_max;
+  }
+  __device__ __forceinline__ bool attention_item(int number, Item& item) {
+    item.split = number / (step.n * HEADS);
+    const int pair = number % (step.n * HEADS);
+    item.t = pair / HEADS, item.head = pair % HEADS;
+    item.token.position = step.positions[item.t];
+    if (item.split > item.token.position / SPLIT) return false;
+    item.token.rotation = step.rotations + (size_t)item.t * HEAD_DIM;
+    item.token.page = __ldg(step.pages + (size_t)step.slots[item.t] * step.pages_max +
+                            item.split / (PAGE / SPLIT));
+    return true;
+  }
+
+  // The old keys and values of a layer that the block will want are asked for a phase early: the
+  // weights of a whole step lie between them and their last use.
+  __device__ __forceinline__ void expect_attention(int layer) {
+    if (!s.has_item) return;
+    const Item& item = s.item;
+    const int count = min(SPLIT, item.token.position - item.split * SPLIT);
+    for (int i = threadIdx.x; i < count * LINES_OF_ROW; i += THREADS)
+#pragma unroll
+      for (int is_value = 0; is_value < 2; is_value++)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(
+            page_rows(item.token.page, layer, is_value, item.head / GROUP) +
+            item.token.first_row(item.split) + i * (HEAD_DIM / LINES_OF_ROW)));
+  }
+
+  // Old keys and values are loaded before new ones are awaited.
+  __device__ __forceinline__ void attention(int layer, const Exchange& e) {
+    const int items = attention_items();
+#pragma unroll 1
+    for (int number = blockIdx.x; number < items; number += gridDim.x) {
+      Item item = s.item;
+      if (number == (int)blockIdx.x ? s.has_item : attention_item(number, item))
+        attend_item(layer, e, item);
     }
+  }
+  __device__ __forceinline__ void attend_item(int layer, const Exchange& e, const Item& item) {
+    AttentionToken token = item.token;
+    AttentionHeld held;
+    token.q = e.qkv() + (size_t)item.t * QKV_ROWS;
+    token.k = token.q + Q_SIZE;
+    token.v = token.k + KV_SIZE;
+    held.load(token, layer, item.head / GROUP, item.split);
+    const TaggedPartials partials = {
+        step.partials +
+            (size_t)item.t * step.pages_max * (PAGE / SPLIT) * HEADS * SPLIT_WIDTH,
+        step.tag + layer};
+    attend<true>(s.attention, token, held, layer, item.head, item.split,
+                 step.head_norms + layer * 2 * HEAD_DIM,
+                 step.head_norms + (layer * 2 + 1) * HEAD_DIM,
+                 e.attended() + (size_t)item.t * Q_SIZE, partials);
   }
 
   __device__ __forceinline__ void run() {
-    if (blockIdx.x == 0 && threadIdx.x < 16) step.tops[(4 * LAYERS - 1) * 8 + threadIdx.x] = 0;
+    const float* x = step.x;
+    if (threadIdx.x == 0)
+      s.has_item = blockIdx.x < attention_items() && attention_item(blockIdx.x, s.item);
+    block_sync();
+#pragma unroll 1
     for (int layer = 0; layer < LAYERS; layer++) {
       const int p = layer * 4;
       const float* norms = step.norms + (size_t)layer * 2 * HIDDEN;
-      if (layer == 0) {
-        for (int t = 0; t < step.n; t++)
-          quantize_row<HIDDEN, true>(step.x + t * HIDDEN, norms, s.x + t * (PADDED(HIDDEN) + 32),
-                                     s.scales + t, s.quantize);
-      } else {
-        quantize<HIDDEN, true>(p, step.x, norms);
-      }
-      products<HIDDEN, STORE>(p, 0, step.qkv, QKV_ROWS, QKV_ROWS);
-      meet(p + 1);
-      attention(layer);
-      meet(p + 1);
-      quantize<Q_SIZE, false>(p + 1, step.attended, nullptr);
-      products<Q_SIZE, ADD>(p + 1, 0, step.x, HIDDEN, HIDDEN, norms + HIDDEN);
-      meet(p + 2);
-      quantize<HIDDEN, true>(p + 2, step.x, norms + HIDDEN);
-      products<HIDDEN, GATE>(p + 2, 0, step.gated, FFN, FFN);
-      meet(p + 3);
-      quantize<FFN, false>(p + 3, step.gated, nullptr);
-      products<FFN, ADD>(p + 3, 0, step.x, HIDDEN, HIDDEN, norms + 2 * HIDDEN);
-      meet(p + 4);
+      const Exchange e(step.exchange, step.rows, layer);
+      expect_attention(layer);
+      quantize<HIDDEN, true>(0, e, x, norms);
+      products<HIDDEN, STORE>(p, 0, e.qkv(), QKV_ROWS, QKV_ROWS);
+      block_sync();
+      attention(layer, e);
+      quantize<Q_SIZE, false>(1, e, e.attended(), nullptr);
+      products<Q_SIZE, ADD>(p + 1, 0, e.middle(), HIDDEN, HIDDEN, x);
+      quantize<HIDDEN, true>(2, e, e.middle(), norms + HIDDEN);
+      products<HIDDEN, GATE>(p + 2, 0, e.gated(), FFN, FFN);
+      quantize<FFN, false>(3, e, e.gated(), nullptr);
+      products<FFN, ADD>(p + 3, 0, e.x(), HIDDEN, HIDDEN, e.middle());
+      x = e.x();
     }
     if (!step.wants_logits) return;
-    quantize<HIDDEN, true>(4 * LAYERS, step.x, step.norms + (size_t)2 * LAYERS * HIDDEN);
+    const Exchange e(step.exchange, step.rows, LAYERS);
+    quantize<HIDDEN, true>(0, e, x, step.norms + (size_t)2 * LAYERS * HIDDEN);
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       products<HIDDEN, STORE>(4 * LAYERS + piece, piece * HEAD_PIECE_TILES * 16, step.logits,
                               VOCAB, VOCAB);
-      __syncthreads();
+      block_sync();
     }
     report();
   }
@@ -309,36 +483,44 @@ template <int N, int STAGES>
 __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
   i8* ring_bytes = dynamic + ROUND_UP((int)sizeof(DecodeShared<N>), 128);
-  if (threadIdx.x < 8) s.tops[threadIdx.x] = 0;
   Decoder<N, STAGES> decoder{step, s};
-  decoder.barrier_target = step.barrier_base;
   decoder.best = 0;
   decoder.dropped = NEGATIVE_INFINITY;
   if (threadIdx.x < 5) s.firsts[threadIdx.x] = first_tile(threadIdx.x);
-  __syncthreads();
 #if __CUDA_ARCH__ >= 800
-  decoder.ring.init(ring_bytes, s.barriers);
-  UnitStream& ahead = decoder.ahead;
-  ahead.phases = step.phases;
-  ahead.firsts = s.firsts;
-  ahead.phase = 0;
-  ahead.end = 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0);
-  ahead.seek();
-#pragma unroll 1
-  for (int stage = 0; stage < STAGES; stage++) decoder.ring.request(ahead.next());
-  decoder.ring.parity = 0;
+  decoder.stream.init(ring_bytes, s.barriers);
+  __syncthreads();
+  if (threadIdx.x >= THREADS) {
+    // The warp that brings weights also clears what the step before left.
+    decoder.stream.bring(step.phases, s.firsts,
+                         4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0), [&](int phase) {
+                           if (phase % 4 == 0 && phase < 4 * LAYERS) decoder.forget(phase / 4);
+                         });
+    decoder.forget(LAYERS);
+    return;
+  }
+#else
+  __syncthreads();
+  for (int layer = 0; layer <= LAYERS && threadIdx.x < 32; layer++) decoder.forget(layer);
 #endif
   decoder.run();
 }
 
+// One more warp than computes, where there is a stream.
+#if __CUDA_ARCH__ >= 800
+#define DECODE_THREADS (THREADS + 32)
+#else
+#define DECODE_THREADS THREADS
+#endif
+
 #define DECODE_KERNEL(N, STAGES)                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS, 1)                      \
+  extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 1)               \
       decode_##N(const __grid_constant__ DecodeStep step) {                            \
     extern __shared__ __align__(128) i8 dynamic[];                                     \
     decode<N, STAGES>(step, dynamic);                                                  \
   }                                                                                    \
   extern "C" __device__ const int decode_shared_##N =                                  \
-      ROUND_UP((int)sizeof(DecodeShared<N>), 128) + WARPS * STAGES * UNIT_BYTES;
+      ROUND_UP((int)sizeof(DecodeShared<N>), 128) + STAGES * CHUNK_BYTES;
 
 #ifdef STAGES_1
 DECODE_KERNEL(1, STAGES_1)

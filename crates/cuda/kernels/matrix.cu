@@ -11,6 +11,16 @@
 #define SUMS(tokens) ((tokens) * 2)
 #endif
 
+#if __CUDA_ARCH__ >= 800
+// 16 rows by 32 columns times the same columns of 8 tokens, by the tensor core.
+__device__ __forceinline__ void multiply_add(int* c, uint4 a, uint2 b) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+#endif
+
 // Adds 16 rows by 32 columns of weights times the same columns of N tokens. `x` points at the
 // first token's column 0 of the block; tokens from `n` on count as 0.
 template <int N>
@@ -22,11 +32,7 @@ __device__ __forceinline__ void multiply(int* sums, uint4 a, const i8* x, int st
     const int token = block * 8 + g;
     uint2 b = make_uint2(0u, 0u);
     if (token < n) b = *reinterpret_cast<const uint2*>(x + token * stride + t * 8);
-    int* c = sums + block * 4;
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+    multiply_add(sums + block * 4, a, b);
   }
 #else
 #pragma unroll
@@ -61,86 +67,6 @@ __device__ __forceinline__ void put_cells(const int* sums, int* cells, int width
 #endif
 }
 
-// One warp's ring of STAGES units in shared memory. Whoever has read a unit asks at once for the
-// one that comes STAGES later, so loads go on while the block waits for others. From sm_90 on the
-// copy engine brings units; before, each lane copies exactly the bytes that it will read.
-template <int STAGES>
-struct Ring {
-  i8* bytes;  // [STAGES, UNIT_BYTES] of this warp
-  u64* full;  // [STAGES] barriers of this warp, sm_90 and later
-  u64 policy;
-  int stage;
-  u32 parity;
-
-  static __device__ __forceinline__ u32 shared(const void* p) {
-    return (u32)__cvta_generic_to_shared(p);
-  }
-
-  __device__ __forceinline__ void init(i8* all_bytes, u64* all_barriers) {
-    const int warp = threadIdx.x >> 5;
-    bytes = all_bytes + warp * STAGES * UNIT_BYTES;
-    full = all_barriers + warp * STAGES;
-    stage = 0;
-    parity = 0;
-#if __CUDA_ARCH__ >= 900
-    // Weights pass through the L2 cache once, so they must not push out what is used again.
-    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-    if ((threadIdx.x & 31) == 0) {
-      for (int s = 0; s < STAGES; s++)
-        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared(full + s)) : "memory");
-      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-    }
-    __syncwarp();
-#endif
-  }
-
-  // Asks for a unit to be brought to the current stage; null when there are no more.
-  __device__ __forceinline__ void request(const i8* source) {
-    const u32 to = shared(bytes + stage * UNIT_BYTES);
-#if __CUDA_ARCH__ >= 900
-    if ((threadIdx.x & 31) == 0 && source) {
-      const u32 barrier = shared(full + stage);
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
-                   "r"(UNIT_BYTES)
-                   : "memory");
-      asm volatile(
-          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
-          "[%0], [%1], %2, [%3], %4;" ::"r"(to), "l"(source), "r"(UNIT_BYTES), "r"(barrier),
-          "l"(policy)
-          : "memory");
-    }
-#elif __CUDA_ARCH__ >= 800
-    if (source) {
-      const int at = (threadIdx.x & 31) * 16;
-#pragma unroll
-      for (int i = 0; i < UNIT_BYTES / 512; i++)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + at + i * 512),
-                     "l"(source + at + i * 512)
-                     : "memory");
-    }
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-    if (++stage == STAGES) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-
-  // Waits until the unit of the current stage, the oldest, is there.
-  __device__ __forceinline__ void wait() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile(
-        "{\n.reg .pred p;\nAGAIN:\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-        "@!p bra AGAIN;\n}" ::"r"(shared(full + stage)),
-        "r"(parity)
-        : "memory");
-#elif __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
-#endif
-  }
-};
-
 // Number of tiles and of units per tile of phase `p` of the weight stream: 4 a layer, then the
 // pieces of the output head.
 #define QKV_TILES DIV_UP(QKV_ROWS, TILE_ROWS)
@@ -174,39 +100,144 @@ __device__ __forceinline__ int first_tile(int kind) {
   return tile < 0 ? tile + gridDim.x : tile;
 }
 
-// The units that one warp reads in one forward pass, in order.
-struct UnitStream {
-  const u64* phases;  // address of each phase's weights
-  const int* firsts;  // first tile of each kind, in shared memory
-  int phase, end, tile, tiles, unit, units;
-  const i8* base;
+// Units that one stage of the stream holds.
+#define CHUNK_UNITS 16
+#define CHUNK_BYTES (CHUNK_UNITS * UNIT_BYTES)
+// A chunk comes in pieces of this many units.
+#define PIECE_UNITS 4
+#define PIECES (CHUNK_UNITS / PIECE_UNITS)
+// Pieces on their way at a time. Enough to keep memory busy; more would only queue up in front of
+// the few words that everybody waits for: what is on its way, over the bandwidth, is what every
+// other access takes.
+#ifndef WINDOW
+#define WINDOW 2
+#endif
 
-  // Goes to the first unit of phase `phase` or of a later one.
-  __device__ __forceinline__ void seek() {
-    unit = threadIdx.x >> 5;
-    for (; phase < end; phase++) {
-      tiles = phase_tiles(phase);
-      units = phase_units(phase);
-      tile = firsts[phase_kind(phase)];
-      if (tile < tiles && unit < units) {
-        base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
-        return;
+#if __CUDA_ARCH__ >= 800
+// Barriers in shared memory (PTX ISA, mbarrier).
+__device__ __forceinline__ u32 shared_address(const void* p) {
+  return (u32)__cvta_generic_to_shared(p);
+}
+__device__ __forceinline__ void barrier_init(u64* barrier, int count) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count)
+               : "memory");
+}
+__device__ __forceinline__ void barrier_arrive(u64* barrier) {
+  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared.b64 state, [%0];\n}" ::"r"(
+                   shared_address(barrier))
+               : "memory");
+}
+__device__ __forceinline__ void barrier_wait(u64* barrier, u32 parity) {
+#if __CUDA_ARCH__ >= 900
+#define BARRIER_WAIT "mbarrier.try_wait.parity.shared::cta.b64"
+#else
+#define BARRIER_WAIT "mbarrier.test_wait.parity.shared.b64"
+#endif
+  asm volatile("{\n.reg .pred p;\nAGAIN:\n" BARRIER_WAIT " p, [%0], %1;\n@!p bra AGAIN;\n}" ::"r"(
+                   shared_address(barrier)),
+               "r"(parity)
+               : "memory");
+}
+
+// A block's weights on their way through shared memory, in chunks, in the order in which its warps
+// multiply them, across phases and layers. One warp brings them and waits for nobody but the
+// readers, so memory stays busy while the block normalises, quantises, attends or waits.
+template <int STAGES>
+struct Stream {
+  i8* bytes;   // [STAGES, CHUNK_BYTES]
+  u64* full;   // [STAGES, PIECES]
+  u64* empty;  // [STAGES]
+  int stage;
+  u32 parity;
+
+  __device__ __forceinline__ void init(i8* all_bytes, u64* barriers) {
+    bytes = all_bytes;
+    full = barriers;
+    empty = barriers + STAGES * PIECES;
+    stage = 0;
+    parity = 0;
+    if (threadIdx.x == 0) {
+      for (int s = 0; s < STAGES; s++) {
+        for (int piece = 0; piece < PIECES; piece++)
+          barrier_init(full + s * PIECES + piece, __CUDA_ARCH__ >= 900 ? 1 : 32);
+        barrier_init(empty + s, WARPS);
       }
+#if __CUDA_ARCH__ >= 900
+      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
     }
   }
-  // Address of the next unit, or null.
-  __device__ __forceinline__ const i8* next() {
-    if (phase >= end) return nullptr;
-    const i8* address = base + (u32)(tile * units + unit) * (size_t)UNIT_BYTES;
-    unit += WARPS;
-    if (unit >= units) {
-      unit = threadIdx.x >> 5;
-      tile += gridDim.x;
-      if (tile >= tiles) {
-        phase++;
-        seek();
-      }
+
+  // A reading warp waits for a unit of the current chunk, and gives the chunk back.
+  __device__ __forceinline__ const i8* wait(int unit) {
+    barrier_wait(full + stage * PIECES + unit / PIECE_UNITS, parity);
+    return bytes + stage * CHUNK_BYTES + unit * UNIT_BYTES;
+  }
+  __device__ __forceinline__ void give_back() {
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) barrier_arrive(empty + stage);
+    if (++stage == STAGES) stage = 0, parity ^= 1;
+  }
+
+  // What the bringing warp does: everything that this block reads in phases 0 .. end - 1. It calls
+  // `before` with the number of each phase, as it has time.
+  template <class Before>
+  __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end,
+                                        Before before) {
+    u64 policy = 0;
+#if __CUDA_ARCH__ >= 900
+    // Weights pass through the L2 cache once, so they must not push out what is used again.
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+#endif
+    u32 sent = 0;
+    for (int phase = 0; phase < end; phase++) {
+      before(phase);
+      const int tiles = phase_tiles(phase), units = phase_units(phase);
+      const i8* base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
+      for (int tile = firsts[phase_kind(phase)]; tile < tiles; tile += gridDim.x)
+        for (int unit = 0; unit < units; unit += CHUNK_UNITS, sent++) {
+          const u32 to = sent % STAGES;
+          if (sent >= STAGES) barrier_wait(empty + to, (sent / STAGES - 1) & 1);
+          const i8* source = base + ((u32)tile * units + unit) * (size_t)UNIT_BYTES;
+          for (int piece = 0; piece < PIECES; piece++) {
+            const u32 behind = sent * PIECES + piece - WINDOW;
+            if (WINDOW < STAGES * PIECES && (int)behind >= 0)
+              barrier_wait(full + behind % (STAGES * PIECES), behind / (STAGES * PIECES) & 1);
+            const int from = piece * PIECE_UNITS;
+            const int n = max(0, min(units - unit - from, PIECE_UNITS)) * UNIT_BYTES;
+            copy(source + from * UNIT_BYTES, bytes + to * CHUNK_BYTES + from * UNIT_BYTES, n,
+                 full + to * PIECES + piece, policy);
+          }
+        }
     }
-    return address;
+  }
+
+ private:
+  static __device__ __forceinline__ void copy(const i8* source, i8* target, int n, u64* barrier,
+                                              u64 policy) {
+    const int lane = threadIdx.x & 31;
+#if __CUDA_ARCH__ >= 900
+    if (lane == 0) {
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                       shared_address(barrier)),
+                   "r"(n)
+                   : "memory");
+      if (n) asm volatile(
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+          "[%0], [%1], %2, [%3], %4;" ::"r"(shared_address(target)),
+          "l"(source), "r"(n), "r"(shared_address(barrier)), "l"(policy)
+          : "memory");
+    }
+    __syncwarp();
+#else
+#pragma unroll 4
+    for (int at = lane * 16; at < n; at += 512)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(target + at)),
+                   "l"(source + at)
+                   : "memory");
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(barrier))
+                 : "memory");
+#endif
   }
 };
+#endif

@@ -2,18 +2,9 @@
 //
 // With v = x * weight (or x), a row becomes round(v * 127 / max|v|), and its scale is
 // max|v| / 127, times the inverse root mean square of x where there is a norm: the norm divides a
-// row by one number, which the quantised values do not feel. So the decode kernel needs only the
-// maximum before it can quantise, and whoever writes x keeps it up to date. Squares are added up
-// over 16 elements first and then over those sums in one fixed order: so the bits do not depend
-// on how many rows there are or which block works on them.
-
-#define SUMS_OF_ROW(k) DIV_UP(k, TILE_ROWS)
-
-// Sum and maximum over 16 lanes; all lanes get it.
-__device__ __forceinline__ float sum16(float x) {
-  for (int o = 8; o > 0; o >>= 1) x += __shfl_xor_sync(FULL, x, o);
-  return x;
-}
+// row by one number, which the quantised values do not feel. Squares are added up over 128
+// elements first and then over those sums, in one fixed order: so the bits do not depend on how
+// many rows there are or which block works on them.
 
 // 127 / max|v|, or 0 for a row that is zero in effect. NaN fails the comparison and is kept.
 __device__ __forceinline__ float levels_per_unit(u32 top) {
@@ -29,101 +20,88 @@ __device__ __forceinline__ u32 level(float v, float factor) {
   return __float_as_uint(v * factor + 12582912.0f) & 255u;
 }
 
-// Inverse root mean square from the sums over 16 elements, by one warp.
-template <int K>
-__device__ __forceinline__ float inverse_rms(const float* sums) {
-  float total = 0.f;
-#pragma unroll 4
-  for (int i = threadIdx.x & 31; i < SUMS_OF_ROW(K); i += 32) total += fresh(sums + i);
-  const float mean = __fdiv_rn(warp_sum(total), (float)K);
-  return __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
-}
+// Vectors of four elements of a row that one thread holds.
+#define ROW_ITEMS(k) DIV_UP(PADDED(k) / 4, THREADS)
 
 struct QuantizeShared {
-  float sums[SUMS_OF_ROW(HIDDEN)];
+  // Of 128 elements each.
+  float sums[DIV_UP(K_MAX, 128)];
   u32 tops[WARPS];
 };
 
-// One row by the whole block, from scratch: `out`, PADDED(K) bytes, and `*scale`. Ends in step.
-template <int K, bool NORM>
-__device__ void quantize_row(const float* row, const float* weight, i8* out, float* scale,
-                             QuantizeShared& s) {
+// A quantised row in memory, and its scale.
+struct PlainRow {
+  i8* levels;
+  float* scale;
+  __device__ __forceinline__ void put(int vector, u32 word) {
+    *reinterpret_cast<u32*>(levels + vector * 4) = word;
+  }
+  __device__ __forceinline__ void put_scale(float unit) { *scale = unit; }
+};
+
+// Row `row` of K elements by the whole block into `out`. With AWAIT, elements may still be AWAITED.
+// Ends in step.
+template <int K, bool NORM, bool AWAIT, class Out>
+__device__ __forceinline__ void quantize_row(const float* row, const float* weight, Out out,
+                                             QuantizeShared& s) {
+  constexpr int ITEMS = ROW_ITEMS(K), VECTORS = K / 4;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  float4 held[ITEMS], w[ITEMS];
+#pragma unroll
+  for (int i = 0; i < ITEMS; i++) {
+    const int vector = i * THREADS + threadIdx.x;
+    held[i] = make_float4(0.f, 0.f, 0.f, 0.f);
+    if (vector < VECTORS) held[i] = now4(row + vector * 4);
+    if (NORM) w[i] = held[i];
+    if (NORM && vector < VECTORS) w[i] = __ldg(reinterpret_cast<const float4*>(weight) + vector);
+  }
+  if (AWAIT) {
+    bool complete;
+    do {
+      complete = true;
+#pragma unroll
+      for (int i = 0; i < ITEMS; i++)
+        if (is_awaited(held[i])) {
+          held[i] = now4(row + (i * THREADS + threadIdx.x) * 4);
+          complete &= !is_awaited(held[i]);
+        }
+    } while (!complete);
+  }
   u32 top = 0;
-  for (int i = threadIdx.x; i < ROUND_UP(K, THREADS); i += THREADS) {
-    const float x = i < K ? fresh(row + i) : 0.f;
-    const float v = NORM && i < K ? x * __ldg(weight + i) : x;
-    top = max(top, magnitude(v));
+#pragma unroll
+  for (int i = 0; i < ITEMS; i++) {
+    float4& v = held[i];
     if (NORM) {
-      const float sum = sum16(x * x);
-      if (lane % 16 == 0 && i < K) s.sums[i / 16] = sum;
+      const float sum = warp_sum((v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w));
+      const int of = i * WARPS + warp;
+      // Warps whose 128 elements lie past the row have nothing to add.
+      if (lane == 0 && of < DIV_UP(K, 128)) s.sums[of] = sum;
+      v = make_float4(v.x * w[i].x, v.y * w[i].y, v.z * w[i].z, v.w * w[i].w);
     }
+    top = max(max(max(top, magnitude(v.x)), max(magnitude(v.y), magnitude(v.z))), magnitude(v.w));
   }
   top = warp_max(top);
   if (lane == 0) s.tops[warp] = top;
-  __syncthreads();
+  block_sync();
   top = warp_max(s.tops[lane % WARPS]);
   const float factor = levels_per_unit(top);
   if (warp == 0) {
     float unit = unit_of_level(top);
     if (NORM) {
       float total = 0.f;
-#pragma unroll 4
-      for (int i = lane; i < SUMS_OF_ROW(K); i += 32) total += s.sums[i];
+      for (int i = lane; i < DIV_UP(K, 128); i += 32) total += s.sums[i];
       const float mean = __fdiv_rn(warp_sum(total), (float)K);
       unit *= __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
     }
-    if (lane == 0) *scale = unit;
+    if (lane == 0) out.put_scale(unit);
   }
-  for (int i = threadIdx.x; i < PADDED(K); i += THREADS) {
-    const float x = i < K ? fresh(row + i) : 0.f;
-    out[i] = (i8)level(NORM && i < K ? x * __ldg(weight + i) : x, factor);
-  }
-  __syncthreads();
-}
-
-// `n` rows by the whole block, when their maxima (and, with NORM, the sums of their squares) are
-// known: one pass without waiting. `tops` is [n], `sums` is [n][SUMS_OF_ROW(K)]; `factors` is
-// scratch, [n]. Ends in step.
-template <int N, int K, bool NORM>
-__device__ __forceinline__ void quantize_known(const float* rows, const float* weight, int n,
-                                               const u32* tops, const float* sums, i8* out,
-                                               int stride, float* scales, float* factors) {
-  constexpr int VECTORS = DIV_UP(K, 4), PADDED_VECTORS = PADDED(K) / 4;
-  constexpr int ITEMS = DIV_UP(N * PADDED_VECTORS, THREADS), BATCH = ITEMS < 6 ? ITEMS : 6;
-  const int warp = threadIdx.x >> 5;
-  for (int first = 0; first < ITEMS; first += BATCH) {
-    float4 held[BATCH], w[BATCH];
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
-      const int item = (first + i) * THREADS + threadIdx.x;
-      const int row = item / PADDED_VECTORS, vector = item % PADDED_VECTORS;
-      held[i] = w[i] = make_float4(0.f, 0.f, 0.f, 0.f);
-      if (row < n && vector < VECTORS) {
-        held[i] = fresh4(rows + (size_t)row * K + vector * 4);
-        if (NORM) w[i] = __ldg(reinterpret_cast<const float4*>(weight) + vector);
-      }
-    }
-    if (first == 0) {
-      if (warp < n) {
-        const u32 top = __ldcg(tops + warp);
-        float unit = unit_of_level(top);
-        if (NORM) unit *= inverse_rms<K>(sums + warp * SUMS_OF_ROW(K));
-        if ((threadIdx.x & 31) == 0) scales[warp] = unit, factors[warp] = levels_per_unit(top);
-      }
-      __syncthreads();
-    }
-#pragma unroll
-    for (int i = 0; i < BATCH; i++) {
-      const int item = (first + i) * THREADS + threadIdx.x;
-      const int row = item / PADDED_VECTORS, vector = item % PADDED_VECTORS;
-      if (row >= n || first + i >= ITEMS) continue;
-      float4 v = held[i];
-      if (NORM) v = make_float4(v.x * w[i].x, v.y * w[i].y, v.z * w[i].z, v.w * w[i].w);
-      const float f = factors[row];
-      *reinterpret_cast<u32*>(out + row * stride + vector * 4) =
-          level(v.x, f) | level(v.y, f) << 8 | level(v.z, f) << 16 | level(v.w, f) << 24;
-    }
+  for (int i = 0; i < ITEMS; i++) {
+    const int vector = i * THREADS + threadIdx.x;
+    const float4 v = held[i];
+    if (vector < PADDED(K) / 4)
+      out.put(vector, level(v.x, factor) | level(v.y, factor) << 8 | level(v.z, factor) << 16 |
+                          level(v.w, factor) << 24);
   }
-  __syncthreads();
+  block_sync();
 }

@@ -4,12 +4,16 @@
 //! that is safe to call checks its sizes and makes its context current first.
 #![allow(unsafe_code)]
 
+mod context;
+
 use std::ffi::{CString, c_int, c_uint, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
 use cudarc::driver::{DriverError, result};
 
+use self::context::Context;
 use crate::error::CudaError;
 use crate::nvrtc::text;
 
@@ -88,9 +92,14 @@ pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
 
 /// The device's primary context with one stream.
 pub(crate) struct Gpu {
-    device: sys::CUdevice,
-    context: sys::CUcontext,
     stream: sys::CUstream,
+    /// Most memory that buffers may take. Bytes.
+    limit: AtomicUsize,
+    allocated: AtomicUsize,
+    #[cfg(feature = "testing")]
+    pub(crate) refusal: crate::testing::Refusal,
+    /// Last, so that it is dropped when nothing of it is left.
+    context: Context,
 }
 
 // SAFETY: contexts and streams may be used from any thread once made current there, which every
@@ -100,12 +109,16 @@ unsafe impl Send for Gpu {}
 unsafe impl Sync for Gpu {}
 
 impl Gpu {
-    pub(crate) fn open(info: &DeviceInfo) -> Result<Arc<Self>, CudaError> {
-        let device = result::device::get(info.ordinal as c_int).map_err(failed("cuDeviceGet"))?;
-        // SAFETY: `device` is valid; the context is released in `drop`.
-        let context = unsafe { result::primary_ctx::retain(device) }
-            .map_err(failed("cuDevicePrimaryCtxRetain"))?;
-        let mut gpu = Self { device, context, stream: std::ptr::null_mut() };
+    /// Buffers take `limit` bytes at most; `None` leaves it to the device.
+    pub(crate) fn open(info: &DeviceInfo, limit: Option<usize>) -> Result<Arc<Self>, CudaError> {
+        let mut gpu = Self {
+            stream: std::ptr::null_mut(),
+            limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)),
+            allocated: AtomicUsize::new(0),
+            #[cfg(feature = "testing")]
+            refusal: crate::testing::Refusal::default(),
+            context: Context::open(info.ordinal)?,
+        };
         gpu.bind()?;
         let kind = result::stream::StreamKind::NonBlocking;
         gpu.stream = result::stream::create(kind).map_err(failed("cuStreamCreate"))?;
@@ -114,14 +127,24 @@ impl Gpu {
 
     /// Makes the context current on this thread.
     pub(crate) fn bind(&self) -> Result<(), CudaError> {
-        // SAFETY: the context lives as long as `self`.
-        unsafe { result::ctx::set_current(self.context) }.map_err(failed("cuCtxSetCurrent"))
+        self.context.bind()
     }
 
     /// Free and total memory. Bytes.
     pub(crate) fn memory(&self) -> Result<(usize, usize), CudaError> {
         self.bind()?;
         result::mem_get_info().map_err(failed("cuMemGetInfo"))
+    }
+
+    /// What buffers take now. Bytes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.allocated.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn limit_memory(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
@@ -137,19 +160,26 @@ impl Gpu {
     ) -> Result<DeviceBuffer, CudaError> {
         self.bind()?;
         let bytes = bytes.max(16);
+        let refused = |free: usize, total: usize| CudaError::OutOfMemory {
+            what,
+            needed_mib: bytes >> 20,
+            free_mib: free >> 20,
+            total_mib: total >> 20,
+        };
+        let taken = self.allocated.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
+        if bytes > limit.saturating_sub(taken) {
+            return Err(refused(limit.saturating_sub(taken), limit));
+        }
         // SAFETY: plain allocation; freed in `DeviceBuffer::drop`.
         let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| {
             if error.0 != sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
                 return failed("cuMemAlloc")(error);
             }
             let (free, total) = result::mem_get_info().unwrap_or_default();
-            CudaError::OutOfMemory {
-                what,
-                needed_mib: bytes >> 20,
-                free_mib: free >> 20,
-                total_mib: total >> 20,
-            }
+            refused(free, total)
         })?;
+        self.allocated.fetch_add(bytes, Ordering::Relaxed);
         let buffer = DeviceBuffer { gpu: Arc::clone(self), pointer, bytes };
         // SAFETY: the buffer has `bytes` bytes.
         unsafe { result::memset_d8_async(pointer, 0, bytes, self.stream) }
@@ -181,8 +211,10 @@ impl Gpu {
         grid: [usize; 3],
         arguments: &mut [*mut c_void],
     ) -> Result<(), CudaError> {
+        #[cfg(feature = "testing")]
+        self.refusal.count()?;
         let grid = (grid[0] as c_uint, grid[1] as c_uint, grid[2] as c_uint);
-        let block = (crate::program::THREADS as c_uint, 1, 1);
+        let block = (kernel.threads, 1, 1);
         let (function, shared) = (kernel.function, kernel.shared_bytes);
         // SAFETY: the caller vouches for the arguments; function and stream are valid.
         let launched = unsafe {
@@ -205,14 +237,10 @@ impl Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        // SAFETY: made in `open`, and nothing that uses them is left. Errors of a dead context
-        // have nobody to be told.
-        unsafe {
-            if !self.stream.is_null() {
-                let _ = result::ctx::set_current(self.context);
-                let _ = result::stream::destroy(self.stream);
-            }
-            let _ = result::primary_ctx::release(self.device);
+        // Errors of a broken context have nobody to be told.
+        if !self.stream.is_null() && self.bind().is_ok() {
+            // SAFETY: made in `open`, and nothing that uses it is left.
+            let _ = unsafe { result::stream::destroy(self.stream) };
         }
     }
 }
@@ -237,6 +265,13 @@ impl DeviceBuffer {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Sets every byte.
+    pub(crate) fn fill(&self, byte: u8) -> Result<(), CudaError> {
+        // SAFETY: the buffer has `bytes` bytes.
+        unsafe { result::memset_d8_async(self.pointer, byte, self.bytes, self.gpu.stream) }
+            .map_err(failed("cuMemsetD8Async"))
     }
 
     /// Copies from ordinary memory; `source` may be reused at once.
@@ -281,11 +316,10 @@ impl DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
+        self.gpu.allocated.fetch_sub(self.bytes, Ordering::Relaxed);
+        let _ = self.gpu.bind();
         // SAFETY: allocated in `alloc`, freed once. The driver waits for work that uses it.
-        unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::free_sync(self.pointer);
-        }
+        let _ = unsafe { result::free_sync(self.pointer) };
     }
 }
 
@@ -313,11 +347,9 @@ impl HostBuffer {
 
 impl Drop for HostBuffer {
     fn drop(&mut self) {
+        let _ = self.gpu.bind();
         // SAFETY: allocated in `alloc_host`, freed once.
-        unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::free_host(self.pointer.cast());
-        }
+        let _ = unsafe { result::free_host(self.pointer.cast()) };
     }
 }
 
@@ -325,6 +357,8 @@ impl Drop for HostBuffer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernel {
     function: sys::CUfunction,
+    /// Of a block: as many as the kernel's launch bounds allow.
+    threads: c_uint,
     shared_bytes: c_uint,
     is_cooperative: bool,
 }
@@ -332,35 +366,53 @@ pub(crate) struct Kernel {
 // SAFETY: a handle, valid in any thread while its module is loaded.
 unsafe impl Send for Kernel {}
 
-/// Loaded machine code.
+/// Loaded machine code: any number of cubins, whose names do not repeat.
 pub(crate) struct Module {
     gpu: Arc<Gpu>,
-    module: sys::CUmodule,
+    cubins: Vec<sys::CUmodule>,
 }
 
-// SAFETY: a handle, used with its context current.
+// SAFETY: handles, used with their context current.
 unsafe impl Send for Module {}
 
 impl Module {
-    pub(crate) fn load(gpu: &Arc<Gpu>, cubin: &[u8]) -> Result<Self, CudaError> {
-        gpu.bind()?;
+    pub(crate) fn new(gpu: &Arc<Gpu>) -> Self {
+        Self { gpu: Arc::clone(gpu), cubins: Vec::new() }
+    }
+
+    pub(crate) fn load(&mut self, cubin: &[u8]) -> Result<(), CudaError> {
+        self.gpu.bind()?;
         // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
-        let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
+        let loaded = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
             .map_err(failed("cuModuleLoadData"))?;
-        Ok(Self { gpu: Arc::clone(gpu), module })
+        self.cubins.push(loaded);
+        Ok(())
     }
 
     pub(crate) fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
         let name = CString::new(name).expect("kernel names are constants without NUL");
-        // SAFETY: the module is loaded.
-        let function = unsafe { result::module::get_function(self.module, name) }
+        let function = self
+            // SAFETY: the cubin is loaded.
+            .find(|cubin| unsafe { result::module::get_function(cubin, name.clone()) })
             .map_err(failed("cuModuleGetFunction"))?;
-        Ok(Kernel { function, shared_bytes: 0, is_cooperative: false })
+        let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
+        // SAFETY: the function is valid.
+        let threads = unsafe { result::function::get_function_attribute(function, which) }
+            .map_err(failed("cuFuncGetAttribute"))? as c_uint;
+        Ok(Kernel { function, threads, shared_bytes: 0, is_cooperative: false })
     }
 
-    /// A cooperative kernel with as much dynamic shared memory as the module's constant
-    /// `shared_name` says.
+    /// A cooperative kernel, as [`Self::kernel_with_shared`].
     pub(crate) fn cooperative(&self, name: &str, shared_name: &str) -> Result<Kernel, CudaError> {
+        Ok(Kernel { is_cooperative: true, ..self.kernel_with_shared(name, shared_name)? })
+    }
+
+    /// A kernel with as much dynamic shared memory as the constant `shared_name` says.
+    pub(crate) fn kernel_with_shared(
+        &self,
+        name: &str,
+        shared_name: &str,
+    ) -> Result<Kernel, CudaError> {
         let kernel = self.kernel(name)?;
         let shared_bytes = self.constant(shared_name)?;
         let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -368,29 +420,44 @@ impl Module {
         unsafe { result::function::set_function_attribute(kernel.function, which, shared_bytes) }
             .map_err(failed("cuFuncSetAttribute"))?;
         let shared_bytes = shared_bytes as c_uint;
-        Ok(Kernel { shared_bytes, is_cooperative: true, ..kernel })
+        Ok(Kernel { shared_bytes, ..kernel })
     }
 
-    /// An `int` constant of the module.
+    /// An `int` constant of the code.
     pub(crate) fn constant(&self, name: &str) -> Result<i32, CudaError> {
         let name = CString::new(name).expect("constant names have no NUL");
         let mut value = [0_i32];
-        // SAFETY: the module is loaded, and the constant is one `int`.
-        unsafe {
-            let (pointer, _) = result::module::get_global(self.module, name)
-                .map_err(failed("cuModuleGetGlobal"))?;
-            result::memcpy_dtoh_sync(&mut value, pointer).map_err(failed("cuMemcpyDtoH"))?;
-        }
+        let (pointer, _) = self
+            // SAFETY: the cubin is loaded.
+            .find(|cubin| unsafe { result::module::get_global(cubin, name.clone()) })
+            .map_err(failed("cuModuleGetGlobal"))?;
+        // SAFETY: the constant is one `int`.
+        unsafe { result::memcpy_dtoh_sync(&mut value, pointer) }.map_err(failed("cuMemcpyDtoH"))?;
         Ok(value[0])
+    }
+
+    /// What the first cubin that has it gives.
+    fn find<T>(
+        &self,
+        get: impl Fn(sys::CUmodule) -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        let mut outcome = Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND));
+        for cubin in &self.cubins {
+            outcome = get(*cubin);
+            if !matches!(outcome, Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND))) {
+                break;
+            }
+        }
+        outcome
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
-        // SAFETY: loaded in `load`, unloaded once.
-        unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::module::unload(self.module);
+        let _ = self.gpu.bind();
+        for cubin in &self.cubins {
+            // SAFETY: loaded in `load`, unloaded once.
+            let _ = unsafe { result::module::unload(*cubin) };
         }
     }
 }

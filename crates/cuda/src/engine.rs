@@ -1,9 +1,10 @@
 //! The engine: batches in, logits out.
 //!
 //! Two ways through the network, with the same bits: up to eight sequences that each take one
-//! token run in one persistent kernel ([`DECODE_SIZES`]); everything else, prompts above all, runs
+//! token run in one persistent kernel ([`crate::program::DECODE_SIZES`]); everything else, prompts above all, runs
 //! one launch an operation.
 
+mod exchange;
 mod memory;
 mod run;
 
@@ -22,7 +23,7 @@ use self::run::{Buffers, Kernels};
 use crate::device::{DeviceInfo, Gpu, Module, probe};
 use crate::error::CudaError;
 use crate::nvrtc::Nvrtc;
-use crate::program::{DECODE_SIZES, Shape, Source, Target, default_cache};
+use crate::program::{Program, Shape, Target, default_cache};
 use crate::weights::{Loader, Weights};
 
 /// How to set an engine up.
@@ -36,6 +37,9 @@ pub struct CudaOptions {
     pub context_tokens_max: usize,
     /// Most tokens of one step, 1 to [`STEP_TOKENS_MAX`].
     pub step_tokens_max: usize,
+    /// Most of the device's memory that weights, buffers and KV cache may take together; `None` leaves
+    /// it to the device. Bytes.
+    pub memory_bytes_max: Option<usize>,
     /// File of the compiler's library; `None` looks for it by name.
     pub nvrtc: Option<PathBuf>,
     /// Folder for compiled kernels; `None` compiles at every start.
@@ -49,6 +53,7 @@ impl Default for CudaOptions {
             slots: 8,
             context_tokens_max: 4096,
             step_tokens_max: 512,
+            memory_bytes_max: None,
             nvrtc: None,
             cache: default_cache(),
         }
@@ -101,15 +106,23 @@ impl CudaEngine {
         let spec = spec(&config, options)?;
         let shape = Shape::new(&config)?;
         let device = probe(options.device)?;
-        let gpu = Gpu::open(&device)?;
+        let gpu = Gpu::open(&device, options.memory_bytes_max)?;
         let target = Target { arch: device.arch, shared_bytes: device.shared_bytes };
-        let program = Source::new(&shape, &target);
+        let program = Program::new(&shape, &target);
         let nvrtc = Nvrtc::open(options.nvrtc.as_deref())?;
-        let cubin = program.cubin(&nvrtc, options.cache.as_deref())?;
-        let module = Module::load(&gpu, &cubin)?;
-        let kernels = Kernels::new(&module, &program.decode_sizes)?;
+        let cache = options.cache.as_deref();
+        let mut module = Module::new(&gpu);
         let tensors = source.tensors()?;
-        let weights = Loader::new(&gpu, &module, &tensors, &shape)?.load(progress)?;
+        // The kernels of steps are compiled while the weights go to the device.
+        let (weights, steps) = std::thread::scope(|scope| {
+            let steps = scope.spawn(|| program.steps_code(&nvrtc, cache));
+            module.load(&program.loading.machine_code(&nvrtc, cache)?.cubin)?;
+            let weights = Loader::new(&gpu, &module, &tensors, &shape)?.load(progress)?;
+            let steps = steps.join().expect("compiling never panics")?;
+            Ok::<_, CudaError>((weights, steps))
+        })?;
+        steps.iter().try_for_each(|code| module.load(&code.cubin))?;
+        let kernels = Kernels::new(&module, &program.decode_sizes)?;
         let pages = KvPages::new(&gpu, &shape, spec.slots, spec.context_tokens_max)?;
         let buffers = Buffers::new(&gpu, &shape, &spec, pages.pages_max(), device.multiprocessors)?;
         tracing::info!(device = device.name, arch = device.arch, "model loaded on the GPU");
@@ -161,6 +174,19 @@ impl CudaEngine {
     /// When the driver fails or memory is short.
     pub fn memory_speed(&self) -> Result<(f64, f64), CudaError> {
         run::memory_speed(&self.gpu, &self._module, self.device.multiprocessors)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn poison(&mut self, byte: u8) -> Result<(), CudaError> {
+        self.gpu.bind()?;
+        self.pages.poison_free(byte)?;
+        self.buffers.poison(byte)?;
+        self.gpu.synchronize()
     }
 
     fn fatal(&self, error: CudaError) -> EngineError {
@@ -281,6 +307,3 @@ fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
     let base = config.rope.base(config.head_dim);
     (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
 }
-
-/// Largest batch that a decode kernel takes.
-pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];

@@ -35,6 +35,17 @@ pub enum CudaError {
         /// Compute capability.
         minor: i32,
     },
+    /// A kernel has broken the device's context, and another engine of this process still uses it.
+    #[error(
+        "CUDA device {ordinal} has failed in this process and cannot be used again before the \
+         {users} engines that still use it are gone"
+    )]
+    Broken {
+        /// The device.
+        ordinal: usize,
+        /// Who has to go.
+        users: usize,
+    },
     /// The compiler's library is missing.
     #[error(
         "libnvrtc cannot be opened ({detail}); install the CUDA toolkit's NVRTC, or put the folder \

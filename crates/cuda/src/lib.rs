@@ -11,6 +11,9 @@ pub mod engine;
 pub mod error;
 pub mod nvrtc;
 pub mod program;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod weights;
 
 pub use self::engine::{CudaEngine, CudaOptions};

@@ -1,30 +1,46 @@
-//! The kernels as one program: source, constants, compilation and the cache of machine code.
+//! The kernels as a program in parts: source, constants, compilation and the cache of machine code.
+//!
+//! Compiled as one source they take 5.5 s at the 1.8B shape, most of it for the decode kernels. Each
+//! part holds few kernels instead, so that NVRTC works on several at once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use hymt_llm::config::ModelConfig;
 
 use crate::error::CudaError;
 use crate::nvrtc::{Compiled, Nvrtc};
 
-/// The files of `kernels/`, in the order in which they are compiled.
-const FILES: [(&str, &str); 7] = [
-    ("base.cu", include_str!("../kernels/base.cu")),
-    ("quantize.cu", include_str!("../kernels/quantize.cu")),
-    ("matrix.cu", include_str!("../kernels/matrix.cu")),
-    ("attention.cu", include_str!("../kernels/attention.cu")),
-    ("decode.cu", include_str!("../kernels/decode.cu")),
-    ("prefill.cu", include_str!("../kernels/prefill.cu")),
-    ("load.cu", include_str!("../kernels/load.cu")),
-];
+/// Name and content of a file of `kernels/`.
+type File = (&'static str, &'static str);
+
+const BASE: File = ("base.cu", include_str!("../kernels/base.cu"));
+const QUANTIZE: File = ("quantize.cu", include_str!("../kernels/quantize.cu"));
+const MATRIX: File = ("matrix.cu", include_str!("../kernels/matrix.cu"));
+const ATTENTION: File = ("attention.cu", include_str!("../kernels/attention.cu"));
+const DECODE: File = ("decode.cu", include_str!("../kernels/decode.cu"));
+const PREFILL: File = ("prefill.cu", include_str!("../kernels/prefill.cu"));
+const LOAD: File = ("load.cu", include_str!("../kernels/load.cu"));
+
+/// The files of each part, in the order in which they are compiled. `decode.cu` has only templates
+/// until a macro `STAGES_n` makes a kernel of them.
+const LOADING_FILES: &[File] = &[BASE, LOAD];
+const DECODE_FILES: &[File] = &[BASE, QUANTIZE, MATRIX, ATTENTION, DECODE];
+const PREFILL_FILES: &[File] = &[BASE, QUANTIZE, MATRIX, ATTENTION, DECODE, PREFILL];
 
 /// Token counts that have a decode kernel of their own.
 pub const DECODE_SIZES: [usize; 4] = [1, 2, 4, 8];
-/// Threads of every block.
-pub const THREADS: usize = 512;
+/// Largest batch that a decode kernel takes.
+pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];
+/// Threads of a block that compute, as in `base.cu`.
+const THREADS: usize = 256;
 /// Tokens of a page of the KV cache.
 pub const PAGE_TOKENS: usize = 256;
+/// Tokens of a split of attention.
+pub const SPLIT_TOKENS: usize = 128;
 /// Rows of a weight tile.
 pub const TILE_ROWS: usize = 16;
 /// Columns are padded to a multiple of this.
@@ -35,7 +51,10 @@ pub const BEST: usize = 4;
 const HEAD_PIECE_BYTES: usize = 128 << 20;
 const WARPS: usize = THREADS / 32;
 const UNIT_BYTES: usize = TILE_ROWS * UNIT_COLS;
-/// Stages of a warp's ring for which the kernels have barriers.
+/// Units of one stage of the stream of weights, and of the pieces in which they come.
+const CHUNK_UNITS: usize = 16;
+const PIECE_UNITS: usize = 4;
+/// Stages of the stream for which the kernels have barriers.
 const STAGES_MAX: usize = 8;
 
 /// A network's dimensions as the kernels see them.
@@ -89,25 +108,44 @@ impl Shape {
         self.config.n_layers * 2 * self.config.kv_size() * PAGE_TOKENS * 2
     }
 
-    /// Shared memory of a decode kernel beside its ring; a little more than it takes.
+    /// Words that a token leaves in a layer's exchange, as `EXCHANGED_ALL` in `decode.cu`.
+    fn exchanged_words(&self) -> usize {
+        let c = &self.config;
+        let told = self.qkv_rows() + c.q_size() + 2 * c.hidden_size + c.intermediate_size;
+        let quantized =
+            2 * padded(c.hidden_size) + padded(c.q_size()) + padded(c.intermediate_size);
+        told + quantized / 4 + 4
+    }
+
+    /// Bytes of one of the two exchanges of the decode kernels, for `rows` tokens.
+    pub fn exchange_bytes(&self, rows: usize) -> usize {
+        4 * (self.config.n_layers + 1) * rows * self.exchanged_words()
+    }
+
+    /// Words of one split's results of attention, all heads.
+    pub fn split_words(&self) -> usize {
+        self.config.n_heads * (self.config.head_dim + 2)
+    }
+
+    /// Shared memory of a decode kernel beside its stream; a little more than it takes.
     fn fixed_shared(&self, tokens: usize) -> usize {
         let c = &self.config;
         let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
-        let group = c.n_heads / c.n_kv_heads;
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
-        let attention = 4 * group * (9 * c.head_dim + PAGE_TOKENS) + 4 * c.head_dim + 16 * group;
-        let cells = if tokens >= 8 { 4 * 4 * WARPS * TILE_ROWS * 8 } else { 4 * 4096 };
-        let parts = 4 * c.hidden_size.div_ceil(TILE_ROWS) + 4 * WARPS + 32 + 4 * tokens;
-        (x + cells).max(attention + 64) + 4 * tokens + parts + 16 * WARPS * STAGES_MAX + 256
+        let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
+        let attention = 4 * (2 * c.head_dim + SPLIT_TOKENS + WARPS * c.head_dim) + 64;
+        let quantize = 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
+        let barriers = 8 * STAGES_MAX * (CHUNK_UNITS / PIECE_UNITS + 1);
+        (x + cells + 64).max(attention) + 4 * tokens + quantize + barriers + 512
     }
 
-    /// Stages of the rings of each decode kernel that fits `shared` bytes of a block.
+    /// Stages of the stream of each decode kernel that fits `shared` bytes of a block.
     fn stages(&self, shared: usize) -> Vec<(usize, usize)> {
         DECODE_SIZES
             .iter()
             .filter_map(|tokens| {
                 let left = shared.checked_sub(self.fixed_shared(*tokens))?;
-                let stages = (left / (WARPS * UNIT_BYTES)).min(STAGES_MAX);
+                let stages = (left / (CHUNK_UNITS * UNIT_BYTES)).min(STAGES_MAX);
                 (stages > 0).then_some((*tokens, stages))
             })
             .collect()
@@ -123,50 +161,115 @@ pub struct Target {
     pub shared_bytes: usize,
 }
 
-/// Source and options of the kernels for one shape and target.
+/// The kernels for one shape and target.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// What loading weights needs: small, so that it need not wait for the rest.
+    pub loading: Source,
+    /// What steps need: each decode kernel alone, the slowest to compile first, then the kernels of
+    /// prompts.
+    pub steps: Vec<Source>,
+    /// Token counts that have a decode kernel.
+    pub decode_sizes: Vec<usize>,
+}
+
+impl Program {
+    /// Puts the program together.
+    pub fn new(shape: &Shape, target: &Target) -> Self {
+        let c = &shape.config;
+        let macros = [
+            ("HIDDEN", c.hidden_size.to_string()),
+            ("FFN", c.intermediate_size.to_string()),
+            ("HEADS", c.n_heads.to_string()),
+            ("KV_HEADS", c.n_kv_heads.to_string()),
+            ("HEAD_DIM", c.head_dim.to_string()),
+            ("VOCAB", c.vocab_size.to_string()),
+            ("LAYERS", c.n_layers.to_string()),
+            ("EPS_BITS", format!("{:#x}u", c.rms_norm_eps.to_bits())),
+            ("HEAD_PIECE_TILES", shape.head_piece_tiles().to_string()),
+        ]
+        .map(|(name, value)| format!("-D{name}={value}"));
+        let source = |name: &str, files: &[File], stages: &[(usize, usize)]| {
+            let mut options: Vec<_> = ["--fmad=false", "--std=c++17"].map(str::to_owned).into();
+            options.extend(macros.iter().cloned());
+            options.extend(stages.iter().map(|(n, stages)| format!("-DSTAGES_{n}={stages}")));
+            let text = |(name, content): &File| format!("#line 1 \"{name}\"\n{content}");
+            Source {
+                name: name.to_owned(),
+                text: files.iter().map(text).collect(),
+                options,
+                arch: format!("sm_{}", target.arch),
+            }
+        };
+        let stages = shape.stages(target.shared_bytes);
+        let decode = stages.iter().rev();
+        let mut steps: Vec<_> = decode
+            .map(|one| {
+                source(&format!("decode-{}", one.0), DECODE_FILES, std::slice::from_ref(one))
+            })
+            .collect();
+        steps.push(source("prefill", PREFILL_FILES, &[]));
+        Self {
+            loading: source("load", LOADING_FILES, &[]),
+            steps,
+            decode_sizes: stages.iter().map(|(n, _)| *n).collect(),
+        }
+    }
+
+    /// All parts.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        std::iter::once(&self.loading).chain(&self.steps)
+    }
+
+    /// The machine code of [`Self::steps`], made on as many threads as there are cores.
+    ///
+    /// # Errors
+    /// As [`Source::machine_code`].
+    pub fn steps_code(
+        &self,
+        nvrtc: &Nvrtc,
+        cache: Option<&Path>,
+    ) -> Result<Vec<MachineCode>, CudaError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..cores.min(self.steps.len()) {
+                scope.spawn(|| {
+                    // Each thread takes the next part that nobody has taken.
+                    while let Some(source) = self.steps.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let code = source.machine_code(nvrtc, cache);
+                        done.lock().expect("no thread panics while it holds this").push(code);
+                    }
+                });
+            }
+        });
+        done.into_inner().expect("as above").into_iter().collect()
+    }
+}
+
+/// Source and options of some kernels.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The program.
+    /// What they are for, for example `decode-1`.
+    pub name: String,
+    /// The source.
     pub text: String,
     /// Options beside the architecture.
     pub options: Vec<String>,
     /// The architecture, for example `sm_90`.
     pub arch: String,
-    /// Token counts that have a decode kernel.
-    pub decode_sizes: Vec<usize>,
+}
+
+/// What a GPU runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineCode {
+    /// A whole cubin.
+    pub cubin: Vec<u8>,
+    /// How long it took to compile; `None` when it came from the cache.
+    pub compiled_in: Option<Duration>,
 }
 
 impl Source {
-    /// Puts the program together.
-    pub fn new(shape: &Shape, target: &Target) -> Self {
-        let c = &shape.config;
-        let mut macros = vec![
-            ("HIDDEN".to_owned(), c.hidden_size.to_string()),
-            ("FFN".to_owned(), c.intermediate_size.to_string()),
-            ("HEADS".to_owned(), c.n_heads.to_string()),
-            ("KV_HEADS".to_owned(), c.n_kv_heads.to_string()),
-            ("HEAD_DIM".to_owned(), c.head_dim.to_string()),
-            ("VOCAB".to_owned(), c.vocab_size.to_string()),
-            ("LAYERS".to_owned(), c.n_layers.to_string()),
-            ("EPS_BITS".to_owned(), format!("{:#x}u", c.rms_norm_eps.to_bits())),
-            ("HEAD_PIECE_TILES".to_owned(), shape.head_piece_tiles().to_string()),
-        ];
-        let stages = shape.stages(target.shared_bytes);
-        macros.extend(stages.iter().map(|(n, stages)| (format!("STAGES_{n}"), stages.to_string())));
-        let mut text = String::new();
-        for (name, content) in FILES {
-            text.push_str(&format!("#line 1 \"{name}\"\n{content}"));
-        }
-        let mut options: Vec<_> = ["--fmad=false", "--std=c++17"].map(str::to_owned).into();
-        options.extend(macros.iter().map(|(name, value)| format!("-D{name}={value}")));
-        Self {
-            text,
-            options,
-            arch: format!("sm_{}", target.arch),
-            decode_sizes: stages.iter().map(|(n, _)| *n).collect(),
-        }
-    }
-
     /// Compiles with the compiler's report of registers and spills in the log.
     ///
     /// # Errors
@@ -181,29 +284,33 @@ impl Source {
     ///
     /// # Errors
     /// [`CudaError`]; a cache that cannot be written is only logged.
-    pub fn cubin(&self, nvrtc: &Nvrtc, cache: Option<&Path>) -> Result<Vec<u8>, CudaError> {
+    pub fn machine_code(
+        &self,
+        nvrtc: &Nvrtc,
+        cache: Option<&Path>,
+    ) -> Result<MachineCode, CudaError> {
         let file = cache.map(|folder| self.cache_file(folder, nvrtc.version()));
         if let Some(cubin) = file.as_ref().and_then(|file| read_cubin(file)) {
-            return Ok(cubin);
+            return Ok(MachineCode { cubin, compiled_in: None });
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let cubin = nvrtc.compile(&self.text, &self.arch, &self.options)?.cubin;
-        let ms = started.elapsed().as_millis();
-        tracing::info!(arch = self.arch, ms, "compiled the CUDA kernels");
+        let took = started.elapsed();
+        tracing::debug!(name = self.name, arch = self.arch, ?took, "compiled CUDA kernels");
         if let Some(file) = file
             && let Err(error) = write_cubin(&file, &cubin)
         {
             tracing::warn!(%error, "the kernel cache cannot be written");
         }
-        Ok(cubin)
+        Ok(MachineCode { cubin, compiled_in: Some(took) })
     }
 
     fn cache_file(&self, folder: &Path, version: (i32, i32)) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         (&self.text, &self.options, &self.arch, version).hash(&mut hasher);
+        let (name, arch, (major, minor)) = (&self.name, &self.arch, version);
         let hash = hasher.finish();
-        folder
-            .join(format!("hymt-{}-nvrtc{}.{}-{hash:016x}.cubin", self.arch, version.0, version.1))
+        folder.join(format!("hymt-{name}-{arch}-nvrtc{major}.{minor}-{hash:016x}.cubin"))
     }
 }
 

@@ -4,11 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use hymt_cuda::nvrtc::Nvrtc;
-use hymt_cuda::program::{Shape, Source, Target};
+use hymt_cuda::program::{MachineCode, Program, Shape, Target};
 use hymt_llm::config::ModelConfig;
 
 /// Bytes that one kernel may spill, stores and loads together. The decode kernels keep the state
@@ -84,6 +85,15 @@ fn spills(log: &str) -> Vec<usize> {
         .collect()
 }
 
+/// The kernel of every `Compiling entry function 'NAME' for 'ARCH'` of a log.
+fn entries(log: &str) -> Vec<String> {
+    let after = |line: &str| Some(line.split_once("Compiling entry function '")?.1.to_owned());
+    log.lines()
+        .filter_map(after)
+        .filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned()))
+        .collect()
+}
+
 #[test]
 fn every_kernel_compiles_for_every_architecture() {
     for major in [12, 13] {
@@ -91,22 +101,61 @@ fn every_kernel_compiles_for_every_architecture() {
         for (arch, shared_kib, _) in TARGETS.into_iter().filter(|target| target.2 == major) {
             for (name, dimensions) in SHAPES {
                 let shape = Shape::new(&config(dimensions)).unwrap();
-                let source = Source::new(&shape, &Target { arch, shared_bytes: shared_kib << 10 });
-                assert!(!source.decode_sizes.is_empty(), "sm_{arch} {name}: no decode kernel fits");
-                let compiled = source.compile_with_report(&nvrtc).unwrap();
-                assert!(compiled.cubin.starts_with(b"\x7fELF"));
-                let spills = spills(&compiled.log);
-                assert!(spills.len() > 10, "sm_{arch}: a report for each kernel: {}", compiled.log);
-                let worst = spills.iter().max().unwrap();
+                let target = Target { arch, shared_bytes: shared_kib << 10 };
+                let program = Program::new(&shape, &target);
+                let sizes = &program.decode_sizes;
+                assert!(!sizes.is_empty(), "sm_{arch} {name}: no decode kernel fits");
+                let (mut bytes, mut worst, mut kernels) = (0, 0, BTreeSet::new());
+                for source in program.sources() {
+                    let compiled = source.compile_with_report(&nvrtc).unwrap();
+                    assert!(compiled.cubin.starts_with(b"\x7fELF"));
+                    let (names, spills) = (entries(&compiled.log), spills(&compiled.log));
+                    assert_eq!(names.len(), spills.len(), "a report for each: {}", compiled.log);
+                    for kernel in names {
+                        // A name is looked for in one part after the other.
+                        assert!(kernels.insert(kernel.clone()), "{kernel} is in two parts");
+                    }
+                    worst = spills.into_iter().fold(worst, usize::max);
+                    bytes += compiled.cubin.len();
+                }
                 eprintln!(
-                    "sm_{arch} {name}: decode for {:?}, {} KiB, worst spill {worst} bytes",
-                    source.decode_sizes,
-                    compiled.cubin.len() >> 10
+                    "sm_{arch} {name}: decode for {sizes:?}, {} KiB, worst spill {worst} bytes",
+                    bytes >> 10
                 );
-                assert!(*worst <= SPILL_BYTES_MAX, "sm_{arch} {name} spills {worst} bytes");
+                let decode: BTreeSet<_> = sizes.iter().map(|n| format!("decode_{n}")).collect();
+                let found: BTreeSet<_> =
+                    kernels.iter().filter(|name| name.starts_with("decode_")).cloned().collect();
+                assert_eq!(found, decode, "sm_{arch} {name}");
+                assert!(kernels.len() > 10, "sm_{arch} {name}: {kernels:?}");
+                assert!(worst <= SPILL_BYTES_MAX, "sm_{arch} {name} spills {worst} bytes");
             }
         }
     }
+}
+
+#[test]
+fn what_was_compiled_once_comes_from_the_cache_and_damage_does_not() {
+    let Some(nvrtc) = compiler(13) else { return };
+    let shape = Shape::new(&config(SHAPES[1].1)).unwrap();
+    let program = Program::new(&shape, &Target { arch: 90, shared_bytes: 227 << 10 });
+    let folder = tempfile::tempdir().unwrap();
+    let codes = || -> Vec<MachineCode> {
+        let mut codes = program.steps_code(&nvrtc, Some(folder.path())).unwrap();
+        codes.sort_by(|a, b| a.cubin.cmp(&b.cubin));
+        codes
+    };
+    let compiled = |codes: &[MachineCode]| codes.iter().filter(|c| c.compiled_in.is_some()).count();
+    let first = codes();
+    assert_eq!((first.len(), compiled(&first)), (program.steps.len(), program.steps.len()));
+    let cubins = |codes: &[MachineCode]| codes.iter().map(|c| c.cubin.clone()).collect::<Vec<_>>();
+    let second = codes();
+    assert_eq!((compiled(&second), cubins(&second)), (0, cubins(&first)));
+    let files: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), program.steps.len(), "{files:?}");
+    std::fs::write(&files[0], b"not machine code").unwrap();
+    let third = codes();
+    assert_eq!((compiled(&third), cubins(&third)), (1, cubins(&first)));
 }
 
 #[test]

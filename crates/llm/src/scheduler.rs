@@ -182,8 +182,10 @@ struct Running {
 }
 
 impl Running {
+    /// True when it feeds its last token alone. An answer whose engine was lost feeds what it has like
+    /// a prompt.
     fn is_decoding(&self) -> bool {
-        self.output > 0
+        self.output > 0 && self.sequence.len() - self.fed == 1
     }
 
     /// Takes a token of the answer; how that ends it, if it does.
@@ -324,9 +326,17 @@ impl Scheduler {
         outcomes
     }
 
-    /// Ends every request of the last plan, because its step failed.
-    pub fn fail(&mut self, plan: &Plan) {
-        self.end_where(|job| plan.rows.iter().any(|row| row.id == job.id), Ended::Failed);
+    /// Ends requests of the last plan, because its step failed.
+    pub fn fail(&mut self, rows: &[PlannedRow]) {
+        self.end_where(|job| rows.iter().any(|row| row.id == job.id), Ended::Failed);
+    }
+
+    /// The engine has forgotten everything: what runs is fed again from its beginning.
+    pub fn refeed(&mut self) {
+        for running in &mut self.running {
+            running.fed = 0;
+            running.in_step = 0;
+        }
     }
 
     fn advance(&mut self, place: usize, guesses: &[TokenId], chosen: &[TokenId]) -> Outcome {

@@ -5,15 +5,19 @@
 //! book a step's tokens, never while the engine runs; so a full queue is refused at once, with a
 //! typed error, and the thread sleeps on a condition variable when there is nothing to do.
 //!
-//! A fault of the engine ends the requests of that step. A fatal one, or a panic, ends the thread:
-//! every request is answered with the reason, later ones are refused with it, the process lives.
+//! A fault of the engine ends the requests of that step. A fatal one, or a panic, ends the engine.
+//! Where the thread was told how to make another, it does so when there is work: what the engine
+//! knew is fed again, so answers in progress go on, and each request of the failed step gets one
+//! more try. Otherwise, and after [`FAULTS_IN_A_ROW_MAX`] faults without a good step between them,
+//! the thread ends: every request is answered with the reason, later ones are refused with it, the
+//! process lives.
 
 mod active;
 mod stats;
 mod ticket;
+mod worker;
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::error::Error;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,11 +27,12 @@ use self::stats::StatsRecorder;
 pub use self::stats::{LATENCY_WINDOW, Stats};
 use self::ticket::GroupState;
 pub use self::ticket::{TicketEvent, TicketGroup};
+use self::worker::Worker;
 use crate::TokenId;
-use crate::engine::{BatchRow, Engine, EngineError, LogitsWanted, Shortlist};
-use crate::request::{Completion, GenerateError, GenerateRequest, SubmitError};
+use crate::engine::Engine;
+use crate::request::{GenerateRequest, SubmitError};
 use crate::sampling::Sampler;
-use crate::scheduler::{Ended, Job, Plan, PlannedRow, RequestId, Scheduler, SchedulerConfig};
+use crate::scheduler::{Job, RequestId, Scheduler, SchedulerConfig};
 use crate::tokenizer::Tokenizer;
 
 /// How to set an inference thread up.
@@ -44,9 +49,8 @@ pub const QUEUE_LIMIT: usize = 256;
 /// Requests taken during one step, those cancelled again included; where it is larger, the queue's
 /// own limit holds instead. A caller that submits and cancels in a loop meets this bound.
 pub const ARRIVALS_MAX: usize = 4096;
-/// Why an answer ended whose arithmetic broke down; it would be token 0 for ever otherwise.
-const NOT_FINITE: &str = "the engine's logits are not finite: its arithmetic overflowed, or the \
-                          weights are damaged";
+/// Fatal faults, one after the other, that a thread survives.
+pub const FAULTS_IN_A_ROW_MAX: usize = 3;
 /// Longest grace of a shutdown.
 pub const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,14 +60,38 @@ impl Default for ThreadConfig {
     }
 }
 
+/// Makes an engine like the first one, after that one has failed and was dropped. It is called by
+/// the inference thread, which waits for it.
+pub type Rebuild = Box<dyn FnMut() -> Result<Box<dyn Engine>, Box<dyn Error + Send + Sync>> + Send>;
+
 /// Starts inference threads.
 #[derive(Debug)]
 pub struct InferenceThread;
 
 impl InferenceThread {
-    /// Moves `engine` into a thread of its own.
+    /// Moves `engine` into a thread of its own, which ends with it.
     pub fn spawn(
         engine: Box<dyn Engine>,
+        tokenizer: Arc<Tokenizer>,
+        config: ThreadConfig,
+    ) -> InferenceHandle {
+        Self::start(engine, None, tokenizer, config)
+    }
+
+    /// Moves `engine` into a thread of its own, which asks `rebuild` for another one, with the same
+    /// [`EngineSpec`](crate::engine::EngineSpec), when it has failed.
+    pub fn spawn_rebuilding(
+        engine: Box<dyn Engine>,
+        rebuild: Rebuild,
+        tokenizer: Arc<Tokenizer>,
+        config: ThreadConfig,
+    ) -> InferenceHandle {
+        Self::start(engine, Some(rebuild), tokenizer, config)
+    }
+
+    fn start(
+        engine: Box<dyn Engine>,
+        rebuild: Option<Rebuild>,
         tokenizer: Arc<Tokenizer>,
         config: ThreadConfig,
     ) -> InferenceHandle {
@@ -83,14 +111,7 @@ impl InferenceThread {
             work: Condvar::new(),
             stats: Mutex::new(StatsRecorder::default()),
         });
-        let worker = Worker {
-            engine,
-            shared: Arc::clone(&shared),
-            active: HashMap::new(),
-            logits: Vec::new(),
-            shortlists: Vec::new(),
-            chosen: Vec::new(),
-        };
+        let worker = Worker::new(engine, rebuild, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name(config.name)
             .spawn(move || worker.run())
@@ -267,264 +288,4 @@ fn job(request: GenerateRequest, id: RequestId) -> Job {
         priority: request.priority,
         deadline: request.deadline,
     }
-}
-
-/// The thread's own side.
-struct Worker {
-    engine: Box<dyn Engine>,
-    shared: Arc<Shared>,
-    active: HashMap<RequestId, Active>,
-    /// Of the rows that want a token, without those in `chosen`.
-    logits: Vec<f32>,
-    shortlists: Vec<Shortlist>,
-    /// For each row that wants a token, the one that a shortlist decided.
-    chosen: Vec<Option<TokenId>>,
-}
-
-impl Worker {
-    fn run(mut self) {
-        // Whatever panics, and be it a fault of this file, everybody gets an answer.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve())) {
-            self.stop(&format!("the inference thread panicked: {}", panic_text(panic.as_ref())));
-        }
-    }
-
-    fn serve(&mut self) {
-        while let Some(plan) = self.next_plan() {
-            self.end_planned(&plan);
-            plan.released.iter().for_each(|slot| self.engine.release(*slot));
-            if plan.rows.is_empty() {
-                continue;
-            }
-            match self.step(&plan) {
-                Ok(()) => self.book(&plan),
-                Err(error) => {
-                    let fatal = error.is_fatal();
-                    let detail = with_causes(&error);
-                    tracing::error!(%detail, fatal, "a step failed");
-                    self.fail(&plan, &detail);
-                    if fatal {
-                        return self.stop(&detail);
-                    }
-                }
-            }
-        }
-        self.shared.lock().stopped = Some("it was shut down".to_owned());
-    }
-
-    /// Sleeps until there is something to do; `None` when the thread is to end.
-    fn next_plan(&mut self) -> Option<Plan> {
-        let mut inner = self.shared.lock();
-        loop {
-            self.active.extend(inner.arrivals.drain(..));
-            let now = Instant::now();
-            if inner.ending.is_some_and(|deadline| deadline <= now) {
-                inner.scheduler.cancel_all();
-            }
-            let plan = inner.scheduler.plan(now);
-            if plan != Plan::default() {
-                return Some(plan);
-            }
-            if inner.ending.is_some() {
-                return None;
-            }
-            let pause = inner.scheduler.next_deadline().map(|at| at.saturating_duration_since(now));
-            inner = match pause {
-                None => self.shared.work.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(pause) => {
-                    let woken = self.shared.work.wait_timeout(inner, pause);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-    }
-
-    fn end_planned(&mut self, plan: &Plan) {
-        for (id, ended) in &plan.ended {
-            self.finish(*id, *ended);
-        }
-    }
-
-    fn step(&mut self, plan: &Plan) -> Result<(), EngineError> {
-        let now = Instant::now();
-        for row in &plan.rows {
-            if let Some(active) = self.active.get_mut(&row.id) {
-                active.started.get_or_insert(now);
-            }
-        }
-        let batch: Vec<_> = plan
-            .rows
-            .iter()
-            .map(|row| BatchRow {
-                slot: row.slot,
-                position: row.position,
-                tokens: &row.tokens,
-                logits: match row.wants_token {
-                    true if row.n_guesses > 0 => LogitsWanted::Tail(1 + row.n_guesses),
-                    true => LogitsWanted::Last,
-                    false => LogitsWanted::None,
-                },
-            })
-            .collect();
-        let takes_shortlist = |row: &PlannedRow| {
-            row.n_guesses == 0 && self.active.get(&row.id).is_some_and(Active::takes_shortlist)
-        };
-        let short = plan.rows.iter().filter(|row| row.wants_token).all(takes_shortlist);
-        let (engine, logits, lists) = (&mut self.engine, &mut self.logits, &mut self.shortlists);
-        // After a panic the engine is not used again, so a half-changed one does no harm.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if short && engine.step_shortlist(&batch, lists)? {
-                return Ok(true);
-            }
-            engine.step(&batch, logits).map(|()| false)
-        }));
-        let vocab_size = self.engine.spec().vocab_size;
-        let rows = plan.rows.iter().filter(|row| row.wants_token);
-        let n_rows = rows.clone().count();
-        let wanted: usize = rows.map(|row| 1 + row.n_guesses).sum();
-        let device = |detail: String| EngineError::Device {
-            engine: self.engine.spec().name.clone(),
-            source: detail.into(),
-        };
-        match outcome {
-            Err(panic) => Err(device(format!("panicked: {}", panic_text(panic.as_ref())))),
-            Ok(Ok(true)) if self.shortlists.len() != n_rows => {
-                let got = self.shortlists.len();
-                Err(device(format!("gave {got} shortlists instead of {n_rows}")))
-            }
-            Ok(Ok(false)) if self.logits.len() != wanted * vocab_size => {
-                let got = self.logits.len();
-                Err(device(format!("gave {got} logits instead of {wanted} x {vocab_size}")))
-            }
-            Ok(Ok(true)) => self.choose_from_shortlists(plan),
-            Ok(Ok(false)) => {
-                self.chosen = vec![None; n_rows];
-                Ok(())
-            }
-            Ok(Err(error)) => Err(error),
-        }
-    }
-
-    /// Lets each sampler try its shortlist; whole rows are fetched for those that need them.
-    fn choose_from_shortlists(&mut self, plan: &Plan) -> Result<(), EngineError> {
-        self.chosen.clear();
-        self.logits.clear();
-        let (mut lists, mut row_logits) = (self.shortlists.iter(), Vec::new());
-        for (index, row) in plan.rows.iter().enumerate().filter(|(_, row)| row.wants_token) {
-            let list = lists.next().expect("as many as rows that want a token; just checked");
-            let active = self.active.get_mut(&row.id);
-            let token = active.map_or(Some(0), |active| active.choose_shortlist(list));
-            if token.is_none() {
-                self.engine.logits_of(index, &mut row_logits)?;
-                self.logits.extend_from_slice(&row_logits);
-            }
-            self.chosen.push(token);
-        }
-        Ok(())
-    }
-
-    /// Chooses the tokens of each row that wants some and books them.
-    fn book(&mut self, plan: &Plan) {
-        let vocab_size = self.engine.spec().vocab_size;
-        let rows: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
-        let mut runs = Vec::with_capacity(rows.len());
-        let mut broken = Plan::default();
-        let mut left = self.logits.as_slice();
-        for (row, chosen) in rows.iter().zip(&self.chosen) {
-            if let Some(token) = chosen {
-                runs.push(vec![*token]);
-                continue;
-            }
-            let (logits, rest) = left.split_at((1 + row.n_guesses) * vocab_size);
-            left = rest;
-            let active = self.active.get_mut(&row.id);
-            let run = active.map(|active| active.choose_run(row.guesses(), logits, vocab_size));
-            if run == Some(None) {
-                broken.rows.push((*row).clone());
-            }
-            // A request that is gone gets some token, and it comes to nothing.
-            runs.push(run.flatten().unwrap_or_else(|| vec![0]));
-        }
-        if !broken.rows.is_empty() {
-            self.fail(&broken, NOT_FINITE);
-        }
-        let outcomes = self.shared.lock().scheduler.complete(plan, &runs);
-        self.count_step(plan, &runs);
-        for ((row, run), outcome) in rows.iter().zip(runs).zip(outcomes) {
-            if let Some(active) = self.active.get_mut(&row.id) {
-                run.iter().take(outcome.n_taken).for_each(|token| active.append(*token));
-            }
-            if let Some(ended) = outcome.ended {
-                self.finish(row.id, ended);
-            }
-        }
-    }
-
-    /// Before anybody is answered, so that a caller who has its answer also finds its steps counted.
-    fn count_step(&self, plan: &Plan, runs: &[Vec<TokenId>]) {
-        let drafted = plan.rows.iter().map(|row| row.n_guesses).sum();
-        // The last token of a run was not guessed.
-        let accepted = runs.iter().map(|run| run.len().saturating_sub(1)).sum();
-        self.shared.lock_stats().record_step(drafted, accepted);
-    }
-
-    fn finish(&mut self, id: RequestId, ended: Ended) {
-        let Some(active) = self.active.get_mut(&id) else { return };
-        let outcome = match ended {
-            Ended::Finished(finish) => Ok(active.complete(finish)),
-            Ended::DeadlineExceeded => Err(GenerateError::DeadlineExceeded),
-            Ended::Cancelled => Err(GenerateError::Cancelled),
-            Ended::Failed => Err(GenerateError::Engine { detail: "its step failed".to_owned() }),
-        };
-        self.answer(id, outcome);
-    }
-
-    /// Counts first, so that a caller who has its answer also finds it counted.
-    fn answer(&mut self, id: RequestId, outcome: Result<Completion, GenerateError>) {
-        if let Some(active) = self.active.remove(&id) {
-            self.shared.lock_stats().record(&outcome);
-            active.answer(outcome);
-        }
-    }
-
-    /// Answers the requests of a failed step with what went wrong.
-    fn fail(&mut self, plan: &Plan, detail: &str) {
-        self.shared.lock().scheduler.fail(plan);
-        for row in &plan.rows {
-            self.answer_failure(row.id, detail);
-        }
-    }
-
-    /// Answers everything that is left, and refuses what comes.
-    fn stop(&mut self, detail: &str) {
-        let mut inner = self.shared.lock();
-        inner.stopped = Some(detail.to_owned());
-        // A new one: after a panic the old one may be half changed.
-        inner.scheduler = Scheduler::new(*inner.scheduler.config());
-        self.active.extend(inner.arrivals.drain(..));
-        drop(inner);
-        let left: Vec<_> = self.active.keys().copied().collect();
-        left.into_iter().for_each(|id| self.answer_failure(id, detail));
-    }
-
-    fn answer_failure(&mut self, id: RequestId, detail: &str) {
-        self.answer(id, Err(GenerateError::Engine { detail: detail.to_owned() }));
-    }
-}
-
-/// An error and its causes on one line.
-fn with_causes(error: &EngineError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
 }

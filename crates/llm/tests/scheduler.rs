@@ -260,7 +260,7 @@ fn a_failed_step_ends_its_rows_only() {
     let now = Instant::now();
     scheduler.submit(vec![job(1, 1), job(2, 1)]).unwrap();
     let plan = scheduler.plan(now);
-    scheduler.fail(&plan);
+    scheduler.fail(&plan.rows);
     let plan = scheduler.plan(now);
     assert_eq!(plan.ended, [(RequestId(1), Ended::Failed)]);
     assert_eq!(rows(&plan), [(2, 0, 1, true)]);
@@ -271,18 +271,35 @@ fn a_failed_step_ends_its_rows_only() {
 enum Action {
     Submit { prompts: Vec<usize>, priority: u8, deadline_ms: Option<u64> },
     Cancel(u64),
-    Step { token: TokenId, fails: bool, later_ms: u64 },
+    Step { token: TokenId, fate: Fate, later_ms: u64 },
+}
+
+/// How a step of the engine ends.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Good,
+    Fails,
+    /// The engine is gone, and with it the first row; a new one takes its place.
+    LosesEngine,
 }
 
 fn action() -> impl Strategy<Value = Action> {
     let prompts = prop::collection::vec(1_usize..40, 1..4);
+    let fate = prop_oneof![
+        18 => Just(Fate::Good),
+        1 => Just(Fate::Fails),
+        1 => Just(Fate::LosesEngine),
+    ];
     prop_oneof![
         (prompts, any::<u8>(), prop::option::of(0_u64..50)).prop_map(
             |(prompts, priority, deadline_ms)| Action::Submit { prompts, priority, deadline_ms }
         ),
         (0_u64..40).prop_map(Action::Cancel),
-        (1_u32..10, prop::bool::weighted(0.05), 0_u64..10)
-            .prop_map(|(token, fails, later_ms)| Action::Step { token, fails, later_ms }),
+        (1_u32..10, fate, 0_u64..10).prop_map(|(token, fate, later_ms)| Action::Step {
+            token,
+            fate,
+            later_ms
+        }),
     ]
 }
 
@@ -296,7 +313,7 @@ proptest! {
         let mut open = HashSet::new();
         let mut held: HashMap<Slot, (RequestId, usize)> = HashMap::new();
         // Enough steps at the end to drain whatever is left.
-        let drain = std::iter::repeat_n(Action::Step { token: STOP, fails: false, later_ms: 1 }, 200);
+        let drain = std::iter::repeat_n(Action::Step { token: STOP, fate: Fate::Good, later_ms: 1 }, 200);
         for action in actions.into_iter().chain(drain) {
             match action {
                 Action::Submit { prompts, priority, deadline_ms } => {
@@ -316,7 +333,7 @@ proptest! {
                     }
                 }
                 Action::Cancel(id) => scheduler.cancel(RequestId(id)),
-                Action::Step { token, fails, later_ms } => {
+                Action::Step { token, fate, later_ms } => {
                     now += Duration::from_millis(later_ms);
                     let plan = scheduler.plan(now);
                     for (id, _) in &plan.ended {
@@ -335,9 +352,18 @@ proptest! {
                         prop_assert_eq!(*fed, row.position, "a row goes on where the last ended");
                         *fed += row.tokens.len();
                     }
-                    if fails {
-                        scheduler.fail(&plan);
-                        continue;
+                    match fate {
+                        Fate::Good => {}
+                        Fate::Fails => {
+                            scheduler.fail(&plan.rows);
+                            continue;
+                        }
+                        Fate::LosesEngine => {
+                            scheduler.fail(&plan.rows[..plan.rows.len().min(1)]);
+                            scheduler.refeed();
+                            held.values_mut().for_each(|(_, fed)| *fed = 0);
+                            continue;
+                        }
                     }
                     let wanted: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
                     let outcomes = complete(&mut scheduler, &plan, token);

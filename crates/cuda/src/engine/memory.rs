@@ -93,4 +93,10 @@ impl KvPages {
         let slot = std::mem::take(&mut self.slots[slot]);
         self.free.extend(slot.pages);
     }
+
+    /// Fills the pages that nobody holds.
+    #[cfg(feature = "testing")]
+    pub(super) fn poison_free(&self, byte: u8) -> Result<(), CudaError> {
+        self.free.iter().try_for_each(|page| page.fill(byte))
+    }
 }

@@ -11,25 +11,42 @@ use hymt_llm::TokenId;
 use hymt_llm::engine::{BatchRow, EngineSpec, LogitsWanted, Shortlist};
 
 use super::CudaEngine;
+use super::exchange::Exchange;
 use crate::device::{DeviceBuffer, Gpu, HostBuffer, Kernel, Module};
 use crate::error::CudaError;
-use crate::program::{BEST, PAGE_TOKENS, Shape, TILE_ROWS, padded};
+use crate::program::{BEST, PAGE_TOKENS, SPLIT_TOKENS, Shape, TILE_ROWS, padded};
 
 /// Rows of logits that the device holds at a time.
 const LOGITS_ROWS: usize = 64;
 /// Tokens that one attention launch takes: bounds its partial results.
-const ATTENTION_TOKENS: usize = 512;
+const ATTENTION_TOKENS: usize = 128;
+
+/// A product and the tiles of one block of it.
+struct Product {
+    kernel: Kernel,
+    tiles: usize,
+}
+
+impl Product {
+    fn new(module: &Module, name: &str) -> Result<Self, CudaError> {
+        let shared_name = format!("product_shared_{name}");
+        Ok(Self {
+            kernel: module.kernel_with_shared(&format!("product_{name}"), &shared_name)?,
+            tiles: module.constant(&format!("product_tiles_{name}"))? as usize,
+        })
+    }
+}
 
 pub(super) struct Kernels {
     decode: Vec<(usize, Kernel)>,
     norm_quantize_hidden: Kernel,
     quantize_attended: Kernel,
     quantize_gated: Kernel,
-    product_qkv: Kernel,
-    product_o: Kernel,
-    product_gate: Kernel,
-    product_down: Kernel,
-    product_head: Kernel,
+    product_qkv: Product,
+    product_o: Product,
+    product_gate: Product,
+    product_down: Product,
+    product_head: Product,
     append: Kernel,
     attention: Kernel,
     /// Tokens of one block of a product.
@@ -50,11 +67,11 @@ impl Kernels {
             norm_quantize_hidden: module.kernel("norm_quantize_hidden")?,
             quantize_attended: module.kernel("quantize_attended")?,
             quantize_gated: module.kernel("quantize_gated")?,
-            product_qkv: module.kernel("product_qkv")?,
-            product_o: module.kernel("product_o")?,
-            product_gate: module.kernel("product_gate")?,
-            product_down: module.kernel("product_down")?,
-            product_head: module.kernel("product_head")?,
+            product_qkv: Product::new(module, "qkv")?,
+            product_o: Product::new(module, "o")?,
+            product_gate: Product::new(module, "gate")?,
+            product_down: Product::new(module, "down")?,
+            product_head: Product::new(module, "head")?,
             append: module.kernel("append")?,
             attention: module.kernel("attention")?,
             product_tokens: module.constant("product_tokens")? as usize,
@@ -85,12 +102,7 @@ pub(super) struct Buffers {
     /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits.
     best: DeviceBuffer,
     best_host: HostBuffer,
-    /// `[4 * layers + 1][8]` largest magnitudes, kept at 0 between steps.
-    tops: DeviceBuffer,
-    /// `[8][hidden / 16]` sums of squares.
-    squares: DeviceBuffer,
-    barrier: DeviceBuffer,
-    barrier_base: u32,
+    exchange: Exchange,
     blocks: usize,
 }
 
@@ -108,7 +120,7 @@ impl Buffers {
         let input_bytes = n * (4 * (c.hidden_size + c.head_dim) + 8);
         let what = "the buffers of a step";
         let split_tokens = n.min(ATTENTION_TOKENS);
-        let partial = 4 * pages_max * c.n_heads * (c.head_dim + 2);
+        let partial = 4 * pages_max * (PAGE_TOKENS / SPLIT_TOKENS) * shape.split_words();
         let best_bytes = 8 * blocks * (BEST * 8 + 4);
         Ok(Self {
             input: gpu.alloc(what, input_bytes)?,
@@ -120,14 +132,11 @@ impl Buffers {
             scales: gpu.alloc(what, 4 * n)?,
             picked: gpu.alloc(what, 4 * n)?,
             partials: gpu.alloc(what, split_tokens * partial)?,
-            arrivals: gpu.alloc(what, 4 * n * c.n_kv_heads)?,
+            arrivals: gpu.alloc(what, 4 * n * c.n_heads)?,
             logits: gpu.alloc(what, 4 * LOGITS_ROWS * c.vocab_size)?,
             best: gpu.alloc(what, best_bytes)?,
             best_host: gpu.alloc_host(best_bytes)?,
-            tops: gpu.alloc(what, 4 * 8 * (4 * c.n_layers + 1))?,
-            squares: gpu.alloc(what, 4 * 8 * c.hidden_size.div_ceil(TILE_ROWS))?,
-            barrier: gpu.alloc(what, 4)?,
-            barrier_base: 0,
+            exchange: Exchange::new(gpu, shape, spec.slots, pages_max)?,
             blocks,
         })
     }
@@ -145,9 +154,26 @@ impl Buffers {
             &self.arrivals,
             &self.logits,
             &self.best,
-            &self.barrier,
         ];
-        all.iter().map(|buffer| buffer.bytes()).sum()
+        all.iter().map(|buffer| buffer.bytes()).sum::<usize>() + self.exchange.bytes()
+    }
+
+    /// Fills what a step must write before it reads it; `arrivals` and `exchange` are not that.
+    #[cfg(feature = "testing")]
+    pub(super) fn poison(&self, byte: u8) -> Result<(), CudaError> {
+        let all = [
+            &self.input,
+            &self.qkv,
+            &self.attended,
+            &self.gated,
+            &self.quantized,
+            &self.scales,
+            &self.picked,
+            &self.partials,
+            &self.logits,
+            &self.best,
+        ];
+        all.iter().try_for_each(|buffer| buffer.fill(byte))
     }
 
     /// The candidates of the last decode step, for each row that wanted logits.
@@ -187,19 +213,16 @@ struct DecodeStep {
     head_norms: u64,
     x: u64,
     rotations: u64,
-    qkv: u64,
-    attended: u64,
-    gated: u64,
+    exchange: u64,
+    used: u64,
     partials: u64,
-    arrivals: u64,
     pages: u64,
     logits: u64,
     best: u64,
     dropped: u64,
-    tops: u64,
-    squares: u64,
-    barrier: u64,
-    barrier_base: u32,
+    tag: u32,
+    rows: i32,
+    used_n: i32,
     pages_max: i32,
     n: i32,
     wants_logits: i32,
@@ -267,25 +290,23 @@ impl CudaEngine {
         let [rotations, _, _] = self.stage(batch)?;
         let wants_logits = batch.iter().any(|row| row.logits != LogitsWanted::None);
         let (b, w) = (&mut self.buffers, &self.weights);
+        let turn = b.exchange.take(batch.len())?;
         let mut step = DecodeStep {
             phases: w.phases.address(),
             norms: w.norms.address(),
             head_norms: w.head_norms.address(),
             x: b.input.address(),
             rotations,
-            qkv: b.qkv.address(),
-            attended: b.attended.address(),
-            gated: b.gated.address(),
-            partials: b.partials.address(),
-            arrivals: b.arrivals.address(),
+            exchange: turn.exchange,
+            used: turn.used,
+            partials: turn.partials,
             pages: self.pages.table(),
             logits: b.logits.address(),
             best: b.best.address(),
             dropped: b.best.at(8 * b.blocks * BEST * 8),
-            tops: b.tops.address(),
-            squares: b.squares.address(),
-            barrier: b.barrier.address(),
-            barrier_base: b.barrier_base,
+            tag: turn.tag,
+            rows: turn.rows,
+            used_n: turn.used_n,
             pages_max: self.pages.pages_max() as i32,
             n: batch.len() as i32,
             wants_logits: i32::from(wants_logits),
@@ -296,8 +317,6 @@ impl CudaEngine {
             step.positions[index] = row.position as i32;
             step.slots[index] = i32::from(row.slot.0);
         }
-        let barriers = 5 * self.shape.config.n_layers * b.blocks;
-        b.barrier_base = b.barrier_base.wrapping_add(barriers as u32);
         // SAFETY: `DecodeStep` is the kernel's parameter; its buffers were made for this shape and
         // live in `self`, and the stream is synchronised before this returns.
         unsafe { self.gpu.launch(kernel, [b.blocks, 1, 1], arguments![step])? };
@@ -344,14 +363,17 @@ impl CudaEngine {
             pages_max: pages_max as i32,
         };
         let last = batch.iter().map(|row| row.position + row.tokens.len()).max().unwrap_or(1);
-        let splits = last.div_ceil(PAGE_TOKENS);
+        let splits = last.div_ceil(SPLIT_TOKENS);
         let (mut x, mut qkv, mut attended) =
             (b.input.address(), b.qkv.address(), b.attended.address());
         let (mut gated, mut quantized) = (b.gated.address(), b.quantized.address());
         let (mut scales, mut nothing, mut n_tokens) = (b.scales.address(), 0_u64, n as i32);
         let (mut partials, mut arrivals) = (b.partials.address(), b.arrivals.address());
         let mut head_norms = self.weights.head_norms.address();
-        let per_block = |tiles: usize| [tiles, n.div_ceil(k.product_tokens), 1];
+        let blocks = |product: &Product, tiles: usize| {
+            [tiles.div_ceil(product.tiles), n.div_ceil(k.product_tokens), 1]
+        };
+        let mut no_piece = 0_i32;
         let hidden_tiles = c.hidden_size.div_ceil(TILE_ROWS);
         let qkv_tiles = self.shape.qkv_rows().div_ceil(TILE_ROWS);
         let ffn_tiles = c.intermediate_size.div_ceil(TILE_ROWS / 2);
@@ -373,9 +395,9 @@ impl CudaEngine {
                 )?;
                 let [values, w_scales] = &mut addresses[0];
                 gpu.launch(
-                    k.product_qkv,
-                    per_block(qkv_tiles),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, qkv],
+                    k.product_qkv.kernel,
+                    blocks(&k.product_qkv, qkv_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, qkv, no_piece],
                 )?;
                 gpu.launch(k.append, [n, 1, 1], arguments![qkv, tokens, head_norms, layer])?;
                 for first in (0..n).step_by(ATTENTION_TOKENS) {
@@ -391,7 +413,7 @@ impl CudaEngine {
                     let mut to = offset(attended, 4 * c.q_size());
                     gpu.launch(
                         k.attention,
-                        [c.n_kv_heads, here, splits],
+                        [c.n_heads, here, splits],
                         arguments![from, some, head_norms, layer, to, partials, arrivals],
                     )?;
                 }
@@ -402,9 +424,9 @@ impl CudaEngine {
                 )?;
                 let [values, w_scales] = &mut addresses[1];
                 gpu.launch(
-                    k.product_o,
-                    per_block(hidden_tiles),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, x],
+                    k.product_o.kernel,
+                    blocks(&k.product_o, hidden_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, x, no_piece],
                 )?;
                 gpu.launch(
                     k.norm_quantize_hidden,
@@ -413,16 +435,16 @@ impl CudaEngine {
                 )?;
                 let [values, w_scales] = &mut addresses[2];
                 gpu.launch(
-                    k.product_gate,
-                    per_block(ffn_tiles.div_ceil(2)),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, gated],
+                    k.product_gate.kernel,
+                    blocks(&k.product_gate, ffn_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, gated, no_piece],
                 )?;
                 gpu.launch(k.quantize_gated, [n, 1, 1], arguments![gated, quantized, scales])?;
                 let [values, w_scales] = &mut addresses[3];
                 gpu.launch(
-                    k.product_down,
-                    per_block(hidden_tiles),
-                    arguments![*values, *w_scales, quantized, scales, n_tokens, x],
+                    k.product_down.kernel,
+                    blocks(&k.product_down, hidden_tiles),
+                    arguments![*values, *w_scales, quantized, scales, n_tokens, x, no_piece],
                 )?;
             }
         }
@@ -461,8 +483,12 @@ impl CudaEngine {
                         (tiles.values.address(), tiles.scales.address());
                     let in_piece = tiles.scales.bytes() / 4 / TILE_ROWS;
                     gpu.launch(
-                        k.product_head,
-                        [in_piece.div_ceil(2), some.len().div_ceil(k.product_tokens), 1],
+                        k.product_head.kernel,
+                        [
+                            in_piece.div_ceil(k.product_head.tiles),
+                            some.len().div_ceil(k.product_tokens),
+                            1,
+                        ],
                         arguments![values, w_scales, quantized, scales, n, out, number],
                     )?;
                 }

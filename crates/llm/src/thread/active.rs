@@ -23,6 +23,8 @@ pub(super) struct Active {
     /// When its first step began.
     pub(super) started: Option<Instant>,
     first_token: Option<Instant>,
+    /// Whether a step that ended its engine has been tried again.
+    was_retried: bool,
 }
 
 impl Active {
@@ -43,7 +45,14 @@ impl Active {
             submitted,
             started: None,
             first_token: None,
+            was_retried: false,
         }
+    }
+
+    /// True once: whether the step that failed may be tried again. It may be this request that breaks
+    /// engines.
+    pub(super) fn take_retry(&mut self) -> bool {
+        !std::mem::replace(&mut self.was_retried, true)
     }
 
     pub(super) fn choose(&mut self, logits: &[f32]) -> TokenId {

@@ -34,6 +34,12 @@ pub struct Stats {
     pub tokens_drafted: u64,
     /// Those of them that were right.
     pub tokens_accepted: u64,
+    /// Faults that ended an engine.
+    pub faults: u64,
+    /// Engines made anew after one.
+    pub rebuilds: u64,
+    /// Requests that went on with a new engine after a step that ended theirs.
+    pub retried: u64,
     /// Median time from submission to answer over the last [`LATENCY_WINDOW`] answers.
     pub p50: Duration,
     /// 95th percentile of the same.
@@ -70,6 +76,18 @@ impl StatsRecorder {
         self.totals.steps += 1;
         self.totals.tokens_drafted += drafted as u64;
         self.totals.tokens_accepted += accepted as u64;
+    }
+
+    pub(super) fn record_fault(&mut self) {
+        self.totals.faults += 1;
+    }
+
+    pub(super) fn record_rebuild(&mut self) {
+        self.totals.rebuilds += 1;
+    }
+
+    pub(super) fn record_retries(&mut self, n: u64) {
+        self.totals.retried += n;
     }
 
     pub(super) fn snapshot(
