@@ -14,7 +14,7 @@ use hymt_core::translator::{BATCH_TARGETS_MAX, Translator};
 use hymt_llm::engine::Engine;
 use hymt_llm::testkit::{agreement, conformance};
 
-use super::report::{BenchReport, DeviceReport, EngineReport, Outcome};
+use super::report::{BenchReport, EngineReport, Outcome};
 use crate::app::network::Asking;
 use crate::app::{self, EngineOptions, ModelChoice, gpu};
 use crate::cli::bench::{self, Load, median, round};
@@ -100,7 +100,21 @@ impl Subject {
         self.choice.available()?;
         match self.choice {
             EngineChoice::Cuda => gpu::device().map(drop),
+            // Without a plan of the demo model there is nothing to run, and nobody asked for one.
+            EngineChoice::TensorRt if !self.is_named => {
+                load(&self.options(0)).map(drop).map_err(|error| format!("{error:#}"))
+            }
             _ => Ok(()),
+        }
+    }
+
+    fn options(&self, threads: usize) -> EngineOptions {
+        EngineOptions {
+            engine: self.choice,
+            threads,
+            slots: SLOTS,
+            context_tokens: CONTEXT_TOKENS,
+            ..EngineOptions::default()
         }
     }
 
@@ -123,13 +137,7 @@ impl Subject {
 
     /// Everything there is to do, in order.
     pub(super) fn checks(&self, threads: usize, model: Option<&Path>) -> Vec<Check> {
-        let options = EngineOptions {
-            engine: self.choice,
-            threads,
-            slots: SLOTS,
-            context_tokens: CONTEXT_TOKENS,
-            ..EngineOptions::default()
-        };
+        let options = self.options(threads);
         let mut checks = vec![loads(options.clone())];
         checks.extend(conformance::CHECKS.map(|rule| keeps(rule, options.clone())));
         if self.choice != EngineChoice::Cpu {
@@ -295,6 +303,8 @@ fn measure(options: &EngineOptions, batch: usize) -> anyhow::Result<BenchReport>
 #[cfg(feature = "cuda")]
 fn device_memory(options: &EngineOptions, model: Option<&Path>) -> Check {
     use anyhow::Context as _;
+
+    use super::report::DeviceReport;
 
     let model = model.map_or(ModelChoice::Demo, |path| ModelChoice::Folder(path.to_owned()));
     let source = EngineOptions { model, ..options.clone() }.source();
