@@ -258,6 +258,8 @@ fn the_command_reads_a_copied_tree() {
     assert_eq!(power["fix"], "sudo nvpmodel -m 8");
     let plan = findings.iter().find(|finding| finding["what"] == "plan").unwrap();
     assert_eq!(plan["state"], "FAIL");
+    fs::remove_dir_all(root.path()).unwrap();
+    assert_eq!(run(&[]), (Some(2), String::new()));
 }
 
 /// What reads files is one module, so that bounds and root hold for all of them.

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::app::EngineOptions;
 use crate::board::{self, Finding, Machine, PlanState, State, System, Wants};
-use crate::cli::ModelArgs;
 use crate::cli::output::{Output, Style};
+use crate::cli::{ModelArgs, UsageError};
 use crate::config::EngineChoice;
 
 const MIB: u64 = 1 << 20;
@@ -49,6 +49,10 @@ pub struct DoctorArgs {
 /// When the output cannot be written.
 pub fn run(args: &DoctorArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let findings = match &args.root {
+        Some(root) if !root.is_dir() => {
+            let shown = root.display();
+            return Err(UsageError(format!("'{shown}' is no folder with a machine's files")).into());
+        }
         Some(root) => {
             let machine = Machine::examine(&System::below(root));
             board::findings(&machine, &wants(&args.model))

@@ -16,9 +16,13 @@ const SYSTEM_FOLDERS: [&str; 9] = [
     "/var/lib/nvpmodel/",
     "/var/lib/dpkg/",
 ];
-/// Names that half of all boards have: taking `nvidia` out would leave nothing to read.
-const COMMON_NAMES: [&str; 12] = [
+/// Names that half of all boards have, or that are words of the report: taking `nvidia` out would leave
+/// nothing to read.
+const COMMON_NAMES: [&str; 16] = [
     "admin",
+    "cpu",
+    "cuda",
+    "gpu",
     "hymt",
     "jetson",
     "linux",
@@ -28,6 +32,7 @@ const COMMON_NAMES: [&str; 12] = [
     "robot",
     "root",
     "tegra",
+    "tensorrt",
     "ubuntu",
     "user",
 ];
