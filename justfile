@@ -22,6 +22,16 @@ ros:
 soak:
     HYMT_SOAK_MESSAGES=20000 cargo test --release --test soak -- --nocapture
 
+# What needs an NVIDIA GPU and NVRTC. Inputs are new each time; HYMT_SEED repeats those of a failure.
+gpu:
+    HYMT_REQUIRE_CUDA=1 cargo test --release -p hymt_cuda -- --nocapture
+
+# The kernels under compute-sanitizer (CUDA toolkit), on few tokens: memcheck, racecheck, initcheck.
+gpu-sanitize tool="memcheck":
+    HYMT_REQUIRE_CUDA=1 HYMT_TOKENS=1,8 cargo \
+        --config 'target."cfg(all())".runner = "compute-sanitizer --tool {{tool}} --error-exitcode 9"' \
+        test --release -p hymt_cuda --test kernels --test decode -- --test-threads 1
+
 # Refresh what is generated from the parameter table.
 update:
     HYMT_UPDATE=1 cargo test --release --test parameters

@@ -344,7 +344,10 @@ fn write_cubin(file: &Path, cubin: &[u8]) -> Result<(), CudaError> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(at(folder))?;
     }
-    let partial = file.with_extension(format!("partial{}", std::process::id()));
+    // No two writers share a name, of other processes or of this one.
+    static WRITERS: AtomicUsize = AtomicUsize::new(0);
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+    let partial = file.with_extension(format!("partial{}-{writer}", std::process::id()));
     std::fs::write(&partial, cubin).map_err(at(&partial))?;
     std::fs::rename(&partial, file).map_err(at(file))
 }

@@ -65,6 +65,8 @@ fn load() -> CudaEngine {
     CudaEngine::load(&source(), &options(), &mut |_| {}).unwrap()
 }
 
+/// Of the model that is loaded here.
+const VOCAB: TokenId = 200;
 const PROMPT: [TokenId; 7] = [1, 5, 9, 2, 40, 7, 3];
 
 fn row(slot: u16, position: usize, tokens: &[TokenId]) -> BatchRow<'_> {
@@ -237,10 +239,12 @@ fn the_thread_goes_on_after_any_fault_and_every_answer_is_right() {
     let mut random = seeded();
     let requests: Vec<_> = (0..9)
         .map(|_| GenerateRequest {
-            prompt: (0..random.random_range(1..40)).map(|_| random.random_range(0..250)).collect(),
+            prompt: (0..random.random_range(1..40))
+                .map(|_| random.random_range(0..VOCAB))
+                .collect(),
             new_tokens_max: random.random_range(1..20),
             sampling: SamplingParams::default(),
-            stop: [255].into(),
+            stop: [VOCAB - 1].into(),
             priority: 128,
             deadline: None,
             draft: Vec::new(),

@@ -14,10 +14,10 @@ use hymt_core::translator::{BATCH_TARGETS_MAX, Translator};
 use hymt_llm::engine::Engine;
 use hymt_llm::testkit::{agreement, conformance};
 
-use super::report::{BenchReport, EngineReport, Outcome};
+use super::report::{BenchReport, DeviceReport, EngineReport, Outcome};
 use crate::app::network::Asking;
 use crate::app::{self, EngineOptions, ModelChoice, gpu};
-use crate::cli::bench::{self, Load, median, round};
+use crate::cli::bench::{Work, median, round};
 use crate::config::EngineChoice;
 use crate::eval::rows;
 
@@ -148,10 +148,7 @@ impl Subject {
         if let Some(model) = model {
             checks.extend(measured("measures the model named", &options, Some(model)));
         }
-        #[cfg(feature = "cuda")]
-        if self.choice == EngineChoice::Cuda {
-            checks.push(device_memory(&options, model));
-        }
+        checks.push(device_memory(&options, model));
         checks
     }
 }
@@ -273,10 +270,10 @@ fn measure(options: &EngineOptions, batch: usize) -> anyhow::Result<BenchReport>
     let started = Instant::now();
     let (mut engine, config) = app::load_engine(options, &mut |_| ())?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
-    let load = Load { prompt_tokens: PROMPT_TOKENS, new_tokens: NEW_TOKENS, batch };
+    let work = Work { batch, prompt_tokens: PROMPT_TOKENS, new_tokens: NEW_TOKENS };
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     for number in 0..=RUNS {
-        let timing = bench::measure(engine.as_mut(), load, config.vocab_size)?;
+        let timing = work.run(engine.as_mut())?;
         // The first one faults pages in and is not counted.
         if number > 0 {
             prefill.push(timing.prefill_ms);
@@ -299,33 +296,24 @@ fn measure(options: &EngineOptions, batch: usize) -> anyhow::Result<BenchReport>
     })
 }
 
-/// What the CUDA engine takes, and how fast the memory is that it reads.
-#[cfg(feature = "cuda")]
+/// What the engine takes, and how fast the memory is that it reads.
 fn device_memory(options: &EngineOptions, model: Option<&Path>) -> Check {
-    use anyhow::Context as _;
-
-    use super::report::DeviceReport;
-
     let model = model.map_or(ModelChoice::Demo, |path| ModelChoice::Folder(path.to_owned()));
-    let source = EngineOptions { model, ..options.clone() }.source();
-    let cuda = hymt_cuda::CudaOptions {
-        slots: options.slots,
-        context_tokens_max: options.context_tokens,
-        ..hymt_cuda::CudaOptions::default()
-    };
+    let options = EngineOptions { model, ..options.clone() };
     Check::new("reads its memory", move |report: &mut EngineReport| {
-        let engine = hymt_cuda::CudaEngine::load(&source, &cuda, &mut |_| ())?;
-        let memory = engine.memory()?;
-        let (copy, read) = engine.memory_speed().context("cannot measure the memory's speed")?;
-        let mib = |bytes: usize| (bytes >> 20) as u64;
+        let engine = load(&options)?;
+        let (found, speed) = (engine.report()?, engine.memory_speed()?);
+        let mib = |bytes: u64| bytes >> 20;
         report.memory = Some(DeviceReport {
-            weights_mib: mib(memory.weights),
-            buffers_mib: mib(memory.buffers),
-            cache_mib: mib(memory.cache),
-            free_mib: mib(memory.free),
-            total_mib: mib(memory.total),
-            copy_gb_per_s: round(copy),
-            read_gb_per_s: round(read),
+            weights_mib: found.memory.map(|memory| memory.weights).or(found.step_bytes).map(mib),
+            buffers_mib: found.memory.map(|memory| mib(memory.buffers)),
+            cache_mib: found.memory.map(|memory| mib(memory.cache)),
+            free_mib: found.memory.map(|memory| mib(memory.free)),
+            total_mib: found.memory.map(|memory| mib(memory.total)),
+            kernels_ms: found.kernels.map(|kernels| round(kernels.ms)),
+            kernels_compiled: found.kernels.map(|kernels| kernels.compiled),
+            copy_gb_per_s: speed.copy.map(round),
+            read_gb_per_s: speed.read.map(round),
         });
         Ok(String::new())
     })

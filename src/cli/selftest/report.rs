@@ -56,16 +56,41 @@ pub(super) struct BenchReport {
     pub(super) tokens_per_s: f64,
 }
 
-/// What an engine has on its device. MiB, and GB/s.
+/// What an engine has on its device, as far as it can say. MiB, GB/s, milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct DeviceReport {
-    pub(super) weights_mib: u64,
-    pub(super) buffers_mib: u64,
-    pub(super) cache_mib: u64,
-    pub(super) free_mib: u64,
-    pub(super) total_mib: u64,
-    pub(super) copy_gb_per_s: f64,
-    pub(super) read_gb_per_s: f64,
+    pub(super) weights_mib: Option<u64>,
+    pub(super) buffers_mib: Option<u64>,
+    pub(super) cache_mib: Option<u64>,
+    pub(super) free_mib: Option<u64>,
+    pub(super) total_mib: Option<u64>,
+    pub(super) kernels_compiled: Option<usize>,
+    pub(super) kernels_ms: Option<f64>,
+    pub(super) copy_gb_per_s: Option<f64>,
+    pub(super) read_gb_per_s: Option<f64>,
+}
+
+impl DeviceReport {
+    /// The figures that there are, with their names.
+    fn figures(&self) -> Vec<String> {
+        let of = |name: &str, value: Option<f64>| Some(format!("{name} {}", value?));
+        let mib = |name, value: Option<u64>| of(name, value.map(|mib| mib as f64));
+        let compiled = self.kernels_compiled.map(|compiled| compiled as f64);
+        [
+            mib("MiB of weights", self.weights_mib),
+            mib("of buffers", self.buffers_mib),
+            mib("of cache", self.cache_mib),
+            mib("free", self.free_mib),
+            mib("in all", self.total_mib),
+            of("kernels compiled", compiled),
+            of("in ms", self.kernels_ms),
+            of("GB/s copying", self.copy_gb_per_s),
+            of("GB/s reading", self.read_gb_per_s),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -209,15 +234,10 @@ fn engine_section(text: &mut String, report: &EngineReport) -> std::fmt::Result 
              {decode_ms_per_token} | {tokens_per_s} |"
         )?;
     }
-    let Some(memory) = memory else { return Ok(()) };
-    let DeviceReport { weights_mib, buffers_mib, cache_mib, free_mib, total_mib, .. } = memory;
-    let DeviceReport { copy_gb_per_s, read_gb_per_s, .. } = memory;
-    writeln!(
-        text,
-        "\nOn the device: {weights_mib} MiB of weights, {buffers_mib} of buffers, {cache_mib} of \
-         cache; {free_mib} of {total_mib} MiB free. Copying {copy_gb_per_s} GB/s, reading \
-         {read_gb_per_s} GB/s."
-    )
+    match memory {
+        Some(memory) => writeln!(text, "\nMemory: {}.", memory.figures().join(", ")),
+        None => Ok(()),
+    }
 }
 
 /// Inside a table.

@@ -31,7 +31,9 @@ impl Product {
     fn new(module: &Module, name: &str) -> Result<Self, CudaError> {
         let shared_name = format!("product_shared_{name}");
         Ok(Self {
-            kernel: module.kernel_with_shared(&format!("product_{name}"), &shared_name)?,
+            kernel: module
+                .kernel_with_shared(&format!("product_{name}"), &shared_name)?
+                .dependent(),
             tiles: module.constant(&format!("product_tiles_{name}"))? as usize,
         })
     }
@@ -64,16 +66,16 @@ impl Kernels {
             .collect::<Result<_, CudaError>>()?;
         Ok(Self {
             decode,
-            norm_quantize_hidden: module.kernel("norm_quantize_hidden")?,
-            quantize_attended: module.kernel("quantize_attended")?,
-            quantize_gated: module.kernel("quantize_gated")?,
+            norm_quantize_hidden: module.kernel("norm_quantize_hidden")?.dependent(),
+            quantize_attended: module.kernel("quantize_attended")?.dependent(),
+            quantize_gated: module.kernel("quantize_gated")?.dependent(),
             product_qkv: Product::new(module, "qkv")?,
             product_o: Product::new(module, "o")?,
             product_gate: Product::new(module, "gate")?,
             product_down: Product::new(module, "down")?,
             product_head: Product::new(module, "head")?,
-            append: module.kernel("append")?,
-            attention: module.kernel("attention")?,
+            append: module.kernel("append")?.dependent(),
+            attention: module.kernel("attention")?.dependent(),
             product_tokens: module.constant("product_tokens")? as usize,
         })
     }
