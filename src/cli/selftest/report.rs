@@ -282,7 +282,7 @@ mod tests {
         assert!(text.contains("**OK**: 1 checks passed, 0 failed, 1 skipped."), "{text}");
         assert!(text.contains("| OK | board | a \\| b |"), "{text}");
         assert!(text.contains("| SKIP | is here | 0 | no GPU  |"), "{text}");
-        assert_eq!(json(&text)["engines"][0]["checks"][0]["ms"], 1.23);
+        assert_eq!(json(&text)["engines"][0]["checks"][0]["ms"], 1.2345);
         report.engines[0].add("x", Outcome::Fail, &"y".repeat(9999), 0.0);
         report.finish();
         let text = markdown(&report);
