@@ -345,22 +345,6 @@ impl DeviceBuffer {
             .map_err(failed("cuMemcpyDtoHAsync"))?;
         self.gpu.synchronize()
     }
-
-    /// Starts a copy of `bytes` to page-locked memory.
-    pub(crate) fn read_async(
-        &self,
-        destination: &mut HostBuffer,
-        bytes: usize,
-    ) -> Result<(), CudaError> {
-        assert!(bytes <= self.bytes, "a copy stays inside its buffer");
-        let stream = self.gpu.stream;
-        // SAFETY: the range was checked; both buffers outlive the synchronisation that follows.
-        unsafe {
-            let slice = &mut destination.as_mut_slice()[..bytes];
-            result::memcpy_dtoh_async(slice, self.pointer, stream)
-        }
-        .map_err(failed("cuMemcpyDtoHAsync"))
-    }
 }
 
 impl Drop for DeviceBuffer {
@@ -383,6 +367,11 @@ pub(crate) struct HostBuffer {
 unsafe impl Send for HostBuffer {}
 
 impl HostBuffer {
+    /// Where kernels find it: with unified addressing, where the host does.
+    pub(crate) fn address(&self) -> u64 {
+        self.pointer as u64
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: allocated with this size and initialised; `&self` keeps writers away.
         unsafe { std::slice::from_raw_parts(self.pointer, self.bytes) }

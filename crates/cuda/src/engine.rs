@@ -76,7 +76,7 @@ pub struct CudaEngine {
     module: Module,
     gpu: Arc<Gpu>,
     made: KernelReport,
-    inverse_frequencies: Vec<f32>,
+    rotations: Rotations,
     /// Rows of logits that the last step left on the device.
     logits_rows: usize,
 }
@@ -126,7 +126,7 @@ impl CudaEngine {
         let KernelReport { compiled, total, ms } = made;
         tracing::info!(device = device.name, arch = device.arch, "model loaded on the GPU");
         tracing::debug!(compiled, total, ms, "kernels");
-        let inverse_frequencies = inverse_frequencies(&config);
+        let rotations = Rotations::new(&config);
         Ok(Self {
             spec,
             shape,
@@ -138,7 +138,7 @@ impl CudaEngine {
             module,
             gpu,
             made,
-            inverse_frequencies,
+            rotations,
             logits_rows: 0,
         })
     }
@@ -307,9 +307,36 @@ fn in_range(
     Err(LoadError::Option { option, value, allowed })
 }
 
-/// Angle per position of each pair of a head, as the CPU engine computes it.
-fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
-    let d = config.head_dim as f64;
-    let base = config.rope.base(config.head_dim);
-    (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
+/// Cosines, then sines, of each position's angles, as the CPU engine computes them. Kept, for their
+/// computation takes longer than all else that a step does on the host.
+struct Rotations {
+    /// Angle per position of each pair of a head.
+    inverse_frequencies: Vec<f32>,
+    /// `[positions so far][head_dim]`
+    known: Vec<f32>,
+}
+
+impl Rotations {
+    fn new(config: &ModelConfig) -> Self {
+        let d = config.head_dim as f64;
+        let base = config.rope.base(config.head_dim);
+        let frequency = |i: usize| base.powf(-2.0 * i as f64 / d) as f32;
+        Self {
+            inverse_frequencies: (0..config.head_dim / 2).map(frequency).collect(),
+            known: Vec::new(),
+        }
+    }
+
+    /// Of one position, `[head_dim]`.
+    fn of(&mut self, position: usize) -> &[f32] {
+        let head_dim = 2 * self.inverse_frequencies.len();
+        for position in self.known.len() / head_dim..=position {
+            // The angle is rounded to f32 before its cosine is taken, as the reference does.
+            let angle = |frequency: &f32| f64::from(position as f32 * frequency);
+            let angles = self.inverse_frequencies.iter().map(angle);
+            self.known.extend(angles.clone().map(|angle| angle.cos() as f32));
+            self.known.extend(angles.map(|angle| angle.sin() as f32));
+        }
+        &self.known[position * head_dim..][..head_dim]
+    }
 }
