@@ -13,7 +13,7 @@ use clap::Args;
 use hymt_llm::engine::{Engine, EngineReport, MemorySpeed};
 use serde_json::{Value, json};
 
-use self::measure::{Timing, Work};
+pub(super) use self::measure::{Timing, Work};
 use crate::app::network::load_cpu;
 use crate::app::{self, memory};
 use crate::cli::output::Output;
@@ -192,13 +192,13 @@ impl Measured {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Four figures of a small value, two decimals of others; more would be noise.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     let factor = if value < 10.0 { 1e4 } else { 1e2 };
     (value * factor).round() / factor
 }

@@ -8,21 +8,21 @@ use hymt_llm::sampling::{Sampler, SamplingParams};
 
 /// What is repeated.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Work {
+pub(in crate::cli) struct Work {
     /// Sequences at the same time.
-    pub(super) batch: usize,
+    pub(in crate::cli) batch: usize,
     /// Tokens of each prompt.
-    pub(super) prompt_tokens: usize,
+    pub(in crate::cli) prompt_tokens: usize,
     /// Tokens of each answer; at least 2, as the first one comes out of the prefill.
-    pub(super) new_tokens: usize,
+    pub(in crate::cli) new_tokens: usize,
 }
 
 /// One repetition.
-pub(super) struct Timing {
+pub(in crate::cli) struct Timing {
     /// From nothing to each sequence's first token.
-    pub(super) prefill_ms: f64,
+    pub(in crate::cli) prefill_ms: f64,
     /// From there to each sequence's last one.
-    pub(super) decode_ms: f64,
+    pub(in crate::cli) decode_ms: f64,
 }
 
 /// Where logits go, and who chooses from them: the best token always.
@@ -39,7 +39,7 @@ impl Work {
     }
 
     /// Feeds the prompts of all sequences, then decodes them together.
-    pub(super) fn run(self, engine: &mut dyn Engine) -> anyhow::Result<Timing> {
+    pub(in crate::cli) fn run(self, engine: &mut dyn Engine) -> anyhow::Result<Timing> {
         let vocab_size = engine.spec().vocab_size;
         let prompt = |sequence: usize| -> Vec<TokenId> {
             (0..self.prompt_tokens).map(|at| Self::token(sequence * 131 + at, vocab_size)).collect()
