@@ -12,5 +12,5 @@ printf '%s\n' '#pragma once' 'typedef struct CUstream_st *cudaStream_t;' \
 python3 "$here/stubs.py" "$headers" >"$out/include/stubs.h"
 g++ -std=c++17 -O1 -g -fPIC -shared -Wall -Wextra -Wno-deprecated-declarations \
     -fvisibility-inlines-hidden -isystem "$headers" -isystem "$out/include" \
-    "$here"/{control,plan,model,runtime,onnx,builder}.cpp -o "$out/libfake_nvinfer.so"
+    "$here"/{control,driver,plan,model,runtime,onnx,builder}.cpp -o "$out/libfake_nvinfer.so"
 echo "$out/libfake_nvinfer.so"
