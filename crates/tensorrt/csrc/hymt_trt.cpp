@@ -139,12 +139,16 @@ private:
 
 // ---- dynamic libraries ---------------------------------------------------------------------------
 
+// The loader's reason, after the path: the file it misses may be another one, which this one needs.
+std::string loader_reason(char const* path) {
+    char const* reason = dlerror();
+    std::string const text = reason == nullptr ? "dlopen failed" : reason;
+    return text.rfind(path, 0) == 0 ? text : std::string(path) + ": " + text;
+}
+
 void* open_library(char const* path) {
     void* handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-        char const* reason = dlerror();
-        fail(HYMT_TRT_LIBRARY_MISSING, std::string(path) + ": " + (reason ? reason : "dlopen failed"));
-    }
+    if (handle == nullptr) fail(HYMT_TRT_LIBRARY_MISSING, loader_reason(path));
     return handle;
 }
 
@@ -439,10 +443,7 @@ T* believed(T* pointer, Logger& logger, int32_t code, char const* what) {
 int32_t count_cuda_devices(hymt_trt_library const& library) {
     char const* path = library.cuda_path.c_str();
     void* driver = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (driver == nullptr) {
-        char const* reason = dlerror();
-        fail(HYMT_TRT_NO_CUDA, std::string("no CUDA driver: ") + (reason ? reason : path));
-    }
+    if (driver == nullptr) fail(HYMT_TRT_NO_CUDA, "no CUDA driver: " + loader_reason(path));
     auto* init = find_symbol<int(unsigned)>(driver, "cuInit");
     auto* count_devices = find_symbol<int(int*)>(driver, "cuDeviceGetCount");
     if (init == nullptr || count_devices == nullptr) {

@@ -69,7 +69,11 @@ pub enum TensorRtError {
         wanted: i32,
     },
     /// No candidate could be opened.
-    #[error("{library} cannot be opened; tried {}", tried.join("; "))]
+    #[error(
+        "{library} cannot be opened (on a Jetson: sudo apt install nvidia-jetpack; in another place: \
+         HYMT_NVINFER and HYMT_NVONNXPARSER name the files); tried {}",
+        tried.join("; ")
+    )]
     LibraryMissing {
         /// The library without version, for example `libnvinfer`.
         library: &'static str,
