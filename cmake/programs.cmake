@@ -25,6 +25,8 @@ endif()
 if(HYMT_CARGO_FEATURES)
   string(APPEND _features ",${HYMT_CARGO_FEATURES}")
 endif()
+include(cmake/tensorrt.cmake)
+string(APPEND _features "${_tensorrt_features}")
 
 find_program(HYMT_CARGO cargo HINTS "$ENV{CARGO_HOME}/bin" "$ENV{HOME}/.cargo/bin")
 file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml" _rust_version REGEX "^rust-version = \"")
@@ -57,7 +59,8 @@ endif()
 
 # cargo itself knows what is stale, so it is always asked.
 add_custom_target(hymt_programs ALL
-  COMMAND "${HYMT_CARGO}" build ${HYMT_CARGO_ARGS} --bin hymt --bin hymt_node
+  COMMAND "${CMAKE_COMMAND}" -E env ${_tensorrt_env}
+    "${HYMT_CARGO}" build ${HYMT_CARGO_ARGS} --bin hymt --bin hymt_node
   WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
   COMMENT "cargo build: hymt and hymt_node (${_features})"
   USES_TERMINAL

@@ -41,7 +41,8 @@ endif()
 list(TRANSFORM _cargo_tests PREPEND "--test;" OUTPUT_VARIABLE _cargo_tests)
 ament_add_test(cargo_tests
   RUNNER "${_isolated}"
-  COMMAND "${HYMT_CARGO}" test ${HYMT_CARGO_ARGS} ${_cargo_tests}
+  COMMAND "${CMAKE_COMMAND}" -E env ${_tensorrt_env}
+    "${HYMT_CARGO}" test ${HYMT_CARGO_ARGS} ${_cargo_tests}
   WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
   GENERATE_RESULT_FOR_RETURN_CODE_ZERO
   TIMEOUT 1800)

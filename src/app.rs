@@ -8,6 +8,7 @@ pub(crate) mod gpu;
 pub mod logging;
 pub mod memory;
 pub mod network;
+pub(crate) mod tensorrt;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::{Container, ModelSource, read_bounded};
 
 pub use self::generator::LlmGenerator;
-use crate::config::{EngineChoice, ModelFamily, Precision};
+use crate::config::{EngineChoice, GpuDevice, ModelFamily, Precision};
 
 /// Name of the embedded model in logs and messages.
 pub const DEMO_MODEL_NAME: &str = "demo (embedded, small phrasebook)";
@@ -52,6 +53,10 @@ pub struct EngineOptions {
     pub model: ModelChoice,
     /// The engine.
     pub engine: EngineChoice,
+    /// A TensorRT plan's file; `None` looks for one in the cache.
+    pub plan: Option<PathBuf>,
+    /// What a TensorRT plan runs on.
+    pub gpu_device: GpuDevice,
     /// Arithmetic.
     pub precision: Precision,
     /// Prompt family.
@@ -74,6 +79,8 @@ impl Default for EngineOptions {
         Self {
             model: ModelChoice::Demo,
             engine: EngineChoice::Auto,
+            plan: None,
+            gpu_device: GpuDevice::Gpu,
             precision: Precision::Auto,
             family: ModelFamily::Auto,
             threads: 0,
@@ -211,21 +218,43 @@ fn choose_engine(
     let name = options.model_name();
     let cannot_load = || format!("cannot load the model '{name}'");
     let mut reason = "asked for".to_owned();
+    let is_auto = options.engine == EngineChoice::Auto;
+    let is_dla = options.gpu_device != GpuDevice::Gpu;
+    anyhow::ensure!(
+        !is_dla || is_auto || options.engine == EngineChoice::TensorRt,
+        "gpu.device is {}, which only engine tensorrt can use; engine is {}",
+        options.gpu_device,
+        options.engine
+    );
+    // A DLA that was asked for is TensorRT or an error.
+    if options.engine == EngineChoice::TensorRt || (is_auto && is_dla) {
+        return Ok(with_plan(tensorrt::load(options).with_context(cannot_load)?, reason));
+    }
+    let mut no_plan = String::new();
+    if is_auto && options.precision != Precision::F32 && tensorrt::has_plans(options) {
+        match tensorrt::load(options) {
+            Ok(loaded) => {
+                let reason = format!("auto: '{}' is a fresh plan", loaded.plan.display());
+                return Ok(with_plan(loaded, reason));
+            }
+            Err(error) => no_plan = format!("; no TensorRT: {error:#}"),
+        }
+    }
     if options.engine == EngineChoice::Cuda {
         let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
         let (choice, gpu) = (options.engine, gpu::device().ok());
         return Ok(Chosen { engine, choice, config, gpu, reason });
     }
-    if options.engine == EngineChoice::Auto {
+    if is_auto {
         reason = match gpu::usable(options) {
-            Err(why) => format!("auto: {why}"),
+            Err(why) => format!("auto: {why}{no_plan}"),
             Ok(device) => match gpu::load(options, progress) {
                 Ok((engine, config)) => {
-                    let reason = format!("auto: {device} is usable");
+                    let reason = format!("auto: {device} is usable{no_plan}");
                     let (choice, gpu) = (EngineChoice::Cuda, Some(device));
                     return Ok(Chosen { engine, choice, config, gpu, reason });
                 }
-                Err(error) => format!("auto: {device} is there, but: {error:#}"),
+                Err(error) => format!("auto: {device} is there, but: {error:#}{no_plan}"),
             },
         };
     }
@@ -235,6 +264,13 @@ fn choose_engine(
     let config = engine.config().clone();
     let (engine, choice) = (Box::new(engine), EngineChoice::Cpu);
     Ok(Chosen { engine, choice, config, gpu: None, reason })
+}
+
+fn with_plan(loaded: tensorrt::Loaded, reason: String) -> Chosen {
+    let tensorrt::Loaded { engine, config, device, plan } = loaded;
+    tracing::info!(plan = %plan.display(), "the TensorRT plan in use");
+    let choice = EngineChoice::TensorRt;
+    Chosen { engine, choice, config, gpu: Some(device), reason }
 }
 
 /// Refuses a model whose weights do not fit, before the system ends something to make room.

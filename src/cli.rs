@@ -7,6 +7,8 @@ pub mod bench;
 #[cfg(feature = "dds")]
 pub mod demo;
 pub mod doctor;
+#[cfg(feature = "tensorrt")]
+pub mod engine;
 pub mod eval;
 pub mod fetch;
 pub mod glossary;
@@ -28,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::{EngineOptions, ModelChoice};
 use crate::cli::output::Output;
-use crate::config::{EngineChoice, ModelFamily, Precision};
+use crate::config::{EngineChoice, GpuDevice, ModelFamily, Precision};
 
 /// Translates between 38 languages on this machine, as a ROS 2 node or from the command line.
 #[derive(Debug, Parser)]
@@ -70,6 +72,9 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Turn a bf16 model folder into an INT8 one, calibrated and smoothed.
     Quantize(quantize::QuantizeArgs),
+    /// Prepare the TensorRT engine: export a model as ONNX, build a plan, say what is there.
+    #[cfg(feature = "tensorrt")]
+    Engine(engine::EngineArgs),
     /// Write a model folder with random weights of a real shape, for benchmarks.
     Synth(synth::SynthArgs),
 }
@@ -83,6 +88,12 @@ pub struct ModelArgs {
     /// Engine that runs it.
     #[arg(long, default_value = "auto", value_name = "auto|cpu|cuda|tensorrt|scripted")]
     pub engine: EngineChoice,
+    /// Plan of the TensorRT engine; without it the one that `hymt engine build` put into the cache.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// What the TensorRT engine runs on.
+    #[arg(long, default_value = "gpu", value_name = "gpu|dla0|dla1")]
+    pub gpu_device: GpuDevice,
     /// Arithmetic: auto is int8.
     #[arg(long, default_value = "auto", value_name = "auto|f32|int8")]
     pub precision: Precision,
@@ -104,6 +115,8 @@ impl ModelArgs {
         Ok(EngineOptions {
             model: self.model.clone().map_or(ModelChoice::Demo, ModelChoice::Folder),
             engine: self.engine,
+            plan: self.plan.clone(),
+            gpu_device: self.gpu_device,
             precision: self.precision,
             family: self.family,
             threads: self.threads,
@@ -162,6 +175,8 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Selftest(args) => selftest::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
         Command::Quantize(args) => quantize::run(&args, output),
+        #[cfg(feature = "tensorrt")]
+        Command::Engine(args) => engine::run(args, output),
         Command::Synth(args) => synth::run(&args, output),
     }
 }

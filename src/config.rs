@@ -78,7 +78,7 @@ words! {
         Cpu = "cpu",
         /// Own CUDA kernels on an NVIDIA GPU.
         Cuda = "cuda",
-        /// A TensorRT plan; not part of this build.
+        /// A TensorRT plan, built on this machine.
         TensorRt = "tensorrt",
         /// No model: echoes, for tests of the ROS side.
         Scripted = "scripted",
@@ -91,14 +91,30 @@ impl EngineChoice {
     /// # Errors
     /// What is missing, in words.
     pub fn available(self) -> Result<(), String> {
-        match self {
-            Self::Auto | Self::Cpu | Self::Scripted => Ok(()),
-            Self::Cuda if cfg!(feature = "cuda") => Ok(()),
-            Self::Cuda | Self::TensorRt => Err(format!(
-                "engine '{self}' is not part of this build; available: auto, cpu,{} scripted",
-                if cfg!(feature = "cuda") { " cuda," } else { "" }
-            )),
-        }
+        let (has_cuda, tensorrt) = (cfg!(feature = "cuda"), crate::app::tensorrt::is_built());
+        let why = match (self, &tensorrt) {
+            (Self::Cuda, _) if !has_cuda => String::new(),
+            (Self::TensorRt, Err(why)) => format!(" ({why})"),
+            _ => return Ok(()),
+        };
+        Err(format!(
+            "engine '{self}' is not part of this build{why}; available: auto, cpu,{}{} scripted",
+            if has_cuda { " cuda," } else { "" },
+            if tensorrt.is_ok() { " tensorrt," } else { "" }
+        ))
+    }
+}
+
+words! {
+    /// What a TensorRT plan runs on.
+    GpuDevice, "device", {
+        /// The GPU.
+        #[default]
+        Gpu = "gpu",
+        /// The first deep learning accelerator.
+        Dla0 = "dla0",
+        /// The second one.
+        Dla1 = "dla1",
     }
 }
 
@@ -258,6 +274,7 @@ impl NodeConfig {
         let engine: EngineChoice = values.parse("engine")?;
         engine.available()?;
         let path = values.string("model.path");
+        let plan = values.string("engine.plan");
         Ok(Self {
             engine: EngineOptions {
                 model: match path {
@@ -265,6 +282,8 @@ impl NodeConfig {
                     path => ModelChoice::Folder(PathBuf::from(path)),
                 },
                 engine,
+                plan: (!plan.is_empty()).then(|| PathBuf::from(plan)),
+                gpu_device: values.parse("gpu.device")?,
                 precision: values.parse("precision")?,
                 family: values.parse("model.family")?,
                 threads: values.size("cpu.threads"),

@@ -6,7 +6,7 @@
 mod text;
 
 use crate::config::{
-    EngineChoice, InputMode, LogFormat, ModelFamily, NodeConfig, Precision, Targets,
+    EngineChoice, GpuDevice, InputMode, LogFormat, ModelFamily, NodeConfig, Precision, Targets,
     allowed_locales, glossary_terms, source_locale, target_locales,
 };
 use crate::ros::param_store::{Changes, Declaration, ParamSnapshot, ParameterStore, Range};
@@ -137,7 +137,7 @@ pub fn table() -> Vec<Declaration> {
             ..fixed("limits.queue", ParamValue::Integer(256), QUEUE)
         },
         Declaration {
-            constraints: "auto, cpu, cuda or scripted; tensorrt is not part of this build",
+            constraints: "auto, cpu, cuda, tensorrt or scripted; `hymt doctor` says which run here",
             check: |value| {
                 word(value, |name| {
                     let choice: EngineChoice = name.parse().map_err(|e| format!("{e}"))?;
@@ -145,6 +145,15 @@ pub fn table() -> Vec<Declaration> {
                 })
             },
             ..fixed("engine", text("auto"), ENGINE)
+        },
+        Declaration {
+            constraints: "empty (the cache), or a .plan file with its .json beside it",
+            ..fixed("engine.plan", text(""), ENGINE_PLAN)
+        },
+        Declaration {
+            constraints: "gpu, dla0 or dla1; dla0 and dla1 with engine tensorrt or auto only",
+            check: |value| word(value, parses::<GpuDevice>),
+            ..fixed("gpu.device", text("gpu"), GPU_DEVICE)
         },
         Declaration {
             constraints: "empty (the embedded demo model), a Hugging Face folder or a .gguf file",
@@ -254,6 +263,10 @@ const CACHE_ENTRIES: &str = "Answers that are kept, in at most 16 MiB of memory,
     question: text, languages, terms and context alike. ~/clear_cache forgets them.";
 const ENGINE: &str = "What runs the model; auto says in the log what it took and why. scripted \
     echoes the text and translates nothing.";
+const ENGINE_PLAN: &str = "Plan that the TensorRT engine runs, as `hymt engine build` makes it on \
+    this machine; a stale one is refused with the reason.";
+const GPU_DEVICE: &str = "What the TensorRT engine runs on: the GPU, or a core of the deep learning \
+    accelerator, which can run parts of such a model at most.";
 const MODEL_PATH: &str = "Model folder with config.json, tokenizer.json and *.safetensors; or a \
     .gguf file, or a folder with one.";
 const MODEL_FAMILY: &str = "Which prompts the model understands; auto goes by the folder's name.";

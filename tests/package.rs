@@ -47,3 +47,18 @@ fn cmake_knows_the_distributions_of_the_build_script() {
     let build = names(&read("build.rs"), "const DISTROS: &[&str] = &[", "]");
     assert_eq!(cmake, build);
 }
+
+#[test]
+fn cmake_looks_for_tensorrt_where_the_build_script_does() {
+    let folders = |text: &str, start: &str, end: &str| -> Vec<String> {
+        let (_, rest) = text.split_once(start).unwrap();
+        let (list, _) = rest.split_once(end).unwrap();
+        list.split([' ', ',', '"', '\n']).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+    };
+    let cmake = folders(&read("cmake/tensorrt.cmake"), "set(HYMT_TENSORRT_FOLDERS", ")");
+    let build = read("crates/tensorrt/build.rs");
+    let build = folders(&build, "const TENSORRT_FOLDERS: &[&str] = &[", "]");
+    assert!(build.len() > 3, "{build:?}");
+    assert_eq!(cmake, build);
+    assert!(read("Cargo.toml").contains("\ntensorrt-shim = "), "the feature that CMake turns on");
+}

@@ -1,6 +1,6 @@
 //! `hymt quantize`: a float checkpoint becomes an INT8 one.
 
-mod calibration;
+pub(in crate::cli) mod calibration;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -126,14 +126,14 @@ fn smoothing(text: &str) -> Result<Smoothing, String> {
 }
 
 /// Better refused at once than killed by the system after an hour.
-fn check_memory(model: &EngineOptions, n_tokens: usize) -> anyhow::Result<()> {
+pub(in crate::cli) fn check_memory(model: &EngineOptions, n_tokens: usize) -> anyhow::Result<()> {
     const MIB: u64 = 1 << 20;
     let config = model.source().config()?;
     let needed = memory_needed(&config, n_tokens);
     let Some(available) = available_bytes() else { return Ok(()) };
     anyhow::ensure!(
         needed <= available,
-        "quantising this model with {n_tokens} calibration tokens takes {} MiB, {} MiB are free; \
+        "calibrating this model with {n_tokens} calibration tokens takes {} MiB, {} MiB are free; \
          free some, or lower --calibration-tokens",
         needed / MIB,
         available / MIB
@@ -142,7 +142,7 @@ fn check_memory(model: &EngineOptions, n_tokens: usize) -> anyhow::Result<()> {
 }
 
 /// Becomes true on the first interrupt; a second one ends the process, as without us.
-fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+pub(in crate::cli) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // The order matters: the default action runs when the flag is set already.

@@ -20,7 +20,7 @@ use self::redact::Redactor;
 use self::report::{Outcome, Report};
 use crate::cli::output::{Output, Style};
 use crate::cli::{ModelArgs, UsageError, doctor, progress};
-use crate::config::{EngineChoice, ModelFamily, Precision};
+use crate::config::{EngineChoice, GpuDevice, ModelFamily, Precision};
 
 /// Arguments of `hymt selftest`.
 #[derive(Debug, Args)]
@@ -103,6 +103,8 @@ impl<'a> Run<'a> {
         let model = ModelArgs {
             model: None,
             engine: args.engine,
+            plan: None,
+            gpu_device: GpuDevice::Gpu,
             precision: Precision::Auto,
             family: ModelFamily::Auto,
             threads: args.threads,

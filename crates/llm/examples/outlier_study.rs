@@ -9,6 +9,10 @@
 //! down, so the network computes what it did, to the bit, and only INT8 is harder. That is the
 //! kind of outlier smoothing is made for; it says nothing about kinds that it cannot reach.
 //! Calibration and evaluation use different prompts. `docs/quantization.md` holds the figures.
+//!
+//! The columns after them are for activations with static scales, from the largest magnitudes of the
+//! calibration or from their 99.9th percentile, as engines need them whose graph is fixed
+//! beforehand; `docs/onnx.md` holds those.
 
 #![allow(clippy::unwrap_used, reason = "a study ends where something is missing")]
 #![allow(clippy::print_stdout, reason = "its table is its result")]
@@ -22,7 +26,11 @@ use hymt_llm::TokenId;
 use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, Precision, logits_of_all_positions};
-use hymt_llm::quant::checkpoint::{QuantizeOptions, RunOptions, Smoothing, quantize_model};
+use hymt_llm::quant::activation_scales::{ActivationScales, LayerScales};
+use hymt_llm::quant::checkpoint::{
+    FoldReport, LayerReport, QuantizeOptions, RunOptions, Smoothing, quantize_model,
+};
+use hymt_llm::quant::smoothing::Fold;
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::ModelSource;
@@ -42,8 +50,11 @@ type Prompts = Vec<Vec<TokenId>>;
 
 fn main() {
     let dir = tempfile::tempdir().unwrap();
-    println!("| model | smoothing | output error | logit error | top-1 agreement | tokens |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "| model | smoothing | output error | logit error | top-1 agreement | tokens \
+         | static: logit error | top-1 | static, p99.9: logit error | top-1 |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
     let prompts = demo_prompts(&demo);
     let (calibration, evaluation) = prompts.split_at(DEMO_CALIBRATION);
@@ -83,31 +94,54 @@ fn study(
         // Seven linear layers in the four folds of a layer.
         let per_linear =
             folds.map(|fold| fold.error).sum::<f32>() / (7 * report.layers.len()) as f32;
-        let quantised = logits(&out, Precision::Int8, evaluation);
-        let (mut agree, mut error, mut size) = (0, 0.0, 0.0);
-        for (exact, quantised) in exact.iter().zip(&quantised) {
-            agree += usize::from(best(exact) == best(quantised));
-            for (exact, quantised) in exact.iter().zip(quantised) {
-                error += f64::from(exact - quantised).powi(2);
-                size += f64::from(*exact).powi(2);
-            }
-        }
+        let dynamic = compare(&exact, &logits(&out, Precision::Int8, evaluation));
+        let with_scales = |of_fold: fn(&FoldReport) -> f32| {
+            let layer =
+                |layer: &LayerReport| Fold::ALL.map(|fold| of_fold(&layer.folds[fold as usize]));
+            let absmax: Vec<_> = report.layers.iter().map(layer).collect();
+            compare(&exact, &static_logits(&out, &absmax, evaluation))
+        };
         println!(
-            "| {name} | {row} | {:.3} % | {:.2} % | {:.2} % | {} |",
+            "| {name} | {row} | {:.3} % | {dynamic} | {} | {} | {} |",
             100.0 * per_linear.sqrt(),
-            100.0 * (error / size).sqrt(),
-            100.0 * f64::from(agree as u32) / exact.len() as f64,
-            exact.len()
+            exact.len(),
+            with_scales(|fold| fold.input_absmax),
+            with_scales(|fold| fold.input_percentile)
         );
         std::fs::remove_dir_all(&out).unwrap();
     }
 }
 
-/// The logits after each token of each prompt.
+/// Two cells: the relative error of the logits, and how often the best token is the same.
+fn compare(exact: &[Vec<f32>], quantised: &[Vec<f32>]) -> String {
+    let (mut agree, mut error, mut size) = (0, 0.0, 0.0);
+    for (exact, quantised) in exact.iter().zip(quantised) {
+        agree += usize::from(best(exact) == best(quantised));
+        for (exact, quantised) in exact.iter().zip(quantised) {
+            error += f64::from(exact - quantised).powi(2);
+            size += f64::from(*exact).powi(2);
+        }
+    }
+    let error = 100.0 * (error / size).sqrt();
+    let agree = 100.0 * f64::from(agree as u32) / exact.len() as f64;
+    format!("{error:.2} % | {agree:.2} %")
+}
+
 fn logits(model: &Path, precision: Precision, prompts: &[Vec<TokenId>]) -> Vec<Vec<f32>> {
     let options = CpuOptions { precision, ..CpuOptions::default() };
     let source = ModelSource::Dir(model.to_owned());
-    let mut engine = CpuEngine::load(&source, &options, &mut |_| {}).unwrap();
+    run(CpuEngine::load(&source, &options, &mut |_| {}).unwrap(), prompts)
+}
+
+fn static_logits(model: &Path, absmax: &[LayerScales], prompts: &[Vec<TokenId>]) -> Vec<Vec<f32>> {
+    let scales = ActivationScales::from_absmax(absmax).unwrap();
+    let (source, options) = (ModelSource::Dir(model.to_owned()), CpuOptions::default());
+    let load = CpuEngine::load_with_static_scales(&source, &options, &scales, &mut |_| {});
+    run(load.unwrap(), prompts)
+}
+
+/// The logits after each token of each prompt.
+fn run(mut engine: CpuEngine, prompts: &[Vec<TokenId>]) -> Vec<Vec<f32>> {
     let vocab_size = engine.config().vocab_size;
     let mut all = Vec::new();
     for prompt in prompts {

@@ -98,6 +98,14 @@ impl Tensors {
         Ok(Self { all_files, entries, is_gguf: false })
     }
 
+    /// The tensors of one safetensors file.
+    ///
+    /// # Errors
+    /// [`LoadError`] when it is missing or damaged.
+    pub fn from_safetensors(path: &Path) -> Result<Self, LoadError> {
+        Self::new(vec![WeightFile::map(path)?])
+    }
+
     /// Whether a tensor of this name is stored.
     pub fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)

@@ -31,7 +31,7 @@ struct Sample {
 }
 
 /// Prompts as token ids for `model`, from `file` or from the sentences that come with the program.
-pub(super) fn prompts(
+pub(in crate::cli) fn prompts(
     model: &EngineOptions,
     file: Option<&Path>,
 ) -> anyhow::Result<Vec<Vec<TokenId>>> {
@@ -54,7 +54,7 @@ pub(super) fn prompts(
 }
 
 /// Prompts of random tokens, `n_tokens` in all; the same ones each time.
-pub(super) fn random(vocab_size: usize, n_tokens: usize) -> Vec<Vec<TokenId>> {
+pub(in crate::cli) fn random(vocab_size: usize, n_tokens: usize) -> Vec<Vec<TokenId>> {
     const PROMPT_TOKENS: usize = 32;
     // SplitMix64 (Steele, Lea and Flood, 2014).
     let mut state = 0_u64;

@@ -27,6 +27,7 @@ use super::{
 use crate::TokenId;
 use crate::config::{ModelConfig, POSITIONS_MAX};
 use crate::error::LoadError;
+use crate::quant::activation_scales::ActivationScales;
 use crate::weights::ModelSource;
 
 /// Most slots of one engine.
@@ -106,13 +107,45 @@ impl CpuEngine {
         options: &CpuOptions,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, LoadError> {
+        let spec = spec(&source.config()?, options)?;
+        Self::load_as(source, options, spec, None, progress)
+    }
+
+    /// Loads a model for INT8 with static activation scales and a head in f32: what an exported
+    /// graph with explicit Q/DQ computes. To compare such engines with; slower and less exact than
+    /// [`Self::load`]. The precision of `options` is not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and when there are scales for another number of layers.
+    pub fn load_with_static_scales(
+        source: &ModelSource,
+        options: &CpuOptions,
+        scales: &ActivationScales,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, LoadError> {
         let config = source.config()?;
-        let spec = spec(&config, options)?;
+        in_range("layers with scales", scales.n_layers(), config.n_layers..=config.n_layers)?;
+        let options = CpuOptions { precision: Precision::Int8, ..options.clone() };
+        let spec = EngineSpec { name: "cpu-int8-static".to_owned(), ..spec(&config, &options)? };
+        Self::load_as(source, &options, spec, Some(scales), progress)
+    }
+
+    fn load_as(
+        source: &ModelSource,
+        options: &CpuOptions,
+        spec: EngineSpec,
+        scales: Option<&ActivationScales>,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, LoadError> {
+        let config = source.config()?;
         let mut pool = pool(options.threads)?;
         let precision = arithmetic(options.precision);
         let tensors = source.tensors()?;
-        let weights = Weights::load(&tensors, &config, precision, &mut pool, progress)?;
-        let isa = Isa::detect();
+        let weights = Weights::load(&tensors, &config, precision, scales, &mut pool, progress)?;
+        let isa = match scales {
+            None => Isa::detect(),
+            Some(_) => Isa::detect_for_saturated(),
+        };
         tracing::debug!(engine = spec.name, threads = pool.threads(), ?isa, "model loaded");
         Ok(Self {
             cache: KvCache::new(&config, spec.slots),
@@ -296,9 +329,34 @@ mod tests {
     use super::*;
     use crate::testkit::conformance::run_conformance;
 
+    fn golden() -> ModelSource {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/f32");
+        ModelSource::Dir(dir)
+    }
+
+    #[test]
+    fn static_scales_conform_and_need_every_layer() {
+        let options = CpuOptions {
+            threads: Some(2),
+            slots: 5,
+            context_tokens_max: 80,
+            step_tokens_max: 48,
+            ..CpuOptions::default()
+        };
+        let source = golden();
+        let n_layers = source.config().unwrap().n_layers;
+        let load = |layers: usize| {
+            let scales = ActivationScales::from_absmax(&vec![[4.0; 4]; layers]).unwrap();
+            CpuEngine::load_with_static_scales(&source, &options, &scales, &mut |_| {})
+        };
+        run_conformance(&mut || Box::new(load(n_layers).unwrap()));
+        assert_eq!(load(n_layers).unwrap().spec().name, "cpu-int8-static");
+        let message = load(n_layers + 1).err().unwrap().to_string();
+        assert!(message.contains("layers with scales"), "{message}");
+    }
+
     #[test]
     fn the_cpu_engine_conforms() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/f32");
         for (precision, threads) in
             [(Precision::F32, 1), (Precision::F32, 3), (Precision::Int8, 1), (Precision::Int8, 3)]
         {
@@ -310,8 +368,7 @@ mod tests {
                 step_tokens_max: 48,
             };
             run_conformance(&mut || {
-                let source = ModelSource::Dir(dir.clone());
-                Box::new(CpuEngine::load(&source, &options, &mut |_| {}).unwrap())
+                Box::new(CpuEngine::load(&golden(), &options, &mut |_| {}).unwrap())
             });
         }
     }

@@ -105,6 +105,15 @@ pub struct QuantizeProgress {
     pub layer: usize,
 }
 
+/// How far a pass over the layers is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerProgress {
+    /// Layers done.
+    pub done: usize,
+    /// Layers in all.
+    pub total: usize,
+}
+
 /// Steps of one layer: reading it and running it, each fold, writing it.
 pub const STEPS_PER_LAYER: usize = 3 + Fold::ALL.len();
 
@@ -378,7 +387,7 @@ fn open_source(source: &Path) -> Result<(ModelConfig, Tensors), QuantizeError> {
 }
 
 /// Whole prompts from the first, as many as `tokens_max` allows.
-fn calibration(
+pub(super) fn calibration(
     prompts: &[Vec<TokenId>],
     tokens_max: usize,
     vocab_size: usize,

@@ -92,6 +92,20 @@ pub enum QuantizeError {
         /// The linear layer.
         matrix: String,
     },
+    /// An input of linear layers is always zero, or not finite, so it has no static scale.
+    #[error(
+        "'{input}' cannot be made: the largest magnitude over the calibration is {absmax}; calibrate \
+         on more text"
+    )]
+    NoScale {
+        /// The scale.
+        input: String,
+        /// What was seen.
+        absmax: f32,
+    },
+    /// The caller asked to stop, and there is nothing to go on from.
+    #[error("stopped; nothing was written")]
+    Interrupted,
     /// The caller asked to stop.
     #[error("stopped after {layers} layers; the same command goes on from '{}'", partial.display())]
     Stopped {

@@ -26,6 +26,18 @@ pub fn quantize_row(x: &[f32], values: &mut [i8]) -> f32 {
     scale
 }
 
+/// Quantises one row with a scale that is given: `round(x / scale)`, ties to even, saturated to
+/// -128..=127, as ONNX defines `QuantizeLinear` and TensorRT computes it.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn quantize_row_static(x: &[f32], scale: f32, values: &mut [i8]) {
+    assert_eq!(x.len(), values.len(), "a row and its quantised values have one length");
+    for (value, x) in values.iter_mut().zip(x) {
+        *value = round_half_even((x / scale).clamp(-LEVEL_MAX - 1.0, LEVEL_MAX));
+    }
+}
+
 /// `values * scale`, element by element.
 ///
 /// # Panics
@@ -94,6 +106,17 @@ mod tests {
         for step in -1270..=1270 {
             let x = step as f32 / 10.0;
             assert_eq!(round_half_even(x), x.round_ties_even() as i8, "{x}");
+        }
+    }
+
+    #[test]
+    fn static_scales_saturate_at_both_ends() {
+        let x = [-1e9, -128.6, -128.4, -2.5, -0.5, 0.5, 1.5, 126.5, 127.4, 1e9];
+        let mut values = [0; 10];
+        for exponent in [-3, 0, 9] {
+            let scale = 2_f32.powi(exponent);
+            quantize_row_static(&x.map(|x| x * scale), scale, &mut values);
+            assert_eq!(values, [-128, -128, -128, -2, 0, 0, 2, 126, 127, 127]);
         }
     }
 

@@ -4,6 +4,7 @@ use super::{StoredMatrix, Tensor, Tensors};
 use crate::TokenId;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
+use crate::quant::activation_scales::is_scale;
 
 /// Name of the embedding, which is also the head where the two are tied.
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -15,6 +16,27 @@ impl Tensors {
     /// When it is missing, has another shape, or a value that is not finite.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         self.tensor(name)?.with_shape(&[len])?.to_finite_f32()
+    }
+}
+
+impl Tensors {
+    /// The static scale `name` of an activation, one number, with no zero point beside it.
+    pub(crate) fn activation_scale(&self, name: &str) -> Result<f32, LoadError> {
+        let stored = self.tensor(name)?;
+        let values = stored.to_finite_f32()?;
+        let [scale] = values[..] else { return Err(stored.wrong_shape("[] or [1]".to_owned())) };
+        if !is_scale(scale) {
+            return Err(stored.refuse(format!("is {scale}; a scale is positive")));
+        }
+        let zero_point = name.replace("input_scale", "input_zero_point");
+        if self.contains(&zero_point) {
+            let stored = self.tensor(&zero_point)?;
+            if stored.bytes().iter().any(|byte| *byte != 0) {
+                let detail = "must be zero: only symmetric activations are read";
+                return Err(stored.refuse(detail.to_owned()));
+            }
+        }
+        Ok(scale)
     }
 }
 

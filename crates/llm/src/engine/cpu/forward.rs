@@ -10,6 +10,7 @@ use super::state::{KvCache, LayerCache, Scratch};
 use super::weights::{Layer, Weights};
 use crate::TokenId;
 use crate::config::ModelConfig;
+use crate::quant::smoothing::Fold;
 
 /// Elements of one piece of an element-wise loop.
 const PIECE: usize = 512;
@@ -68,7 +69,7 @@ pub(super) fn forward(
     s.h.resize(wanted.len());
     let x = &s.x[..wanted.len() * c.hidden_size];
     rms_norm_rows(pool, x, &model.weights.final_norm, c.rms_norm_eps, &mut s.h);
-    s.h.prepare(model.weights.head.arithmetic(), pool);
+    s.h.prepare(model.weights.head.arithmetic(), None, pool);
     matmul(pool, isa, &s.h, &mut [(&model.weights.head, logits)]);
 }
 
@@ -108,11 +109,12 @@ pub(super) fn run_layer(
     observe: &mut impl FnMut(Site, &[f32]),
 ) {
     let (c, isa) = (step.config, step.isa);
+    let static_scale = |fold: Fold| layer.input_scales.map(|scales| scales[fold as usize]);
 
     // Attention.
     rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);
     observe(Site::QkvInput, &s.h.rows);
-    s.h.prepare(layer.q.arithmetic(), pool);
+    s.h.prepare(layer.q.arithmetic(), static_scale(Fold::QkvInput), pool);
     matmul(
         pool,
         isa,
@@ -129,18 +131,18 @@ pub(super) fn run_layer(
     }
     attend_rows(pool, c, step.tokens, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
     observe(Site::OutputInput, &s.attended.rows);
-    s.attended.prepare(layer.o.arithmetic(), pool);
+    s.attended.prepare(layer.o.arithmetic(), static_scale(Fold::OutputInput), pool);
     matmul(pool, isa, &s.attended, &mut [(&layer.o, &mut s.delta)]);
     add(&mut s.x, &s.delta);
 
     // Feed-forward.
     rms_norm_rows(pool, &s.x, &layer.post_attention_norm, c.rms_norm_eps, &mut s.h);
     observe(Site::FeedForwardInput, &s.h.rows);
-    s.h.prepare(layer.gate.arithmetic(), pool);
+    s.h.prepare(layer.gate.arithmetic(), static_scale(Fold::FeedForwardInput), pool);
     matmul(pool, isa, &s.h, &mut [(&layer.gate, &mut s.gated.rows), (&layer.up, &mut s.up)]);
     silu_times_up(pool, &mut s.gated.rows, &s.up);
     observe(Site::DownInput, &s.gated.rows);
-    s.gated.prepare(layer.down.arithmetic(), pool);
+    s.gated.prepare(layer.down.arithmetic(), static_scale(Fold::DownInput), pool);
     matmul(pool, isa, &s.gated, &mut [(&layer.down, &mut s.delta)]);
     add(&mut s.x, &s.delta);
 }

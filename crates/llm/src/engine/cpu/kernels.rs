@@ -41,6 +41,16 @@ impl Isa {
         Self::available()[0]
     }
 
+    /// The best one that also takes activations of -128, which static scales saturate to. AVX2
+    /// cannot: it moves the sign of a weight to the activation, and there is no 128.
+    pub(crate) fn detect_for_saturated() -> Self {
+        match Self::detect() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Self::Portable,
+            isa => isa,
+        }
+    }
+
     /// All this machine has, best first; never empty.
     pub(crate) fn available() -> Vec<Self> {
         let mut all = Vec::new();
@@ -64,7 +74,7 @@ impl Isa {
 /// Quantised activations of one token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenRow<'a> {
-    /// `[cols]`, each in -127..=127.
+    /// `[cols]`, each in -127..=127, or also -128 with [`Isa::detect_for_saturated`].
     pub(crate) values: &'a [i8],
     /// Sum of `values`.
     pub(crate) sum: i32,
@@ -212,8 +222,17 @@ mod tests {
 
     #[test]
     fn extreme_values_do_not_saturate() {
+        let ordinary = [(-128_i8, -127_i8), (-128, 127), (127, 127), (127, -127)];
+        let saturated = [(-128, -128), (127, -128), (-1, -128)];
+        let of_saturated = |isa: &Isa| match *isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => false,
+            _ => true,
+        };
+        assert!(of_saturated(&Isa::detect_for_saturated()));
         for isa in Isa::available() {
-            for (w, x) in [(-128_i8, -127_i8), (-128, 127), (127, 127), (127, -127)] {
+            let more = if of_saturated(&isa) { &saturated[..] } else { &[] };
+            for (w, x) in ordinary.iter().chain(more).copied() {
                 let cols = 6144;
                 let (weights, x) = (vec![w; TILE_ROWS * cols], vec![vec![x; cols]; TILE_TOKENS]);
                 let mut sums = [[0; TILE_ROWS]; TILE_TOKENS];

@@ -4,7 +4,7 @@ use memmap2::{Advice, MmapMut};
 
 use super::kernels::{Isa, TILE_ROWS, TILE_TOKENS, TokenRow, dot_tile, dot_tile_f32, prefetch};
 use super::pool::{Columns, Pool};
-use crate::quant::int8::quantize_row;
+use crate::quant::int8::{quantize_row, quantize_row_static};
 use crate::weights::Tensor;
 
 /// Tokens that pass over a block of weights before the block is read again. Their activations,
@@ -126,22 +126,34 @@ impl Activations {
         self.scales.resize(n, RowScale::default());
     }
 
-    /// Does what the linear layers need before they can read the rows.
-    pub(super) fn prepare(&mut self, arithmetic: Arithmetic, pool: &mut Pool) {
+    /// Does what the linear layers need before they can read the rows. `static_scale` replaces the
+    /// scale that each row would get by itself.
+    pub(super) fn prepare(
+        &mut self,
+        arithmetic: Arithmetic,
+        static_scale: Option<f32>,
+        pool: &mut Pool,
+    ) {
         if arithmetic == Arithmetic::Int8 {
-            self.quantize(pool);
+            self.quantize(static_scale, pool);
         }
     }
 
-    /// Quantises each row by its own largest magnitude.
-    fn quantize(&mut self, pool: &mut Pool) {
+    /// Quantises each row, by its own largest magnitude unless a scale is given.
+    fn quantize(&mut self, static_scale: Option<f32>, pool: &mut Pool) {
         let (rows, width) = (&self.rows, self.width);
         pool.for_row_pairs(
             (&mut self.quantised, width),
             (&mut self.scales, 1),
             |index, values, scale| {
                 let x = &rows[index * width..][..width];
-                let row_scale = quantize_row(x, values);
+                let row_scale = match static_scale {
+                    None => quantize_row(x, values),
+                    Some(scale) => {
+                        quantize_row_static(x, scale, values);
+                        scale
+                    }
+                };
                 let sum = values.iter().map(|value| i32::from(*value)).sum();
                 scale[0] = RowScale { scale: row_scale, sum };
             },

@@ -9,6 +9,7 @@ use super::matrix::{Arithmetic, Int8Values, Matrix, Values};
 use super::pool::Pool;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
+use crate::quant::activation_scales::{ActivationScales, LayerScales};
 use crate::quant::int8::quantize_row;
 use crate::weights::{EMBEDDING, Embedding, StoredMatrix, Tensors};
 
@@ -50,6 +51,8 @@ pub(crate) struct Layer {
     pub(crate) up: Matrix,
     /// `[hidden, intermediate]`
     pub(crate) down: Matrix,
+    /// Static scales of what enters the matrices; token by token without them.
+    pub(crate) input_scales: Option<LayerScales>,
 }
 
 impl Weights {
@@ -57,6 +60,7 @@ impl Weights {
         tensors: &Tensors,
         config: &ModelConfig,
         arithmetic: Arithmetic,
+        static_scales: Option<&ActivationScales>,
         pool: &mut Pool,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, LoadError> {
@@ -65,9 +69,15 @@ impl Weights {
         let mut layers = Vec::with_capacity(config.n_layers);
         for index in 0..config.n_layers {
             progress(LoadProgress { done: index, total });
-            layers.push(loader.layer(index)?);
+            let mut layer = loader.layer(index)?;
+            layer.input_scales = static_scales.map(|scales| *scales.layer(index));
+            layers.push(layer);
         }
         progress(LoadProgress { done: config.n_layers, total });
+        if static_scales.is_some() {
+            // The graphs that static scales are for keep their head in floats.
+            loader.arithmetic = Arithmetic::F32;
+        }
         let head = if config.tie_word_embeddings { EMBEDDING } else { "lm_head.weight" };
         let weights = Self {
             embedding: Embedding::load(tensors, config)?,
@@ -128,6 +138,7 @@ impl Loader<'_> {
             gate: self.matrix(&name("mlp.gate_proj"), ffn, hidden)?,
             up: self.matrix(&name("mlp.up_proj"), ffn, hidden)?,
             down: self.matrix(&name("mlp.down_proj"), hidden, ffn)?,
+            input_scales: None,
         })
     }
 

@@ -1,0 +1,185 @@
+//! The TensorRT engine, where this build has it: which plan is good for this machine and model.
+
+use std::path::PathBuf;
+
+use hymt_llm::config::ModelConfig;
+use hymt_llm::engine::Engine;
+
+use super::EngineOptions;
+#[cfg(feature = "tensorrt")]
+use with_tensorrt::load_plan;
+#[cfg(feature = "tensorrt")]
+pub(crate) use with_tensorrt::plan_key;
+
+/// An engine that runs a plan.
+pub(super) struct Loaded {
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) config: ModelConfig,
+    /// What it runs on.
+    pub(super) device: String,
+    /// The plan.
+    pub(super) plan: PathBuf,
+}
+
+/// Runs the plan that was named, or the one of the cache that is good for this machine and model.
+///
+/// # Errors
+/// What is missing: TensorRT, a GPU, a plan; or why the plan that is there is stale.
+pub(super) fn load(options: &EngineOptions) -> anyhow::Result<Loaded> {
+    #[cfg(feature = "tensorrt")]
+    return load_plan(options);
+    #[cfg(not(feature = "tensorrt"))]
+    {
+        let _ = options;
+        anyhow::bail!("engine 'tensorrt' is not part of this build")
+    }
+}
+
+/// For `auto`: whether somebody built plans here. Nothing is opened for it.
+pub(super) fn has_plans(options: &EngineOptions) -> bool {
+    #[cfg(feature = "tensorrt")]
+    return hymt_tensorrt::safe::headers().is_ok()
+        && (options.plan.is_some()
+            || !hymt_tensorrt::plan::PlanCache::of_user().list().plans.is_empty());
+    #[cfg(not(feature = "tensorrt"))]
+    {
+        let _ = options;
+        false
+    }
+}
+
+/// Whether this build has the engine.
+///
+/// # Errors
+/// What is missing, in words.
+pub(crate) fn is_built() -> Result<(), String> {
+    #[cfg(feature = "tensorrt")]
+    return hymt_tensorrt::safe::headers().map(drop).map_err(|error| error.to_string());
+    #[cfg(not(feature = "tensorrt"))]
+    return Err("it needs the feature tensorrt-shim".to_owned());
+}
+
+#[cfg(feature = "tensorrt")]
+mod with_tensorrt {
+    use anyhow::Context as _;
+    use hymt_llm::weights::ModelSource;
+    use hymt_tensorrt::device::{DeviceInfo, probe};
+    use hymt_tensorrt::engine::load::GpuEngine;
+    use hymt_tensorrt::plan::fingerprint::Fingerprint;
+    use hymt_tensorrt::plan::{GRAPH_VERSION, Lookup, PlanCache, PlanKey, PlanShapes, StoredPlan};
+    use hymt_tensorrt::safe::{Libraries, Library, log_to_tracing};
+
+    use super::super::{EngineOptions, ModelChoice, demo_model};
+    use super::Loaded;
+    use crate::config::{GpuDevice, Precision};
+
+    impl From<GpuDevice> for hymt_tensorrt::plan::Target {
+        fn from(device: GpuDevice) -> Self {
+            match device {
+                GpuDevice::Gpu => Self::Gpu,
+                GpuDevice::Dla0 => Self::Dla0,
+                GpuDevice::Dla1 => Self::Dla1,
+            }
+        }
+    }
+
+    /// What a plan for this machine and model depends on, the choices of its builder left at their
+    /// defaults.
+    ///
+    /// # Errors
+    /// When the model cannot be read.
+    pub(crate) fn plan_key(
+        library: &Library,
+        gpu: &DeviceInfo,
+        options: &EngineOptions,
+    ) -> anyhow::Result<(PlanKey, Fingerprint)> {
+        let model = fingerprint(options)?;
+        let key = PlanKey {
+            tensorrt: library.version().to_string(),
+            sm: gpu.arch,
+            device: gpu.name.clone(),
+            target: options.gpu_device.into(),
+            gpu_fallback: false,
+            model: model.hash.clone(),
+            precision: String::new(),
+            shapes: PlanShapes::default(),
+            graph: GRAPH_VERSION,
+        };
+        Ok((key, model))
+    }
+
+    fn fingerprint(options: &EngineOptions) -> anyhow::Result<Fingerprint> {
+        let ModelChoice::Folder(folder) = &options.model else {
+            let ModelSource::Embedded { config, weights } = demo_model::source() else {
+                anyhow::bail!("the demo model is a part of this program")
+            };
+            return Ok(Fingerprint::of_parts([("config", config), ("weights", weights)]));
+        };
+        let plans = PlanCache::of_user().list().plans;
+        let known = plans
+            .iter()
+            .map(|plan| (plan.sidecar.model_files.as_slice(), plan.sidecar.key.model.as_str()));
+        Ok(Fingerprint::of(folder, known)?)
+    }
+
+    pub(super) fn load_plan(options: &EngineOptions) -> anyhow::Result<Loaded> {
+        anyhow::ensure!(
+            options.precision != Precision::F32,
+            "engine tensorrt computes in INT8; choose precision auto or int8, or engine cpu"
+        );
+        let libraries = Libraries::from_env().without_parser();
+        let library = Library::open(&libraries, log_to_tracing())?;
+        let gpu = probe(0)?;
+        let plan = find(&library, &gpu, options)?;
+        let config = options.source().config()?;
+        let target = options.gpu_device.into();
+        let engine = GpuEngine::load(&library, &plan.path, target, &gpu, &config)
+            .with_context(|| format!("cannot run the plan '{}'", plan.path.display()))?;
+        let on_dla = plan.sidecar.layers.on_dla;
+        let device = match options.gpu_device {
+            GpuDevice::Gpu => gpu.name,
+            dla => {
+                format!("{dla} ({on_dla} of {} layers) and {}", plan.sidecar.layers.total, gpu.name)
+            }
+        };
+        let (context, wanted) = (engine.limits().context, options.context_tokens);
+        if context < wanted {
+            tracing::info!(context, wanted, "the plan decides how long a sequence may be");
+        }
+        Ok(Loaded { engine: Box::new(engine), config, device, plan: plan.path })
+    }
+
+    fn find(
+        library: &Library,
+        gpu: &DeviceInfo,
+        options: &EngineOptions,
+    ) -> anyhow::Result<StoredPlan> {
+        let (wanted, _) = plan_key(library, gpu, options)?;
+        let found = match &options.plan {
+            Some(path) => {
+                let plan = StoredPlan::at(path).with_context(|| {
+                    let path = path.display();
+                    format!("engine.plan is '{path}', which needs its .json beside it")
+                })?;
+                plan.judge_for_engine(&wanted).map_or_else(Lookup::Stale, Lookup::Fresh)
+            }
+            None => PlanCache::of_user().look_up_for_engine(&wanted),
+        };
+        match found {
+            Lookup::Fresh(plan) => Ok(plan),
+            Lookup::Stale(stale) => anyhow::bail!(
+                "no plan for this machine and model; the nearest is '{}': {}",
+                stale.plan.path.display(),
+                stale.explain()
+            ),
+            Lookup::Missing => anyhow::bail!(
+                "no plan in '{}'; build one on this machine with `hymt engine build`{}",
+                PlanCache::of_user().folder().display(),
+                match &options.model {
+                    ModelChoice::Demo => String::new(),
+                    ModelChoice::Folder(folder) => format!(" --model {}", folder.display()),
+                }
+            ),
+        }
+    }
+}
