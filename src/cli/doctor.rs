@@ -55,7 +55,7 @@ pub fn run(args: &DoctorArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         }
         Some(root) => {
             let machine = Machine::examine(&System::below(root));
-            board::findings(&machine, &wants(&args.model))
+            board::findings(&machine, &wants(args.model.engine, Some(&args.model)))
         }
         None => all(&args.model),
     };
@@ -70,27 +70,29 @@ pub fn run(args: &DoctorArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
 
 /// Everything that can be said of this machine.
 fn all(args: &ModelArgs) -> Vec<Finding> {
-    let mut findings = machine(args);
+    let mut findings = machine(args.engine, Some(args));
     findings.extend(model::findings(args));
     findings.extend(network::findings());
     findings
 }
 
-/// What there is to say without loading a model or joining a network.
-pub(super) fn machine(args: &ModelArgs) -> Vec<Finding> {
+/// What there is to say without loading a model or joining a network: what `engine` lacks, and whether
+/// `model` has room.
+pub(super) fn machine(engine: EngineChoice, model: Option<&ModelArgs>) -> Vec<Finding> {
     let machine = Machine::examine(&System::here());
-    let mut findings = board::findings(&machine, &wants(args));
+    let mut findings = board::findings(&machine, &wants(engine, model));
     findings.push(engines::processor());
-    findings.push(engines::gpu(args.engine == EngineChoice::Cuda));
+    findings.push(engines::gpu(engine == EngineChoice::Cuda));
     findings.extend(engines::compiler(&machine));
     findings
 }
 
-fn wants(args: &ModelArgs) -> Wants {
-    let (model, model_bytes) = memory_needed(args);
+fn wants(engine: EngineChoice, model: Option<&ModelArgs>) -> Wants {
+    let common = || ("the 1.8B model in INT8".to_owned(), MEMORY_1_8B);
+    let (model, model_bytes) = model.and_then(memory_needed).unwrap_or_else(common);
     Wants {
-        needs_tensorrt: args.engine == EngineChoice::TensorRt,
-        needs_cuda: args.engine == EngineChoice::Cuda,
+        needs_tensorrt: engine == EngineChoice::TensorRt,
+        needs_cuda: engine == EngineChoice::Cuda,
         model,
         model_bytes,
         plan: plan_state(),
@@ -98,15 +100,13 @@ fn wants(args: &ModelArgs) -> Wants {
     }
 }
 
-/// The model named, or the one that most people want.
-fn memory_needed(args: &ModelArgs) -> (String, u64) {
-    let named = args.engine_options().ok().filter(|_| args.model.is_some());
-    let needed = |options: EngineOptions| {
-        let config = options.source().config().ok()?;
-        let bytes = weights_bytes(&config, options.precision.into()) + BESIDE_WEIGHTS;
-        Some((format!("'{}'", options.model_name()), bytes))
-    };
-    named.and_then(needed).unwrap_or_else(|| ("the 1.8B model in INT8".to_owned(), MEMORY_1_8B))
+/// Name and need of the model, where one was named and can be read.
+fn memory_needed(args: &ModelArgs) -> Option<(String, u64)> {
+    args.model.as_ref()?;
+    let options: EngineOptions = args.engine_options().ok()?;
+    let config = options.source().config().ok()?;
+    let bytes = weights_bytes(&config, options.precision.into()) + BESIDE_WEIGHTS;
+    Some((format!("'{}'", options.model_name()), bytes))
 }
 
 /// State of the TensorRT plan. The engine's plan cache answers here once this build has it.

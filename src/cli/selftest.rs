@@ -19,8 +19,8 @@ use self::engines::Subject;
 use self::redact::Redactor;
 use self::report::{Outcome, Report};
 use crate::cli::output::{Output, Style};
-use crate::cli::{ModelArgs, UsageError, doctor, progress};
-use crate::config::{EngineChoice, GpuDevice, ModelFamily, Precision};
+use crate::cli::{UsageError, doctor, progress};
+use crate::config::EngineChoice;
 
 /// Arguments of `hymt selftest`.
 #[derive(Debug, Args)]
@@ -99,20 +99,11 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a SelftestArgs) -> Self {
-        // Without the model named: the lines about the machine would show its name.
-        let model = ModelArgs {
-            model: None,
-            engine: args.engine,
-            plan: None,
-            gpu_device: GpuDevice::Gpu,
-            precision: Precision::Auto,
-            family: ModelFamily::Auto,
-            threads: args.threads,
-        };
         let named = [args.model.as_deref(), Some(args.out.as_path())].into_iter().flatten();
         Self {
             args,
-            report: Report::new(doctor::machine(&model)),
+            // Without the model: the line about memory would show its name.
+            report: Report::new(doctor::machine(args.engine, None)),
             redactor: Redactor::of_this_process(named),
             bar: progress::steps_bar("testing", 0),
         }

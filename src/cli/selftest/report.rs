@@ -73,7 +73,7 @@ pub(super) struct DeviceReport {
 impl DeviceReport {
     /// The figures that there are, with their names.
     fn figures(&self) -> Vec<String> {
-        let of = |name: &str, value: Option<f64>| Some(format!("{name} {}", value?));
+        let of = |name: &str, value: Option<f64>| Some(format!("{} {name}", value?));
         let mib = |name, value: Option<u64>| of(name, value.map(|mib| mib as f64));
         let compiled = self.kernels_compiled.map(|compiled| compiled as f64);
         [
@@ -83,7 +83,7 @@ impl DeviceReport {
             mib("free", self.free_mib),
             mib("in all", self.total_mib),
             of("kernels compiled", compiled),
-            of("in ms", self.kernels_ms),
+            of("ms for them", self.kernels_ms),
             of("GB/s copying", self.copy_gb_per_s),
             of("GB/s reading", self.read_gb_per_s),
         ]
@@ -289,6 +289,26 @@ mod tests {
         assert!(text.contains("**FAILED**: 1 checks passed, 1 failed, 1 skipped."), "{text}");
         assert!(text.len() < 9999, "details are bounded");
         assert_eq!(json(&text)["ok"], false);
+    }
+
+    #[test]
+    fn what_an_engine_cannot_say_is_left_out() {
+        let mut report = report();
+        report.engines[0].memory = Some(DeviceReport {
+            weights_mib: Some(1708),
+            buffers_mib: None,
+            cache_mib: None,
+            free_mib: Some(5000),
+            total_mib: None,
+            kernels_compiled: Some(0),
+            kernels_ms: None,
+            copy_gb_per_s: None,
+            read_gb_per_s: Some(88.5),
+        });
+        let text = markdown(&report);
+        let line =
+            "\nMemory: 1708 MiB of weights, 5000 free, 0 kernels compiled, 88.5 GB/s reading.\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
