@@ -22,6 +22,17 @@ ros:
 soak:
     HYMT_SOAK_MESSAGES=20000 cargo test --release --test soak -- --nocapture
 
+# What needs an NVIDIA GPU and NVRTC. Inputs are new each time; HYMT_SEED repeats those of a failure.
+gpu:
+    HYMT_REQUIRE_CUDA=1 cargo test --release -p hymt_cuda -- --nocapture
+
+# The kernels under compute-sanitizer (CUDA toolkit), on few tokens: memcheck, racecheck, initcheck.
+# A cubin that lacks a kernel of some name says so to the driver: no error.
+gpu-sanitize tool="memcheck":
+    HYMT_REQUIRE_CUDA=1 HYMT_TOKENS=1,8 cargo \
+        --config 'target."cfg(all())".runner = "compute-sanitizer --tool {{tool}} --report-api-errors no --error-exitcode 9"' \
+        test --release -p hymt_cuda --test kernels --test decode -- --test-threads 1
+
 # Refresh what is generated from the parameter table.
 update:
     HYMT_UPDATE=1 cargo test --release --test parameters

@@ -18,6 +18,7 @@ pub mod node;
 pub mod output;
 pub mod progress;
 pub mod quantize;
+pub mod selftest;
 pub mod synth;
 pub mod translate;
 
@@ -56,7 +57,8 @@ enum Command {
     Glossary(glossary::GlossaryArgs),
     /// List the languages with their codes, names and aliases.
     Languages(languages::LanguagesArgs),
-    /// Check this machine: processor, memory, model, ROS 2 network; each line OK or the fix.
+    /// Check this machine (of a Jetson also board, JetPack, power, TensorRT), the model and the ROS 2
+    /// network; each line OK or the fix.
     Doctor(doctor::DoctorArgs),
     /// Describe a model folder or GGUF file; with --tokens and --logits also what it computes.
     Inspect(inspect::InspectArgs),
@@ -64,6 +66,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Fetch a model folder from the Hugging Face hub or a mirror, checked and resumable.
     Fetch(fetch::FetchArgs),
+    /// Hold every engine that runs here against its rules, and write a report for an issue.
+    Selftest(selftest::SelftestArgs),
     /// Measure prefill and decode of a model on this machine.
     Bench(bench::BenchArgs),
     /// Turn a bf16 model folder into an INT8 one, calibrated and smoothed.
@@ -160,6 +164,7 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Eval(args) => eval::run(&args, output),
         Command::Fetch(args) => fetch::run(&args, output),
+        Command::Selftest(args) => selftest::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
         Command::Quantize(args) => quantize::run(&args, output),
         #[cfg(feature = "tensorrt")]

@@ -116,6 +116,8 @@ pub struct EngineFigures {
     pub running: usize,
     /// Tokens produced since the model was loaded.
     pub tokens_out: u64,
+    /// Engines made anew after a fault of the device since the model was loaded.
+    pub rebuilds: u64,
     /// How often answers were not as they should be.
     pub guards: GuardStats,
     /// What went wrong last; empty for nothing.
@@ -182,6 +184,13 @@ pub fn engine(figures: &EngineFigures) -> Status {
         State::Active if figures.is_demo => (
             Level::Warn,
             format!("active, with the demo model '{}'; set model.path", figures.model),
+        ),
+        State::Active if figures.rebuilds > 0 => (
+            Level::Warn,
+            format!(
+                "active: {}, made anew {} times after a fault",
+                figures.engine, figures.rebuilds
+            ),
         ),
         State::Active => (Level::Ok, format!("active: {}", figures.engine)),
         State::ErrorProcessing => (Level::Error, figures.last_error.clone()),
@@ -422,6 +431,7 @@ mod tests {
             load_ms: 1.0,
             running: 0,
             tokens_out: 0,
+            rebuilds: 0,
             guards: GuardStats::default(),
             last_error: last_error.to_owned(),
         };
@@ -430,5 +440,8 @@ mod tests {
         let active = engine(&figures(State::Active, "boom"));
         assert_eq!(active.level, Level::Ok);
         assert!(active.values.contains(&("memory MiB", "3".to_owned())));
+        let rebuilt = engine(&EngineFigures { rebuilds: 2, ..figures(State::Active, "") });
+        assert_eq!(rebuilt.level, Level::Warn);
+        assert!(rebuilt.message.contains("cpu-int8, made anew 2 times"), "{}", rebuilt.message);
     }
 }

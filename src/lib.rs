@@ -4,6 +4,7 @@
 //! computes it) and gives both a ROS 2 edge and a command line.
 
 pub mod app;
+pub mod board;
 pub mod cli;
 pub mod config;
 pub mod diagnostics;

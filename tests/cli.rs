@@ -348,16 +348,33 @@ fn bench_measures_every_stored_type() {
     for dtype in ["f32", "bf16", "int8"] {
         let folder = synth(dtype);
         let sizes = ["--prompt-tokens", "8", "--new-tokens", "4", "--batch", "2", "--runs", "1"];
-        let bench = ["bench", "--json", "--model", text(folder.path())];
+        let bench = ["bench", "--json", "--compare", "60", "--model", text(folder.path())];
         let document = hymt(&[&bench[..], &sizes].concat()).json();
-        for key in ["prefill_ms", "decode_ms_per_token", "tokens_per_s", "peak_rss_mib"] {
-            assert!(document[key].as_f64().is_some_and(|x| x >= 0.0), "{key}: {document}");
+        let figure = |key: &str| {
+            let value = document[key].as_f64();
+            value.unwrap_or_else(|| panic!("{key}: {document}"))
+        };
+        for key in ["load_ms", "prefill_ms", "decode_ms_per_token", "decode_gb_per_s"] {
+            assert!(figure(key) >= 0.0, "{key}: {document}");
         }
-        assert!(document["tokens_per_s"].as_f64().unwrap() > 0.0);
+        for key in ["tokens_per_s", "peak_rss_mib", "memory_read_gb_per_s", "weights_mib"] {
+            assert!(figure(key) > 0.0, "{key}: {document}");
+        }
+        assert!(figure("first_token_ms") > figure("load_ms"));
+        assert!(figure("sentence_ms") > figure("prefill_ms"));
+        // Of a GPU only.
+        for key in ["device", "memory_copy_gb_per_s", "percent_of_copy", "free_mib"] {
+            assert!(document[key].is_null(), "{key}: {document}");
+        }
+        // The CPU engine against itself.
+        assert_eq!(document["compare"]["positions"], 60, "{document}");
+        assert_eq!(document["compare"]["same_best_token"], 60, "{document}");
+        assert_eq!(document["compare"]["relative_error"], 0.0, "{document}");
     }
     // One new token comes out of the prefill, so there would be nothing to measure.
     hymt(&["bench", "--new-tokens", "1"]).fails(2, &["--new-tokens", "1", "2 to 8192"]);
     hymt(&["bench", "--batch", "65"]).fails(2, &["--batch", "65", "1 to 64"]);
+    hymt(&["bench", "--compare", "0"]).fails(2, &["--compare", "0", "1 to 10000"]);
 }
 
 #[test]

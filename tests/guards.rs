@@ -1,6 +1,6 @@
 //! Do the guards leave the demo model's good translations alone, and does an answer end when they say so?
 //!
-//! The 300 held-out requests of the repository, on the CPU in INT8; nothing is asked twice, nothing is taken
+//! The 460 held-out requests of the repository, on the CPU in INT8; nothing is asked twice, nothing is taken
 //! away. Numbers are counted, since the model does drop one now and then.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]

@@ -1,7 +1,7 @@
 //! Does the embedded demo model translate as well in our engine as its README says?
 //!
 //! Scores held-out requests, none of whose slot combinations was in training, in INT8 on the CPU.
-//! `HYMT_HELDOUT` names another file than the 300 requests of the repository, and `HYMT_DUMP` one
+//! `HYMT_HELDOUT` names another file than the 460 requests of the repository, and `HYMT_DUMP` one
 //! that receives every request with its hypothesis, for `models/demo/score.py`.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]

@@ -2,15 +2,19 @@
 //!
 //! Machines are noisy, so compare figures only with others of the same few minutes.
 
+mod compare;
+mod measure;
+
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
-use hymt_llm::TokenId;
-use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
-use serde_json::json;
+use hymt_llm::engine::{Engine, EngineReport, MemorySpeed};
+use serde_json::{Value, json};
 
+pub(super) use self::measure::{Timing, Work};
+use crate::app::network::load_cpu;
 use crate::app::{self, memory};
 use crate::cli::output::Output;
 use crate::cli::{ModelArgs, UsageError, progress};
@@ -21,6 +25,8 @@ pub const BATCH_MAX: usize = 64;
 pub const TOKENS_MAX: usize = 8192;
 /// Most repetitions.
 pub const RUNS_MAX: usize = 100;
+/// Most tokens of `--compare`.
+pub const COMPARE_MAX: usize = 10_000;
 
 /// Arguments of `hymt bench`.
 #[derive(Debug, Args)]
@@ -39,15 +45,24 @@ pub struct BenchArgs {
     /// Repetitions; the median counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Also lead the engine and the CPU engine through so many tokens and compare their logits.
+    #[arg(long, value_name = "TOKENS")]
+    compare: Option<usize>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// One repetition.
-struct Timing {
-    prefill_ms: f64,
-    decode_ms: f64,
+/// What the figures are made from.
+struct Measured {
+    load_ms: f64,
+    /// From the beginning of loading to the first token of the first answer.
+    first_token_ms: f64,
+    timings: Vec<Timing>,
+    report: EngineReport,
+    /// Largest resident set before the memory's speed was measured. Bytes.
+    peak_rss_bytes: Option<u64>,
+    speed: MemorySpeed,
 }
 
 /// Measures.
@@ -55,24 +70,13 @@ struct Timing {
 /// # Errors
 /// When the arguments are out of bounds or the model cannot be loaded.
 pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
-    for (name, value, allowed) in [
-        ("--prompt-tokens", args.prompt_tokens, 1..=TOKENS_MAX),
-        // The first token comes out of the prefill, so decode takes a second one.
-        ("--new-tokens", args.new_tokens, 2..=TOKENS_MAX),
-        ("--batch", args.batch, 1..=BATCH_MAX),
-        ("--runs", args.runs, 1..=RUNS_MAX),
-    ] {
-        if !allowed.contains(&value) {
-            let (low, high) = allowed.into_inner();
-            return Err(UsageError(format!("{name} is {value}; allowed: {low} to {high}")).into());
-        }
-    }
+    args.check()?;
     let mut options = args.model.engine_options()?;
     options.slots = args.batch;
-    options.context_tokens = args.prompt_tokens + args.new_tokens;
+    let compared = args.compare.map_or(0, |_| compare::SEQUENCE_TOKENS);
+    options.context_tokens = (args.prompt_tokens + args.new_tokens).max(compared);
     let started = Instant::now();
-    let (mut engine, config) =
-        progress::while_loading(|report| app::load_engine(&options, report))?;
+    let (mut engine, _) = progress::while_loading(|report| app::load_engine(&options, report))?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     anyhow::ensure!(
         engine.spec().context_tokens_max >= options.context_tokens,
@@ -80,106 +84,125 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         engine.spec().context_tokens_max,
         options.context_tokens
     );
-    let bar = progress::steps_bar("measuring", args.runs as u64 + 1);
-    let mut timings = Vec::with_capacity(args.runs);
-    for number in 0..=args.runs {
-        let timing = measure(engine.as_mut(), args, config.vocab_size)?;
-        // The first one faults pages in and is not counted.
-        if number > 0 {
-            timings.push(timing);
-        }
-        bar.inc(1);
+    let (first, timings) = args.measure(engine.as_mut())?;
+    let measured = Measured {
+        load_ms,
+        first_token_ms: load_ms + first.prefill_ms,
+        timings,
+        report: engine.report().context("the engine cannot say what it holds")?,
+        peak_rss_bytes: memory::peak_resident_bytes(),
+        // After the timed steps, because it takes memory and time.
+        speed: engine.memory_speed().context("the memory's speed cannot be measured")?,
+    };
+    let mut document = measured.document(args);
+    document["model"] = json!(options.model_name());
+    document["engine"] = json!(engine.spec().name);
+    if let Some(n) = args.compare {
+        let mut reference = progress::while_loading(|report| load_cpu(&options, report))?;
+        document["compare"] = compare::compare(&mut reference, engine.as_mut(), n)?;
     }
-    bar.finish_and_clear();
-    let prefill_ms = median(timings.iter().map(|timing| timing.prefill_ms).collect());
-    let decode_ms = median(timings.iter().map(|timing| timing.decode_ms).collect());
-    let steps = (args.new_tokens - 1) as f64;
-    let decode_ms_per_token = decode_ms / steps;
-    let tokens_per_s = args.batch as f64 * 1e3 / decode_ms_per_token;
-    let prompt_tokens = (args.prompt_tokens * args.batch) as f64;
-    let document = json!({
-        "model": options.model_name(),
-        "engine": engine.spec().name,
-        "prompt_tokens": args.prompt_tokens,
-        "new_tokens": args.new_tokens,
-        "batch": args.batch,
-        "runs": args.runs,
-        "load_ms": round(load_ms),
-        "prefill_ms": round(prefill_ms),
-        "prefill_tokens_per_s": round(prompt_tokens * 1e3 / prefill_ms),
-        "decode_ms_per_token": round(decode_ms_per_token),
-        "tokens_per_s": round(tokens_per_s),
-        "peak_rss_mib": peak_rss_mib().map(round),
-    });
     if args.json {
         output.json(&document)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, value) in document.as_object().context("the document above is an object")? {
+    let figures = document.as_object().context("the document above is an object")?;
+    for (name, value) in figures.iter().filter(|(_, value)| !value.is_null()) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         output.line(format!("{name:<21} {text}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fills the prompts of all sequences, then decodes them together.
-fn measure(engine: &mut dyn Engine, args: &BenchArgs, vocab_size: usize) -> anyhow::Result<Timing> {
-    let slots: Vec<_> = (0..args.batch as u16).map(Slot).collect();
-    // Spread over the vocabulary; the time does not depend on which ones they are.
-    let token = |index: usize| (index * 7919 % vocab_size) as TokenId;
-    let prompts: Vec<Vec<TokenId>> = (0..args.batch)
-        .map(|sequence| (0..args.prompt_tokens).map(|at| token(sequence * 131 + at)).collect())
-        .collect();
-    let mut logits = Vec::new();
-    let started = Instant::now();
-    let chunk = (engine.spec().step_tokens_max / args.batch).max(1);
-    for at in (0..args.prompt_tokens).step_by(chunk) {
-        let end = (at + chunk).min(args.prompt_tokens);
-        let wanted =
-            if end == args.prompt_tokens { LogitsWanted::Last } else { LogitsWanted::None };
-        let batch: Vec<_> = slots
-            .iter()
-            .zip(&prompts)
-            .map(|(slot, prompt)| BatchRow {
-                slot: *slot,
-                position: at,
-                tokens: &prompt[at..end],
-                logits: wanted,
-            })
-            .collect();
-        engine.step(&batch, &mut logits)?;
+impl BenchArgs {
+    fn check(&self) -> Result<(), UsageError> {
+        for (name, value, allowed) in [
+            ("--prompt-tokens", self.prompt_tokens, 1..=TOKENS_MAX),
+            // The first token comes out of the prefill, so decode takes a second one.
+            ("--new-tokens", self.new_tokens, 2..=TOKENS_MAX),
+            ("--batch", self.batch, 1..=BATCH_MAX),
+            ("--runs", self.runs, 1..=RUNS_MAX),
+            ("--compare", self.compare.unwrap_or(1), 1..=COMPARE_MAX),
+        ] {
+            if !allowed.contains(&value) {
+                let (low, high) = allowed.into_inner();
+                return Err(UsageError(format!("{name} is {value}; allowed: {low} to {high}")));
+            }
+        }
+        Ok(())
     }
-    let prefill_ms = started.elapsed().as_secs_f64() * 1e3;
-    let started = Instant::now();
-    for step in 0..args.new_tokens - 1 {
-        let next = [token(step)];
-        let batch: Vec<_> = slots
-            .iter()
-            .map(|slot| BatchRow {
-                slot: *slot,
-                position: args.prompt_tokens + step,
-                tokens: &next,
-                logits: LogitsWanted::Last,
-            })
-            .collect();
-        engine.step(&batch, &mut logits)?;
+
+    /// The first repetition, which faults pages in and is not counted, and the others.
+    fn measure(&self, engine: &mut dyn Engine) -> anyhow::Result<(Timing, Vec<Timing>)> {
+        let work = Work {
+            batch: self.batch,
+            prompt_tokens: self.prompt_tokens,
+            new_tokens: self.new_tokens,
+        };
+        let bar = progress::steps_bar("measuring", self.runs as u64 + 1);
+        let mut repeat = || {
+            let timing = work.run(engine);
+            bar.inc(1);
+            timing
+        };
+        let first = repeat()?;
+        let timings = (0..self.runs).map(|_| repeat()).collect::<anyhow::Result<_>>()?;
+        bar.finish_and_clear();
+        Ok((first, timings))
     }
-    let decode_ms = started.elapsed().as_secs_f64() * 1e3;
-    slots.iter().for_each(|slot| engine.release(*slot));
-    Ok(Timing { prefill_ms, decode_ms })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+impl Measured {
+    /// All figures. Those that an engine has nothing to say of are null.
+    fn document(&self, args: &BenchArgs) -> Value {
+        let of = |value: fn(&Timing) -> f64| median(self.timings.iter().map(value).collect());
+        let prefill_ms = of(|timing| timing.prefill_ms);
+        let step_ms = of(|timing| timing.decode_ms) / (args.new_tokens - 1) as f64;
+        let prompt_tokens = (args.prompt_tokens * args.batch) as f64;
+        let EngineReport { device, step_bytes, memory, kernels } = &self.report;
+        let MemorySpeed { copy, read } = self.speed;
+        let gb_per_s = step_bytes.map(|bytes| bytes as f64 / step_ms / 1e6);
+        let percent = |of: Option<f64>| Some(round(100.0 * gb_per_s? / of?));
+        json!({
+            "prompt_tokens": args.prompt_tokens,
+            "new_tokens": args.new_tokens,
+            "batch": args.batch,
+            "runs": args.runs,
+            "device": device,
+            "load_ms": round(self.load_ms),
+            "first_token_ms": round(self.first_token_ms),
+            "kernels_compiled": kernels.map(|kernels| kernels.compiled),
+            "kernels_ms": kernels.map(|kernels| round(kernels.ms)),
+            "prefill_ms": round(prefill_ms),
+            "prefill_tokens_per_s": round(prompt_tokens * 1e3 / prefill_ms),
+            "decode_ms_per_token": round(step_ms),
+            "tokens_per_s": round(args.batch as f64 * 1e3 / step_ms),
+            "sentence_ms": round(of(|timing| timing.prefill_ms + timing.decode_ms)),
+            "decode_gb_per_s": gb_per_s.map(round),
+            "memory_copy_gb_per_s": copy.map(round),
+            "memory_read_gb_per_s": read.map(round),
+            "percent_of_copy": percent(copy),
+            "percent_of_read": percent(read),
+            "weights_mib": memory.map_or(*step_bytes, |memory| Some(memory.weights)).map(mib),
+            "buffers_mib": memory.map(|memory| mib(memory.buffers)),
+            "cache_mib": memory.map(|memory| mib(memory.cache)),
+            "free_mib": memory.map(|memory| mib(memory.free)),
+            "total_mib": memory.map(|memory| mib(memory.total)),
+            "peak_rss_mib": self.peak_rss_bytes.map(mib),
+        })
+    }
+}
+
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Two decimals; more would be noise.
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+/// Four figures of a small value, two decimals of others; more would be noise.
+pub(super) fn round(value: f64) -> f64 {
+    let factor = if value < 10.0 { 1e4 } else { 1e2 };
+    (value * factor).round() / factor
 }
 
-/// Largest resident set of this process so far. MiB; `None` where the system does not say.
-fn peak_rss_mib() -> Option<f64> {
-    memory::peak_resident_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20))
+fn mib(bytes: u64) -> f64 {
+    round(bytes as f64 / f64::from(1 << 20))
 }

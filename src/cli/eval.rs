@@ -43,7 +43,7 @@ pub struct EvalArgs {
     /// The same model before it was quantised; it runs in f32 on the CPU.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Test set, JSON lines or tab-separated; without it 300 held-out sentences of the demo model.
+    /// Test set, JSON lines or tab-separated; without it 460 held-out requests of the demo model.
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Take only about so many texts, spread over the set.

@@ -249,6 +249,7 @@ impl Doctor {
             load_ms,
             running: stats.running,
             tokens_out: stats.tokens_out,
+            rebuilds: stats.rebuilds,
             guards: guards.unwrap_or_default(),
             last_error: self.shared.last_error().map(|(error, _)| error).unwrap_or_default(),
         }

@@ -68,7 +68,7 @@ __device__ __forceinline__ void rope_norm(const float* head, const float* rotati
   for (int i = 0; i < PAIRS; i++) {
     const int at = i * 32 + lane;
     if (at < HALF) {
-      const float cosine = __ldg(rotation + at), sine = __ldg(rotation + at + HALF);
+      const float cosine = fresh(rotation + at), sine = fresh(rotation + at + HALF);
       const float x = a[i], y = b[i];
       a[i] = x * cosine - y * sine;
       b[i] = y * cosine + x * sine;
@@ -153,16 +153,17 @@ struct AttentionHeld {
 
   __device__ __forceinline__ void load(const AttentionToken& token, int layer, int kv_head,
                                        int split) {
+  const int tid = thread_now();
     static_assert(KEY_LANES * VEC <= 16, "the smallest head fits");
     const int count = keys_of(token, split), own = own_of(token, split);
     const u16* key_rows = page_rows(token.page, layer, 0, kv_head) + token.first_row(split);
     const u16* value_rows = page_rows(token.page, layer, 1, kv_head) + token.first_row(split);
-    const int part = threadIdx.x % KEY_LANES, slot = threadIdx.x / KEY_LANES;
+    const int part = tid % KEY_LANES, slot = tid / KEY_LANES;
     if (slot < count && slot != own)
 #pragma unroll
       for (int c = 0; c < CHUNKS; c++)
         keys[c] = load_halves(key_rows + slot * HEAD_DIM + (c * KEY_LANES + part) * VEC);
-    const int value_lane = threadIdx.x % VALUE_LANES, value_slot = threadIdx.x / VALUE_LANES;
+    const int value_lane = tid % VALUE_LANES, value_slot = tid / VALUE_LANES;
 #pragma unroll
     for (int r = 0; r < VALUE_ROUNDS; r++) {
       const int key = r * VALUES_AT_ONCE + value_slot;
@@ -189,7 +190,8 @@ __device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken&
                                        const AttentionHeld& held, int layer, int head, int split,
                                        const float* q_norm, const float* k_norm, float* out,
                                        Partials partials) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, kv_head = head / GROUP;
+  const int tid = thread_now();
+  const int lane = tid & 31, warp = tid >> 5, kv_head = head / GROUP;
   const int splits = token.position / SPLIT + 1;
   const int keys = keys_of(token, split), own = own_of(token, split);
 
@@ -210,7 +212,7 @@ __device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken&
   block_sync();
 
   // Scores.
-  const int part = threadIdx.x % KEY_LANES, slot = threadIdx.x / KEY_LANES;
+  const int part = tid % KEY_LANES, slot = tid / KEY_LANES;
   if (warp * (32 / KEY_LANES) < keys) {
     float dot = 0.f;
 #pragma unroll
@@ -241,7 +243,7 @@ __device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken&
   float acc[VEC];
 #pragma unroll
   for (int i = 0; i < VEC; i++) acc[i] = 0.f;
-  const int value_lane = threadIdx.x % VALUE_LANES, value_slot = threadIdx.x / VALUE_LANES;
+  const int value_lane = tid % VALUE_LANES, value_slot = tid / VALUE_LANES;
 #pragma unroll
   for (int r = 0; r < VALUE_ROUNDS; r++) {
     const int key = r * VALUES_AT_ONCE + value_slot;
@@ -262,7 +264,7 @@ __device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken&
     for (int i = 0; i < VEC; i++) s.out[warp][value_lane * VEC + i] = acc[i];
   block_sync();
 
-  const int at = threadIdx.x;
+  const int at = tid;
   if (at < HEAD_DIM) {
     float total = 0.f;
 #pragma unroll

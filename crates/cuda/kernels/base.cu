@@ -37,6 +37,14 @@ typedef unsigned long long u64;
 #define PAGE 256
 #define SPLIT 128
 
+// The thread's number, read anew: nothing that is computed from it is kept in registers from one phase
+// to the next, where it would push out what a phase needs.
+__device__ __forceinline__ int thread_now() {
+  int t;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
+  return t;
+}
+
 __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }
 
 // Loads of what other blocks wrote in this launch: they must not come from this SM's own cache.
@@ -108,6 +116,11 @@ __device__ __forceinline__ float4 now4(const float* p) {
                : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
                : "l"(p)
                : "memory");
+  return v;
+}
+__device__ __forceinline__ float from_host(const float* p) {
+  float v;
+  asm volatile("ld.volatile.global.f32 %0, [%1];" : "=f"(v) : "l"(p));
   return v;
 }
 __device__ __forceinline__ bool is_awaited(float v) { return __float_as_uint(v) == AWAITED; }

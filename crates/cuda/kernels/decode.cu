@@ -6,11 +6,6 @@
 #endif
 // Quantised vectors that a thread asks for at once.
 #define LEVELS_AT_ONCE 4
-#if __CUDA_ARCH__ >= 800
-#define CHUNK_STEP CHUNK_UNITS
-#else
-#define CHUNK_STEP WARPS
-#endif
 
 // One decode step as one persistent cooperative kernel: one block on every SM, a stream of weights
 // that waits for nothing, and no barrier between blocks.
@@ -30,6 +25,7 @@ struct DecodeStep {
   const u64* phases;       // [phase]{weights, scales}
   const float* norms;      // [2 * LAYERS + 1][HIDDEN]
   const float* head_norms; // [LAYERS][2][HEAD_DIM]
+  // In page-locked memory of the host, like `best` and `dropped`: each copy would take longer.
   const float* x;          // [n][HIDDEN]: what comes in
   const float* rotations;  // [n][HEAD_DIM]
   float* exchange;         // [LAYERS + 1][rows * EXCHANGED_ALL]
@@ -183,18 +179,23 @@ struct Decoder {
   template <int K, Epilogue E>
   __device__ __forceinline__ void products(int phase, int row_base, float* out, int out_stride,
                                            int rows, const float* residual = nullptr) {
-    constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K);
+  const int tid = thread_now();
+    constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K), BLOCKS = UNIT_COLS / 32;
     constexpr int TILE_OUT = E == GATE ? 8 : 16, TILE_CELLS = 16 * N;
     constexpr int ROUND = MIN_OF(CELLS(N) / (WARPS * TILE_CELLS), THREADS / (TILE_OUT * N));
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    const int warp = tid >> 5, lane = tid & 31;
     const int tiles = phase_tiles(phase);
     const float* w_scales = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1));
     const int first = s.firsts[phase_kind(phase)];
     const int count = first < tiles ? (tiles - 1 - first) / gridDim.x + 1 : 0;
+#if __CUDA_ARCH__ >= 800
+    static_assert(N <= 8, "one block of tokens");
+    constexpr int EACH = CHUNK_UNITS / WARPS;
+#endif
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
       // This thread's one output; what it needs is fetched before the products.
-      const int row = threadIdx.x % TILE_OUT, of_tile = threadIdx.x / TILE_OUT;
+      const int row = tid % TILE_OUT, of_tile = tid / TILE_OUT;
       const int token = of_tile % N, slot = of_tile / N;
       const int tile = first + (start + slot) * gridDim.x;
       const int out_row = tile * TILE_OUT + row;
@@ -211,37 +212,36 @@ struct Decoder {
         int sums[2][SUMS(N)];
 #pragma unroll
         for (int i = 0; i < SUMS(N); i++) sums[0][i] = sums[1][i] = 0;
-#if __CUDA_ARCH__ < 800
-        const int at_tile = first + (start + j) * gridDim.x;
-#endif
-        for (int first_unit = 0; first_unit < KU; first_unit += CHUNK_STEP) {
 #if __CUDA_ARCH__ >= 800
+#pragma unroll 1
+        for (int first_unit = 0; first_unit < KU; first_unit += CHUNK_UNITS) {
 #pragma unroll
-          for (int of = warp; of < CHUNK_UNITS; of += WARPS) {
-            const int unit = first_unit + of;
+          for (int m = 0; m < EACH; m++) {
+            const int of = warp + m * WARPS, unit = first_unit + of;
             if (unit >= KU) break;
-            const uint4* a = reinterpret_cast<const uint4*>(stream.wait(of)) + lane;
-            const i8* x = s.x + unit * UNIT_COLS;
+            const uint4* from = reinterpret_cast<const uint4*>(stream.wait(of)) + lane;
 #pragma unroll
-            for (int i = 0; i < UNIT_BYTES / 512; i++)
-              multiply<N>(sums[i & 1], a[i * 32], x + i * 32, STRIDE, step.n);
+            for (int i = 0; i < BLOCKS; i++)
+              multiply_add(sums[i & 1], from[i * 32],
+                           columns(s.x + unit * UNIT_COLS + i * 32, STRIDE, step.n));
           }
           stream.give_back();
+        }
 #else
-          const int unit = first_unit + warp;
+        const int at_tile = first + (start + j) * gridDim.x;
+        for (int unit = warp; unit < KU; unit += WARPS) {
           const i8* x = s.x + unit * UNIT_COLS;
-          if (unit >= KU) break;
           const i8* base = reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) +
                            ((size_t)at_tile * KU + unit) * UNIT_BYTES;
-          uint4 a[UNIT_BYTES / 512];
+          uint4 a[BLOCKS];
 #pragma unroll
-          for (int i = 0; i < UNIT_BYTES / 512; i++)
+          for (int i = 0; i < BLOCKS; i++)
             a[i] = __ldg(reinterpret_cast<const uint4*>(base) + i * 32 + lane);
 #pragma unroll
-          for (int i = 0; i < UNIT_BYTES / 512; i++)
+          for (int i = 0; i < BLOCKS; i++)
             multiply<N>(sums[i & 1], a[i], x + i * 32, STRIDE, step.n);
-#endif
         }
+#endif
 #pragma unroll
         for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
         if (warp < KU)
@@ -322,6 +322,7 @@ struct Decoder {
   template <int K, bool NORM>
   __device__ __forceinline__ void quantize(int kind, const Exchange& e, const float* rows,
                                            const float* weight) {
+  const int tid = thread_now();
     constexpr int STRIDE = PADDED(K) + 32;
     if (N < TOLD_FROM) {
 #pragma unroll 1
@@ -347,24 +348,24 @@ struct Decoder {
         complete = true;
 #pragma unroll
         for (int i = 0; i < LEVELS_AT_ONCE; i++) {
-          const int at = first + i * THREADS + threadIdx.x;
+          const int at = first + i * THREADS + tid;
           if (at < all) held[i] = levels_now(levels + at * 4);
         }
 #pragma unroll
         for (int i = 0; i < LEVELS_AT_ONCE; i++)
-          if (first + i * THREADS + threadIdx.x < all) complete &= !is_awaited(held[i]);
+          if (first + i * THREADS + tid < all) complete &= !is_awaited(held[i]);
       } while (!complete);
 #pragma unroll
       for (int i = 0; i < LEVELS_AT_ONCE; i++) {
-        const int at = first + i * THREADS + threadIdx.x, t = at / OF_ROW;
+        const int at = first + i * THREADS + tid, t = at / OF_ROW;
         if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
       }
     }
-    if (threadIdx.x < step.n) {
+    if (tid < step.n) {
       float scale;
-      do scale = now(scales + threadIdx.x);
+      do scale = now(scales + tid);
       while (is_awaited(scale));
-      s.scales[threadIdx.x] = scale;
+      s.scales[tid] = scale;
     }
     block_sync();
   }
@@ -397,7 +398,7 @@ struct Decoder {
     item.t = pair / HEADS, item.head = pair % HEADS;
     item.token.position = step.positions[item.t];
     if (item.split > item.token.position / SPLIT) return false;
-    item.token.rotation = step.rotations + (size_t)item.t * HEAD_DIM;
+    item.token.rotation = rotations() + (size_t)item.t * HEAD_DIM;
     item.token.page = __ldg(step.pages + (size_t)step.slots[item.t] * step.pages_max +
                             item.split / (PAGE / SPLIT));
     return true;
@@ -406,10 +407,11 @@ struct Decoder {
   // The old keys and values of a layer that the block will want are asked for a phase early: the
   // weights of a whole step lie between them and their last use.
   __device__ __forceinline__ void expect_attention(int layer) {
+  const int tid = thread_now();
     if (!s.has_item) return;
     const Item& item = s.item;
     const int count = min(SPLIT, item.token.position - item.split * SPLIT);
-    for (int i = threadIdx.x; i < count * LINES_OF_ROW; i += THREADS)
+    for (int i = tid; i < count * LINES_OF_ROW; i += THREADS)
 #pragma unroll
       for (int is_value = 0; is_value < 2; is_value++)
         asm volatile("prefetch.global.L2 [%0];" ::"l"(
@@ -444,11 +446,35 @@ struct Decoder {
                  e.attended() + (size_t)item.t * Q_SIZE, partials);
   }
 
-  __device__ __forceinline__ void run() {
-    const float* x = step.x;
+  // Behind the last layer there is room for what comes in: the rows themselves where the residual
+  // stream lies, rotations where attention's results lie.
+  __device__ __forceinline__ float* rotations() {
+    return Exchange(step.exchange, step.rows, LAYERS).attended();
+  }
+
+  // One block a token fetches it from the host for all; others wait for it as for everything.
+  __device__ __forceinline__ void bring_inputs(const Exchange& last) {
+    static_assert(Q_SIZE >= HEAD_DIM, "rotations fit");
+    for (int t = blockIdx.x; t < step.n; t += gridDim.x) {
+      for (int i = threadIdx.x; i < HIDDEN; i += THREADS)
+        tell(last.x() + t * HIDDEN + i, from_host(step.x + t * HIDDEN + i));
+      for (int i = threadIdx.x; i < HEAD_DIM; i += THREADS)
+        tell(rotations() + t * HEAD_DIM + i, from_host(step.rotations + t * HEAD_DIM + i));
+    }
     if (threadIdx.x == 0)
       s.has_item = blockIdx.x < attention_items() && attention_item(blockIdx.x, s.item);
     block_sync();
+    if (s.has_item)
+      for (int i = threadIdx.x; i < step.n * HEAD_DIM; i += THREADS)
+        while (is_awaited(now(rotations() + i))) {
+        }
+    block_sync();
+  }
+
+  __device__ __forceinline__ void run() {
+    const Exchange last(step.exchange, step.rows, LAYERS);
+    bring_inputs(last);
+    const float* x = last.x();
 #pragma unroll 1
     for (int layer = 0; layer < LAYERS; layer++) {
       const int p = layer * 4;
@@ -468,8 +494,7 @@ struct Decoder {
       x = e.x();
     }
     if (!step.wants_logits) return;
-    const Exchange e(step.exchange, step.rows, LAYERS);
-    quantize<HIDDEN, true>(0, e, x, step.norms + (size_t)2 * LAYERS * HIDDEN);
+    quantize<HIDDEN, true>(0, last, x, step.norms + (size_t)2 * LAYERS * HIDDEN);
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       products<HIDDEN, STORE>(4 * LAYERS + piece, piece * HEAD_PIECE_TILES * 16, step.logits,
                               VOCAB, VOCAB);

@@ -19,22 +19,26 @@ __device__ __forceinline__ void multiply_add(int* c, uint4 a, uint2 b) {
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
 }
+
+// The same columns of 8 tokens as the tensor core wants them; `x` points at the first token's, and
+// tokens from `n` on count as 0.
+__device__ __forceinline__ uint2 columns(const i8* x, int stride, int n) {
+  const int lane = threadIdx.x & 31, token = lane >> 2;
+  return token < n ? *reinterpret_cast<const uint2*>(x + token * stride + (lane & 3) * 8)
+                   : make_uint2(0u, 0u);
+}
 #endif
 
 // Adds 16 rows by 32 columns of weights times the same columns of N tokens. `x` points at the
 // first token's column 0 of the block; tokens from `n` on count as 0.
 template <int N>
 __device__ __forceinline__ void multiply(int* sums, uint4 a, const i8* x, int stride, int n) {
-  const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #if __CUDA_ARCH__ >= 800
 #pragma unroll
-  for (int block = 0; block < DIV_UP(N, 8); block++) {
-    const int token = block * 8 + g;
-    uint2 b = make_uint2(0u, 0u);
-    if (token < n) b = *reinterpret_cast<const uint2*>(x + token * stride + t * 8);
-    multiply_add(sums + block * 4, a, b);
-  }
+  for (int block = 0; block < DIV_UP(N, 8); block++)
+    multiply_add(sums + block * 4, a, columns(x + block * 8 * stride, stride, n - block * 8));
 #else
+  const int t = threadIdx.x & 3;
 #pragma unroll
   for (int token = 0; token < N; token++) {
     if (token >= n) break;

@@ -2,6 +2,16 @@
 //
 // Every formula is the one that the decode kernel uses, so a token's bits are the same here.
 
+// A kernel may start before the one in front has ended, and waits here for what that one wrote
+// (programmatic dependent launch, from sm_90 on; before, and where the host did not ask for it, it
+// starts only then).
+__device__ __forceinline__ void await_inputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 struct Tokens {
   const int* positions;  // [n]
   const int* slots;      // [n]
@@ -15,6 +25,7 @@ template <int K, bool NORM>
 __device__ __forceinline__ void quantize_own_row(const float* rows, const int* picked,
                                                  const float* weight, i8* out, float* scales) {
   __shared__ QuantizeShared shared;
+  await_inputs();
   const int from = picked ? picked[blockIdx.x] : blockIdx.x;
   const PlainRow to = {out + (size_t)blockIdx.x * PADDED(K), scales + blockIdx.x};
   quantize_row<K, NORM, false>(rows + (size_t)from * K, weight, to, shared);
@@ -117,7 +128,7 @@ __device__ __forceinline__ void product(const i8* weights, const float* w_scales
   const int here = min(PRODUCT_TOKENS, n - first);
   const i8* x_rows = x + (size_t)first * PADDED(K);
 
-  auto request = [&](int step) {
+  auto request_x = [&](int step) {
     if (step < STEPS) {
       i8* stage = shared + step % S * Shape::STAGE;
       for (int at = threadIdx.x; at < PRODUCT_TOKENS * PRODUCT_COLS / 16; at += Shape::THREADS_ALL) {
@@ -127,6 +138,12 @@ __device__ __forceinline__ void product(const i8* weights, const float* w_scales
                x_rows + (is_there ? (size_t)token * PADDED(K) + step * PRODUCT_COLS + col : 0),
                is_there);
       }
+    }
+    asm volatile("cp.async.commit_group;" ::: "memory");
+  };
+  auto request_weights = [&](int step) {
+    if (step < STEPS) {
+      i8* stage = shared + step % S * Shape::STAGE;
       for (int at = threadIdx.x; at < T * PRODUCT_COLS; at += Shape::THREADS_ALL) {
         const int j = at / PRODUCT_COLS, of = at % PRODUCT_COLS * 16;
         const bool is_there = tile + j < tiles && step * IN_STAGE + of / 512 < BLOCKS;
@@ -135,7 +152,6 @@ __device__ __forceinline__ void product(const i8* weights, const float* w_scales
                is_there);
       }
     }
-    asm volatile("cp.async.commit_group;" ::: "memory");
   };
 
   int sums[O][PRODUCT_TOKENS / 16][4];
@@ -146,13 +162,18 @@ __device__ __forceinline__ void product(const i8* weights, const float* w_scales
 #pragma unroll
       for (int i = 0; i < 4; i++) sums[j][b][i] = 0;
 #pragma unroll
-  for (int step = 0; step < S - 1; step++) request(step);
+  for (int step = 0; step < S - 1; step++) request_weights(step);
+  // Weights do not depend on the kernel in front.
+  await_inputs();
+#pragma unroll
+  for (int step = 0; step < S - 1; step++) request_x(step);
 #pragma unroll 1
   for (int step = 0; step < STEPS; step++) {
     asm volatile("cp.async.wait_group %0;" ::"n"(S - 2) : "memory");
     // Everybody's part of this step is there, and nobody reads the stage that is asked for next.
     __syncthreads();
-    request(step + S - 1);
+    request_weights(step + S - 1);
+    request_x(step + S - 1);
     const i8* stage = shared + step % S * Shape::STAGE;
     if (half * 32 >= here) continue;
 #pragma unroll
@@ -213,6 +234,7 @@ __device__ __forceinline__ void product(const i8* weights, const float* w_scales
   __shared__ int halves[GROUPS / 2][TILES][32 * COUNT];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const int mine = warp % TILES, group = warp / TILES;
+  await_inputs();
   const int tile = blockIdx.x * TILES, first = blockIdx.y * PRODUCT_TOKENS;
   const int here = min(PRODUCT_TOKENS, n - first);
   int sums[COUNT];
@@ -279,6 +301,7 @@ PRODUCT_KERNEL(head, PRODUCT_SHAPE_GATE,
 extern "C" __global__ void __launch_bounds__(THREADS)
     append(const float* qkv, Tokens tokens, const float* head_norms, int layer) {
   __shared__ float scratch[WARPS][HEAD_DIM];
+  await_inputs();
   const int t = blockIdx.x, warp = threadIdx.x >> 5, position = tokens.positions[t];
   const u64 page = tokens.pages[(size_t)tokens.slots[t] * tokens.pages_max + position / PAGE];
   const float* k = qkv + (size_t)t * QKV_ROWS + Q_SIZE;
@@ -324,6 +347,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     attention(const float* qkv, Tokens tokens, const float* head_norms, int layer, float* out,
               float* partials, u32* arrivals) {
   __shared__ AttentionShared shared;
+  await_inputs();
   const int head = blockIdx.x, t = blockIdx.y, split = blockIdx.z;
   AttentionToken token;
   token.position = tokens.positions[t];

@@ -44,12 +44,13 @@ struct PlainRow {
 template <int K, bool NORM, bool AWAIT, class Out>
 __device__ __forceinline__ void quantize_row(const float* row, const float* weight, Out out,
                                              QuantizeShared& s) {
+  const int tid = thread_now();
   constexpr int ITEMS = ROW_ITEMS(K), VECTORS = K / 4;
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int lane = tid & 31, warp = tid >> 5;
   float4 held[ITEMS], w[ITEMS];
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
-    const int vector = i * THREADS + threadIdx.x;
+    const int vector = i * THREADS + tid;
     held[i] = make_float4(0.f, 0.f, 0.f, 0.f);
     if (vector < VECTORS) held[i] = now4(row + vector * 4);
     if (NORM) w[i] = held[i];
@@ -62,7 +63,7 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
 #pragma unroll
       for (int i = 0; i < ITEMS; i++)
         if (is_awaited(held[i])) {
-          held[i] = now4(row + (i * THREADS + threadIdx.x) * 4);
+          held[i] = now4(row + (i * THREADS + tid) * 4);
           complete &= !is_awaited(held[i]);
         }
     } while (!complete);
@@ -97,7 +98,7 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
   }
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
-    const int vector = i * THREADS + threadIdx.x;
+    const int vector = i * THREADS + tid;
     const float4 v = held[i];
     if (vector < PADDED(K) / 4)
       out.put(vector, level(v.x, factor) | level(v.y, factor) << 8 | level(v.z, factor) << 16 |

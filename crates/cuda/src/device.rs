@@ -10,7 +10,9 @@ use std::ffi::{CString, c_int, c_uint, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use cudarc::driver::sys::{
+    self, CUdevice_attribute_enum as Attribute, CUlaunchAttributeID_enum as Launch,
+};
 use cudarc::driver::{DriverError, result};
 
 use self::context::Context;
@@ -93,6 +95,8 @@ pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
 /// The device's primary context with one stream.
 pub(crate) struct Gpu {
     stream: sys::CUstream,
+    /// Whether kernels can be started before the one in front has ended (from sm_90 on).
+    starts_early: bool,
     /// Most memory that buffers may take. Bytes.
     limit: AtomicUsize,
     allocated: AtomicUsize,
@@ -113,6 +117,7 @@ impl Gpu {
     pub(crate) fn open(info: &DeviceInfo, limit: Option<usize>) -> Result<Arc<Self>, CudaError> {
         let mut gpu = Self {
             stream: std::ptr::null_mut(),
+            starts_early: info.arch >= 90,
             limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)),
             allocated: AtomicUsize::new(0),
             #[cfg(feature = "testing")]
@@ -213,9 +218,13 @@ impl Gpu {
     ) -> Result<(), CudaError> {
         #[cfg(feature = "testing")]
         self.refusal.count()?;
+        if kernel.is_dependent && self.starts_early {
+            // SAFETY: the caller vouches for the arguments.
+            return unsafe { self.launch_early(kernel, grid, arguments) };
+        }
         let grid = (grid[0] as c_uint, grid[1] as c_uint, grid[2] as c_uint);
-        let block = (kernel.threads, 1, 1);
-        let (function, shared) = (kernel.function, kernel.shared_bytes);
+        let (block, shared) = ((kernel.threads, 1, 1), kernel.shared_bytes);
+        let function = kernel.function;
         // SAFETY: the caller vouches for the arguments; function and stream are valid.
         let launched = unsafe {
             if kernel.is_cooperative {
@@ -232,6 +241,46 @@ impl Gpu {
             }
         };
         launched.map_err(failed("cuLaunchKernel"))
+    }
+
+    /// Starts a kernel that waits for the one in front itself. Drivers before CUDA 11.8 have no such
+    /// call; those of GPUs that can do it are newer.
+    ///
+    /// # Safety
+    /// As [`Self::launch`].
+    unsafe fn launch_early(
+        &self,
+        kernel: Kernel,
+        grid: [usize; 3],
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), CudaError> {
+        let mut early = sys::CUlaunchAttribute {
+            id: Launch::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: Default::default(),
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid[0] as c_uint,
+            gridDimY: grid[1] as c_uint,
+            gridDimZ: grid[2] as c_uint,
+            blockDimX: kernel.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: kernel.shared_bytes,
+            hStream: self.stream,
+            attrs: &raw mut early,
+            numAttrs: 1,
+        };
+        // SAFETY: the caller vouches for the arguments; function, stream and attribute are valid.
+        let launched = unsafe {
+            sys::cuLaunchKernelEx(
+                &raw const config,
+                kernel.function,
+                arguments.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        launched.result().map_err(failed("cuLaunchKernelEx"))
     }
 }
 
@@ -296,22 +345,6 @@ impl DeviceBuffer {
             .map_err(failed("cuMemcpyDtoHAsync"))?;
         self.gpu.synchronize()
     }
-
-    /// Starts a copy of `bytes` to page-locked memory.
-    pub(crate) fn read_async(
-        &self,
-        destination: &mut HostBuffer,
-        bytes: usize,
-    ) -> Result<(), CudaError> {
-        assert!(bytes <= self.bytes, "a copy stays inside its buffer");
-        let stream = self.gpu.stream;
-        // SAFETY: the range was checked; both buffers outlive the synchronisation that follows.
-        unsafe {
-            let slice = &mut destination.as_mut_slice()[..bytes];
-            result::memcpy_dtoh_async(slice, self.pointer, stream)
-        }
-        .map_err(failed("cuMemcpyDtoHAsync"))
-    }
 }
 
 impl Drop for DeviceBuffer {
@@ -334,6 +367,11 @@ pub(crate) struct HostBuffer {
 unsafe impl Send for HostBuffer {}
 
 impl HostBuffer {
+    /// Where kernels find it: with unified addressing, where the host does.
+    pub(crate) fn address(&self) -> u64 {
+        self.pointer as u64
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: allocated with this size and initialised; `&self` keeps writers away.
         unsafe { std::slice::from_raw_parts(self.pointer, self.bytes) }
@@ -361,6 +399,16 @@ pub(crate) struct Kernel {
     threads: c_uint,
     shared_bytes: c_uint,
     is_cooperative: bool,
+    /// Whether it waits on the device for the kernel in front (`await_inputs` in `prefill.cu`), and
+    /// so may be started before that one has ended.
+    is_dependent: bool,
+}
+
+impl Kernel {
+    /// One that waits for its inputs itself.
+    pub(crate) fn dependent(self) -> Self {
+        Self { is_dependent: true, ..self }
+    }
 }
 
 // SAFETY: a handle, valid in any thread while its module is loaded.
@@ -399,7 +447,13 @@ impl Module {
         // SAFETY: the function is valid.
         let threads = unsafe { result::function::get_function_attribute(function, which) }
             .map_err(failed("cuFuncGetAttribute"))? as c_uint;
-        Ok(Kernel { function, threads, shared_bytes: 0, is_cooperative: false })
+        Ok(Kernel {
+            function,
+            threads,
+            shared_bytes: 0,
+            is_cooperative: false,
+            is_dependent: false,
+        })
     }
 
     /// A cooperative kernel, as [`Self::kernel_with_shared`].

@@ -11,10 +11,14 @@ mod run;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hymt_llm::config::{ModelConfig, POSITIONS_MAX};
 use hymt_llm::engine::cpu::{LoadProgress, SLOTS_MAX, STEP_TOKENS_MAX};
-use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Shortlist, Slot};
+use hymt_llm::engine::{
+    BatchRow, Engine, EngineError, EngineReport, EngineSpec, KernelReport, MemoryReport,
+    MemorySpeed, Shortlist, Slot,
+};
 use hymt_llm::error::LoadError;
 use hymt_llm::weights::ModelSource;
 
@@ -60,21 +64,6 @@ impl Default for CudaOptions {
     }
 }
 
-/// What the engine takes of the device's memory. Bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryReport {
-    /// Weights with their scales and norms.
-    pub weights: usize,
-    /// Buffers of a step.
-    pub buffers: usize,
-    /// KV cache in use or kept for reuse.
-    pub cache: usize,
-    /// Free on the device.
-    pub free: usize,
-    /// The device's memory.
-    pub total: usize,
-}
-
 /// HunYuanDenseV1 on an NVIDIA GPU. Fields are dropped in this order.
 pub struct CudaEngine {
     spec: EngineSpec,
@@ -84,9 +73,10 @@ pub struct CudaEngine {
     buffers: Buffers,
     weights: Weights,
     kernels: Kernels,
-    _module: Module,
+    module: Module,
     gpu: Arc<Gpu>,
-    inverse_frequencies: Vec<f32>,
+    made: KernelReport,
+    rotations: Rotations,
     /// Rows of logits that the last step left on the device.
     logits_rows: usize,
 }
@@ -113,20 +103,30 @@ impl CudaEngine {
         let cache = options.cache.as_deref();
         let mut module = Module::new(&gpu);
         let tensors = source.tensors()?;
+        let started = Instant::now();
         // The kernels of steps are compiled while the weights go to the device.
-        let (weights, steps) = std::thread::scope(|scope| {
-            let steps = scope.spawn(|| program.steps_code(&nvrtc, cache));
-            module.load(&program.loading.machine_code(&nvrtc, cache)?.cubin)?;
+        let (weights, steps, made) = std::thread::scope(|scope| {
+            let steps = scope.spawn(|| {
+                let steps = program.steps_code(&nvrtc, cache);
+                steps.map(|steps| (steps, started.elapsed().as_secs_f64() * 1e3))
+            });
+            let loading = program.loading.machine_code(&nvrtc, cache)?;
+            module.load(&loading.cubin)?;
             let weights = Loader::new(&gpu, &module, &tensors, &shape)?.load(progress)?;
-            let steps = steps.join().expect("compiling never panics")?;
-            Ok::<_, CudaError>((weights, steps))
+            let (steps, ms) = steps.join().expect("compiling never panics")?;
+            let all = steps.iter().chain([&loading]);
+            let compiled = all.filter(|code| code.compiled_in.is_some()).count();
+            let made = KernelReport { compiled, total: 1 + steps.len(), ms };
+            Ok::<_, CudaError>((weights, steps, made))
         })?;
         steps.iter().try_for_each(|code| module.load(&code.cubin))?;
         let kernels = Kernels::new(&module, &program.decode_sizes)?;
         let pages = KvPages::new(&gpu, &shape, spec.slots, spec.context_tokens_max)?;
         let buffers = Buffers::new(&gpu, &shape, &spec, pages.pages_max(), device.multiprocessors)?;
+        let KernelReport { compiled, total, ms } = made;
         tracing::info!(device = device.name, arch = device.arch, "model loaded on the GPU");
-        let inverse_frequencies = inverse_frequencies(&config);
+        tracing::debug!(compiled, total, ms, "kernels");
+        let rotations = Rotations::new(&config);
         Ok(Self {
             spec,
             shape,
@@ -135,9 +135,10 @@ impl CudaEngine {
             buffers,
             weights,
             kernels,
-            _module: module,
+            module,
             gpu,
-            inverse_frequencies,
+            made,
+            rotations,
             logits_rows: 0,
         })
     }
@@ -152,40 +153,22 @@ impl CudaEngine {
         &self.device
     }
 
-    /// What is in the device's memory.
-    ///
-    /// # Errors
-    /// When the driver fails.
-    pub fn memory(&self) -> Result<MemoryReport, CudaError> {
-        let (free, total) = self.gpu.memory()?;
-        Ok(MemoryReport {
-            weights: self.weights.bytes(),
-            buffers: self.buffers.bytes(),
-            cache: self.pages.bytes(),
-            free,
-            total,
-        })
-    }
-
-    /// Measures the device's memory: GB/s of a copy, bytes read and written both counted, and of
-    /// reading alone; medians.
-    ///
-    /// # Errors
-    /// When the driver fails or memory is short.
-    pub fn memory_speed(&self) -> Result<(f64, f64), CudaError> {
-        run::memory_speed(&self.gpu, &self._module, self.device.multiprocessors)
-    }
-
     #[cfg(feature = "testing")]
     pub(crate) fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn poison(&mut self, byte: u8) -> Result<(), CudaError> {
+    pub(crate) fn poison_workspace(&self, byte: u8) -> Result<(), CudaError> {
+        self.gpu.bind()?;
+        self.buffers.poison(byte)?;
+        self.gpu.synchronize()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn poison_cache(&self, byte: u8) -> Result<(), CudaError> {
         self.gpu.bind()?;
         self.pages.poison_free(byte)?;
-        self.buffers.poison(byte)?;
         self.gpu.synchronize()
     }
 
@@ -274,6 +257,29 @@ impl Engine for CudaEngine {
             self.pages.release(usize::from(slot.0));
         }
     }
+
+    fn report(&self) -> Result<EngineReport, EngineError> {
+        let (free, total) = self.gpu.memory().map_err(|error| self.fatal(error))?;
+        Ok(EngineReport {
+            device: Some(self.device.name.clone()),
+            step_bytes: Some(self.weights.bytes() as u64),
+            memory: Some(MemoryReport {
+                weights: self.weights.bytes() as u64,
+                buffers: self.buffers.bytes() as u64,
+                cache: self.pages.bytes() as u64,
+                free: free as u64,
+                total: total as u64,
+            }),
+            kernels: Some(self.made),
+        })
+    }
+
+    fn memory_speed(&self) -> Result<MemorySpeed, EngineError> {
+        let (gpu, blocks) = (&self.gpu, self.device.multiprocessors);
+        let (copy, read) =
+            run::memory_speed(gpu, &self.module, blocks).map_err(|error| self.fatal(error))?;
+        Ok(MemorySpeed { copy: Some(copy), read: Some(read) })
+    }
 }
 
 fn spec(config: &ModelConfig, options: &CudaOptions) -> Result<EngineSpec, LoadError> {
@@ -301,9 +307,36 @@ fn in_range(
     Err(LoadError::Option { option, value, allowed })
 }
 
-/// Angle per position of each pair of a head, as the CPU engine computes it.
-fn inverse_frequencies(config: &ModelConfig) -> Vec<f32> {
-    let d = config.head_dim as f64;
-    let base = config.rope.base(config.head_dim);
-    (0..config.head_dim / 2).map(|i| base.powf(-2.0 * i as f64 / d) as f32).collect()
+/// Cosines, then sines, of each position's angles, as the CPU engine computes them. Kept, for their
+/// computation takes longer than all else that a step does on the host.
+struct Rotations {
+    /// Angle per position of each pair of a head.
+    inverse_frequencies: Vec<f32>,
+    /// `[positions so far][head_dim]`
+    known: Vec<f32>,
+}
+
+impl Rotations {
+    fn new(config: &ModelConfig) -> Self {
+        let d = config.head_dim as f64;
+        let base = config.rope.base(config.head_dim);
+        let frequency = |i: usize| base.powf(-2.0 * i as f64 / d) as f32;
+        Self {
+            inverse_frequencies: (0..config.head_dim / 2).map(frequency).collect(),
+            known: Vec::new(),
+        }
+    }
+
+    /// Of one position, `[head_dim]`.
+    fn of(&mut self, position: usize) -> &[f32] {
+        let head_dim = 2 * self.inverse_frequencies.len();
+        for position in self.known.len() / head_dim..=position {
+            // The angle is rounded to f32 before its cosine is taken, as the reference does.
+            let angle = |frequency: &f32| f64::from(position as f32 * frequency);
+            let angles = self.inverse_frequencies.iter().map(angle);
+            self.known.extend(angles.clone().map(|angle| angle.cos() as f32));
+            self.known.extend(angles.map(|angle| angle.sin() as f32));
+        }
+        &self.known[position * head_dim..][..head_dim]
+    }
 }

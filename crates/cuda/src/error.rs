@@ -46,6 +46,17 @@ pub enum CudaError {
         /// Who has to go.
         users: usize,
     },
+    /// A fault has made the device useless to this process, and the driver gives no new context.
+    #[error(
+        "CUDA device {ordinal} is lost to this process after a fault ({detail}); start the process \
+         again (a launch file does so with respawn)"
+    )]
+    Lost {
+        /// The device.
+        ordinal: usize,
+        /// What the driver said when it was asked for a context.
+        detail: String,
+    },
     /// The compiler's library is missing.
     #[error(
         "libnvrtc cannot be opened ({detail}); install the CUDA toolkit's NVRTC, or put the folder \

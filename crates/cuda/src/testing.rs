@@ -30,7 +30,6 @@ pub struct Rig {
     module: Module,
     gpu: Arc<Gpu>,
     pub shape: Shape,
-    pub multiprocessors: usize,
 }
 
 /// Device memory between guards.
@@ -59,11 +58,12 @@ impl Rig {
         let target = Target { arch: device.arch, shared_bytes: device.shared_bytes };
         let (program, nvrtc) = (Program::new(&shape, &target), Nvrtc::open(None)?);
         let mut module = Module::new(&gpu);
-        for source in program.sources() {
-            let code = source.machine_code(&nvrtc, default_cache().as_deref())?;
+        let cache = default_cache();
+        module.load(&program.loading.machine_code(&nvrtc, cache.as_deref())?.cubin)?;
+        for code in program.steps_code(&nvrtc, cache.as_deref())? {
             module.load(&code.cubin)?;
         }
-        Ok(Self { module, gpu, shape, multiprocessors: device.multiprocessors })
+        Ok(Self { module, gpu, shape })
     }
 
     /// Memory that holds nothing yet.
@@ -101,7 +101,12 @@ impl Rig {
         let mut values: Vec<Vec<u64>> = arguments.iter().map(Argument::words).collect();
         let mut pointers: Vec<*mut c_void> =
             values.iter_mut().map(|words| words.as_mut_ptr().cast()).collect();
-        let kernel = self.module.kernel(kernel)?;
+        let kernel = match kernel.strip_prefix("product_") {
+            Some(name) => {
+                self.module.kernel_with_shared(kernel, &format!("product_shared_{name}"))?
+            }
+            None => self.module.kernel(kernel)?,
+        };
         // SAFETY: the test vouches for the arguments; its buffers outlive the synchronisation.
         unsafe { self.gpu.launch(kernel, grid, &mut pointers)? };
         self.gpu.synchronize()
@@ -144,13 +149,17 @@ impl Argument<'_> {
     }
 }
 
-/// Fills everything with garbage that a step must write before it reads: its workspace and the
-/// pages of the KV cache. All sequences are forgotten.
-pub fn poison(engine: &mut CudaEngine) -> Result<(), CudaError> {
+/// Fills an engine's workspace with garbage: a step must write it before it reads it.
+pub fn poison_workspace(engine: &mut CudaEngine) -> Result<(), CudaError> {
+    engine.poison_workspace(POISON)
+}
+
+/// Fills the pages of the KV cache with garbage. All sequences are forgotten.
+pub fn poison_cache(engine: &mut CudaEngine) -> Result<(), CudaError> {
     for slot in 0..engine.spec().slots {
         engine.release(Slot(slot as u16));
     }
-    engine.poison(POISON)
+    engine.poison_cache(POISON)
 }
 
 /// Device memory that an engine's buffers take. Bytes.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use hymt_cuda::nvrtc::Nvrtc;
-use hymt_cuda::program::{MachineCode, Program, Shape, Target};
+use hymt_cuda::nvrtc::{Compiled, Nvrtc};
+use hymt_cuda::program::{MachineCode, Program, Shape, Source, Target};
 use hymt_llm::config::ModelConfig;
 
 /// Bytes that one kernel may spill, stores and loads together. The decode kernels keep the state
@@ -85,6 +85,15 @@ fn spills(log: &str) -> Vec<usize> {
         .collect()
 }
 
+/// All parts, compiled at the same time.
+fn side_by_side(program: &Program, nvrtc: &Nvrtc) -> Vec<Compiled> {
+    std::thread::scope(|scope| {
+        let compile = |source| scope.spawn(move || Source::compile_with_report(source, nvrtc));
+        let threads: Vec<_> = program.sources().map(compile).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    })
+}
+
 /// The kernel of every `Compiling entry function 'NAME' for 'ARCH'` of a log.
 fn entries(log: &str) -> Vec<String> {
     let after = |line: &str| Some(line.split_once("Compiling entry function '")?.1.to_owned());
@@ -106,8 +115,7 @@ fn every_kernel_compiles_for_every_architecture() {
                 let sizes = &program.decode_sizes;
                 assert!(!sizes.is_empty(), "sm_{arch} {name}: no decode kernel fits");
                 let (mut bytes, mut worst, mut kernels) = (0, 0, BTreeSet::new());
-                for source in program.sources() {
-                    let compiled = source.compile_with_report(&nvrtc).unwrap();
+                for compiled in side_by_side(&program, &nvrtc) {
                     assert!(compiled.cubin.starts_with(b"\x7fELF"));
                     let (names, spills) = (entries(&compiled.log), spills(&compiled.log));
                     assert_eq!(names.len(), spills.len(), "a report for each: {}", compiled.log);

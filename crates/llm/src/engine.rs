@@ -5,8 +5,10 @@
 //! a step, so the abstraction costs nothing that can be measured.
 
 pub mod cpu;
+mod report;
 pub mod scripted;
 
+pub use self::report::{EngineReport, KernelReport, MemoryReport, MemorySpeed};
 use crate::TokenId;
 
 /// One KV-cache slot of an engine, `0..EngineSpec::slots`. A sequence lives in one slot from its
@@ -174,6 +176,22 @@ pub trait Engine: Send {
 
     /// Forgets a slot's sequence.
     fn release(&mut self, slot: Slot);
+
+    /// What the engine can say of its memory and its start.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn report(&self) -> Result<EngineReport, EngineError> {
+        Ok(EngineReport::default())
+    }
+
+    /// Measures the memory that the weights lie in. It takes some of it, and up to seconds.
+    ///
+    /// # Errors
+    /// When the device fails, or memory is short.
+    fn memory_speed(&self) -> Result<MemorySpeed, EngineError> {
+        Ok(MemorySpeed::default())
+    }
 }
 
 /// Why a step failed.

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use half::bf16;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::format::safetensors::{self, TensorHead};
 
 /// A shape to fill with random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,6 +253,11 @@ impl SynthTensor {
     fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * self.width()) as u64
     }
+
+    fn head(&self) -> TensorHead<'_> {
+        let Self { name, shape, .. } = self;
+        TensorHead { name, dtype: self.dtype_name(), shape, bytes: self.bytes() }
+    }
 }
 
 struct TensorList {
@@ -289,7 +296,7 @@ fn write_weights(
     let tensors = options.tensors();
     let total = tensors.iter().map(SynthTensor::bytes).sum();
     let mut file = BufWriter::new(File::create(path)?);
-    file.write_all(&header(&tensors))?;
+    file.write_all(&safetensors::header(tensors.iter().map(SynthTensor::head)))?;
     let mut done = 0;
     progress(SynthProgress { done, total });
     for (index, tensor) in tensors.iter().enumerate() {
@@ -305,27 +312,6 @@ fn write_weights(
         }
     }
     file.into_inner()?.sync_all()
-}
-
-/// Length and JSON header of a safetensors file, padded so that the tensors start aligned.
-fn header(tensors: &[SynthTensor]) -> Vec<u8> {
-    const ALIGNMENT: usize = 64;
-    let mut map = Map::new();
-    map.insert("__metadata__".to_owned(), json!({"format": "pt"}));
-    let mut start = 0;
-    for tensor in tensors {
-        let end = start + tensor.bytes();
-        let entry = json!({"dtype": tensor.dtype_name(), "shape": tensor.shape,
-            "data_offsets": [start, end]});
-        map.insert(tensor.name.clone(), entry);
-        start = end;
-    }
-    let mut json = Value::Object(map).to_string().into_bytes();
-    let padded = (json.len() + size_of::<u64>()).next_multiple_of(ALIGNMENT) - size_of::<u64>();
-    json.resize(padded, b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut json);
-    header
 }
 
 fn random_bytes(rng: &mut SmallRng, tensor: &SynthTensor, len: usize) -> Vec<u8> {

@@ -31,7 +31,9 @@ impl Product {
     fn new(module: &Module, name: &str) -> Result<Self, CudaError> {
         let shared_name = format!("product_shared_{name}");
         Ok(Self {
-            kernel: module.kernel_with_shared(&format!("product_{name}"), &shared_name)?,
+            kernel: module
+                .kernel_with_shared(&format!("product_{name}"), &shared_name)?
+                .dependent(),
             tiles: module.constant(&format!("product_tiles_{name}"))? as usize,
         })
     }
@@ -64,16 +66,16 @@ impl Kernels {
             .collect::<Result<_, CudaError>>()?;
         Ok(Self {
             decode,
-            norm_quantize_hidden: module.kernel("norm_quantize_hidden")?,
-            quantize_attended: module.kernel("quantize_attended")?,
-            quantize_gated: module.kernel("quantize_gated")?,
+            norm_quantize_hidden: module.kernel("norm_quantize_hidden")?.dependent(),
+            quantize_attended: module.kernel("quantize_attended")?.dependent(),
+            quantize_gated: module.kernel("quantize_gated")?.dependent(),
             product_qkv: Product::new(module, "qkv")?,
             product_o: Product::new(module, "o")?,
             product_gate: Product::new(module, "gate")?,
             product_down: Product::new(module, "down")?,
             product_head: Product::new(module, "head")?,
-            append: module.kernel("append")?,
-            attention: module.kernel("attention")?,
+            append: module.kernel("append")?.dependent(),
+            attention: module.kernel("attention")?.dependent(),
             product_tokens: module.constant("product_tokens")? as usize,
         })
     }
@@ -99,9 +101,8 @@ pub(super) struct Buffers {
     arrivals: DeviceBuffer,
     /// `[LOGITS_ROWS, vocab]`
     pub(super) logits: DeviceBuffer,
-    /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits.
-    best: DeviceBuffer,
-    best_host: HostBuffer,
+    /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits; kernels write them.
+    best: HostBuffer,
     exchange: Exchange,
     blocks: usize,
 }
@@ -134,8 +135,7 @@ impl Buffers {
             partials: gpu.alloc(what, split_tokens * partial)?,
             arrivals: gpu.alloc(what, 4 * n * c.n_heads)?,
             logits: gpu.alloc(what, 4 * LOGITS_ROWS * c.vocab_size)?,
-            best: gpu.alloc(what, best_bytes)?,
-            best_host: gpu.alloc_host(best_bytes)?,
+            best: gpu.alloc_host(best_bytes)?,
             exchange: Exchange::new(gpu, shape, spec.slots, pages_max)?,
             blocks,
         })
@@ -153,7 +153,6 @@ impl Buffers {
             &self.partials,
             &self.arrivals,
             &self.logits,
-            &self.best,
         ];
         all.iter().map(|buffer| buffer.bytes()).sum::<usize>() + self.exchange.bytes()
     }
@@ -171,7 +170,6 @@ impl Buffers {
             &self.picked,
             &self.partials,
             &self.logits,
-            &self.best,
         ];
         all.iter().try_for_each(|buffer| buffer.fill(byte))
     }
@@ -183,7 +181,7 @@ impl Buffers {
         vocab_size: usize,
         out: &mut Vec<Shortlist>,
     ) {
-        let bytes = self.best_host.as_slice();
+        let bytes = self.best.as_slice();
         let (candidates, dropped) = bytes.split_at(8 * self.blocks * BEST * 8);
         let candidates: &[u64] = bytemuck::cast_slice(candidates);
         let dropped: &[f32] = bytemuck::cast_slice(dropped);
@@ -247,14 +245,13 @@ macro_rules! arguments {
 }
 
 impl CudaEngine {
-    /// Looks tokens up, computes their rotations and starts the copy. Returns addresses of
-    /// rotations, positions and slots.
-    fn stage(&mut self, batch: &[BatchRow<'_>]) -> Result<[u64; 3], CudaError> {
+    /// Looks tokens up and puts them, their rotations, positions and slots into the staging buffer.
+    /// Returns the offsets of the four in bytes.
+    fn stage(&mut self, batch: &[BatchRow<'_>]) -> [usize; 4] {
         let c = &self.shape.config;
         let n: usize = batch.iter().map(|row| row.tokens.len()).sum();
         let (x_len, rotation_len) = (n * c.hidden_size, n * c.head_dim);
-        let b = &mut self.buffers;
-        let words: &mut [f32] = bytemuck::cast_slice_mut(b.staged.as_mut_slice());
+        let words: &mut [f32] = bytemuck::cast_slice_mut(self.buffers.staged.as_mut_slice());
         let (x, rest) = words.split_at_mut(x_len);
         let (rotations, rest) = rest.split_at_mut(rotation_len);
         let integers: &mut [i32] = bytemuck::cast_slice_mut(rest);
@@ -262,22 +259,14 @@ impl CudaEngine {
         let tokens = batch.iter().flat_map(|row| {
             (row.position..).zip(row.tokens).map(|(position, id)| (row.slot.0, position, *id))
         });
-        let half = c.head_dim / 2;
         for (index, (slot, position, id)) in tokens.enumerate() {
             self.weights.embedding.lookup(id, &mut x[index * c.hidden_size..][..c.hidden_size]);
-            let rotation = &mut rotations[index * c.head_dim..][..c.head_dim];
-            for (i, frequency) in self.inverse_frequencies.iter().enumerate() {
-                // The angle is rounded to f32 before its cosine is taken, as the reference does.
-                let angle = f64::from(position as f32 * frequency);
-                rotation[i] = angle.cos() as f32;
-                rotation[i + half] = angle.sin() as f32;
-            }
+            rotations[index * c.head_dim..][..c.head_dim]
+                .copy_from_slice(self.rotations.of(position));
             positions[index] = position as i32;
             slots[index] = i32::from(slot);
         }
-        b.input.write_async(&b.staged, 4 * (x_len + rotation_len + 2 * n))?;
-        let at = |words: usize| b.input.at(4 * words);
-        Ok([at(x_len), at(x_len + rotation_len), at(x_len + rotation_len + n)])
+        [0, x_len, x_len + rotation_len, x_len + rotation_len + n].map(|words| 4 * words)
     }
 
     /// One token of each row, in one kernel.
@@ -287,7 +276,7 @@ impl CudaEngine {
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), CudaError> {
         let kernel = self.kernels.decode_for(batch.len()).expect("checked by is_decode");
-        let [rotations, _, _] = self.stage(batch)?;
+        let [x, rotations, _, _] = self.stage(batch).map(|offset| offset as u64);
         let wants_logits = batch.iter().any(|row| row.logits != LogitsWanted::None);
         let (b, w) = (&mut self.buffers, &self.weights);
         let turn = b.exchange.take(batch.len())?;
@@ -295,15 +284,15 @@ impl CudaEngine {
             phases: w.phases.address(),
             norms: w.norms.address(),
             head_norms: w.head_norms.address(),
-            x: b.input.address(),
-            rotations,
+            x: b.staged.address() + x,
+            rotations: b.staged.address() + rotations,
             exchange: turn.exchange,
             used: turn.used,
             partials: turn.partials,
             pages: self.pages.table(),
             logits: b.logits.address(),
             best: b.best.address(),
-            dropped: b.best.at(8 * b.blocks * BEST * 8),
+            dropped: b.best.address() + (8 * b.blocks * BEST * 8) as u64,
             tag: turn.tag,
             rows: turn.rows,
             used_n: turn.used_n,
@@ -325,11 +314,7 @@ impl CudaEngine {
         }
         self.logits_rows = batch.len();
         match logits {
-            None => {
-                let bytes = b.best.bytes();
-                b.best.read_async(&mut b.best_host, bytes)?;
-                self.gpu.synchronize()
-            }
+            None => self.gpu.synchronize(),
             Some(logits) => {
                 let vocab_size = self.shape.config.vocab_size;
                 let wanted = batch.iter().enumerate().filter(|(_, row)| row.logits_rows() > 0);
@@ -350,10 +335,12 @@ impl CudaEngine {
         batch: &[BatchRow<'_>],
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), CudaError> {
-        let [rotations, positions, slots] = self.stage(batch)?;
+        let offsets = self.stage(batch);
         let n: usize = batch.iter().map(|row| row.tokens.len()).sum();
         let c = &self.shape.config;
         let (b, k, gpu) = (&self.buffers, &self.kernels, &self.gpu);
+        b.input.write_async(&b.staged, offsets[3] + 4 * n)?;
+        let [_, rotations, positions, slots] = offsets.map(|offset| b.input.at(offset));
         let pages_max = self.pages.pages_max();
         let mut tokens = Tokens {
             positions,

@@ -7,6 +7,7 @@ mod forward;
 pub(crate) mod kernels;
 pub(crate) mod layer_run;
 pub(crate) mod matrix;
+mod memory_speed;
 pub(crate) mod pool;
 mod state;
 pub(crate) mod weights;
@@ -20,7 +21,9 @@ use self::matrix::Arithmetic;
 use self::pool::Pool;
 use self::state::{KvCache, Scratch};
 use self::weights::Weights;
-use super::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Slot};
+use super::{
+    BatchRow, Engine, EngineError, EngineReport, EngineSpec, LogitsWanted, MemorySpeed, Slot,
+};
 use crate::TokenId;
 use crate::config::{ModelConfig, POSITIONS_MAX};
 use crate::error::LoadError;
@@ -86,6 +89,7 @@ pub struct LoadProgress {
 /// HunYuanDenseV1 on the CPU.
 pub struct CpuEngine {
     spec: EngineSpec,
+    precision: Precision,
     model: Model,
     pool: Pool,
     cache: KvCache,
@@ -153,6 +157,7 @@ impl CpuEngine {
                 isa,
             },
             spec,
+            precision: options.precision,
             pool,
         })
     }
@@ -222,6 +227,16 @@ impl Engine for CpuEngine {
         if usize::from(slot.0) < self.spec.slots {
             self.cache.release(usize::from(slot.0));
         }
+    }
+
+    fn report(&self) -> Result<EngineReport, EngineError> {
+        let step_bytes = Some(weights_bytes(&self.model.config, self.precision));
+        Ok(EngineReport { step_bytes, ..EngineReport::default() })
+    }
+
+    fn memory_speed(&self) -> Result<MemorySpeed, EngineError> {
+        let read = memory_speed::read_speed(self.pool.threads());
+        Ok(MemorySpeed { read: Some(read), copy: None })
     }
 }
 

@@ -1,12 +1,14 @@
 //! The header of one safetensors file.
 //!
 //! Parsing is the `safetensors` crate's; this module adds the name of the file to its errors and
-//! turns the result into byte ranges of the file.
+//! turns the result into byte ranges of the file. Writing is ours: the crate wants every tensor in
+//! memory, and ours are written one after the other.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde_json::{Map, Value, json};
 
 use crate::error::LoadError;
 
@@ -46,6 +48,40 @@ pub fn parse_header(data: &[u8], file: &str) -> Result<HashMap<String, TensorEnt
     Ok(tensors.iter().map(|(name, info)| (name.clone(), entry(info))).collect())
 }
 
+/// A tensor that is going to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorHead<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type as safetensors spells it: `I8`, `BF16`, `F32`.
+    pub dtype: &'a str,
+    /// Shape, outermost dimension first.
+    pub shape: &'a [usize],
+    /// Its size. Bytes.
+    pub bytes: u64,
+}
+
+/// Length and JSON header of a file in which `tensors` follow one another without gaps, padded so that
+/// they start at a multiple of 64 bytes (the library pads to 8).
+pub fn header<'a>(tensors: impl IntoIterator<Item = TensorHead<'a>>) -> Vec<u8> {
+    const ALIGNMENT: usize = 64;
+    let mut map = Map::new();
+    map.insert("__metadata__".to_owned(), json!({"format": "pt"}));
+    let mut start = 0;
+    for TensorHead { name, dtype, shape, bytes } in tensors {
+        let end = start + bytes;
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
+        map.insert(name.to_owned(), entry);
+        start = end;
+    }
+    let mut json = Value::Object(map).to_string().into_bytes();
+    let padded = (json.len() + size_of::<u64>()).next_multiple_of(ALIGNMENT) - size_of::<u64>();
+    json.resize(padded, b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    header
+}
+
 /// The crate's message, with the sizes that show what happened.
 fn describe(error: &SafeTensorError, data: &[u8]) -> String {
     let file_len = data.len();
@@ -78,6 +114,32 @@ mod tests {
         let entries = parse_header(&data, "x").unwrap();
         assert_eq!(entries["a"].bytes, data.len() - 6..data.len());
         assert_eq!(entries["a"].shape, [2, 3]);
+    }
+
+    #[test]
+    fn a_written_header_is_read_back_and_leaves_the_tensors_aligned() {
+        let tensors = [
+            TensorHead { name: "b", dtype: "F32", shape: &[3, 2], bytes: 24 },
+            TensorHead { name: "a\"é", dtype: "I8", shape: &[5], bytes: 5 },
+            TensorHead { name: "c", dtype: "BF16", shape: &[], bytes: 2 },
+        ];
+        for n in 0..=tensors.len() {
+            let mut data = header(tensors[..n].iter().copied());
+            assert_eq!(data.len() % 64, 0);
+            let mut at = data.len();
+            data.resize(at + tensors[..n].iter().map(|t| t.bytes as usize).sum::<usize>(), 0);
+            let entries = parse_header(&data, "x").unwrap();
+            assert_eq!(entries.len(), n);
+            for TensorHead { name, dtype, shape, bytes } in &tensors[..n] {
+                let entry = &entries[*name];
+                assert_eq!((entry.bytes.start, entry.bytes.len()), (at, *bytes as usize));
+                assert_eq!(
+                    (entry.shape.as_slice(), format!("{:?}", entry.dtype).as_str()),
+                    (*shape, *dtype)
+                );
+                at += entry.bytes.len();
+            }
+        }
     }
 
     #[test]

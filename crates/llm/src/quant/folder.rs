@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::format::safetensors::{self, TensorHead};
+
 /// Where one tensor will lie.
 #[derive(Debug, Clone, PartialEq)]
 struct Place {
@@ -39,6 +41,11 @@ impl TensorPlan {
 
     fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * self.width()) as u64
+    }
+
+    fn head(&self) -> TensorHead<'_> {
+        let Self { name, dtype, shape } = self;
+        TensorHead { name, dtype, shape, bytes: self.bytes() }
     }
 }
 
@@ -164,25 +171,9 @@ fn open_shard(path: &Path, tensors: &[&TensorPlan]) -> std::io::Result<(File, Of
     Ok((file, offsets))
 }
 
-/// Length and JSON header of a safetensors file, padded so that the tensors start aligned; and
-/// where each of them starts in the file, with its length.
+/// The header of a shard; and where each tensor starts in the file, with its length.
 fn header(tensors: &[&TensorPlan]) -> (Vec<u8>, Offsets) {
-    const ALIGNMENT: usize = 64;
-    let mut map = Map::new();
-    map.insert("__metadata__".to_owned(), json!({"format": "pt"}));
-    let mut start = 0;
-    for tensor in tensors {
-        let end = start + tensor.bytes();
-        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape,
-            "data_offsets": [start, end]});
-        map.insert(tensor.name.clone(), entry);
-        start = end;
-    }
-    let mut json = Value::Object(map).to_string().into_bytes();
-    let padded = (json.len() + size_of::<u64>()).next_multiple_of(ALIGNMENT) - size_of::<u64>();
-    json.resize(padded, b' ');
-    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
-    bytes.append(&mut json);
+    let bytes = safetensors::header(tensors.iter().map(|tensor| tensor.head()));
     let (mut at, mut offsets) = (bytes.len() as u64, Vec::new());
     for tensor in tensors {
         offsets.push((tensor.name.clone(), (at, tensor.bytes())));

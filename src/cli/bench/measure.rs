@@ -1,0 +1,106 @@
+//! Repetitions of prompts and answers, as the inference thread would run them.
+
+use std::time::Instant;
+
+use hymt_llm::TokenId;
+use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Shortlist, Slot};
+use hymt_llm::sampling::{Sampler, SamplingParams};
+
+/// What is repeated.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct Work {
+    /// Sequences at the same time.
+    pub(in crate::cli) batch: usize,
+    /// Tokens of each prompt.
+    pub(in crate::cli) prompt_tokens: usize,
+    /// Tokens of each answer; at least 2, as the first one comes out of the prefill.
+    pub(in crate::cli) new_tokens: usize,
+}
+
+/// One repetition.
+pub(in crate::cli) struct Timing {
+    /// From nothing to each sequence's first token.
+    pub(in crate::cli) prefill_ms: f64,
+    /// From there to each sequence's last one.
+    pub(in crate::cli) decode_ms: f64,
+}
+
+/// Where logits go, and who chooses from them: the best token always.
+struct Chooser {
+    samplers: Vec<Sampler>,
+    logits: Vec<f32>,
+    lists: Vec<Shortlist>,
+}
+
+impl Work {
+    /// A token for `index`, spread over the vocabulary: the time does not depend on which ones.
+    fn token(index: usize, vocab_size: usize) -> TokenId {
+        (index * 7919 % vocab_size) as TokenId
+    }
+
+    /// Feeds the prompts of all sequences, then decodes them together.
+    pub(in crate::cli) fn run(self, engine: &mut dyn Engine) -> anyhow::Result<Timing> {
+        let vocab_size = engine.spec().vocab_size;
+        let prompt = |sequence: usize| -> Vec<TokenId> {
+            (0..self.prompt_tokens).map(|at| Self::token(sequence * 131 + at, vocab_size)).collect()
+        };
+        let prompts: Vec<Vec<TokenId>> = (0..self.batch).map(prompt).collect();
+        let sampler = |prompt: &Vec<TokenId>| Sampler::new(SamplingParams::default(), prompt);
+        let mut chooser = Chooser {
+            samplers: prompts.iter().map(sampler).collect::<Result<_, _>>()?,
+            logits: Vec::new(),
+            lists: Vec::new(),
+        };
+        let started = Instant::now();
+        let mut next = Vec::new();
+        let chunk = (engine.spec().step_tokens_max / self.batch).max(1);
+        for at in (0..self.prompt_tokens).step_by(chunk) {
+            let end = (at + chunk).min(self.prompt_tokens);
+            let parts: Vec<_> = prompts.iter().map(|prompt| &prompt[at..end]).collect();
+            next = chooser.step(engine, at, &parts, end == self.prompt_tokens)?;
+        }
+        let prefill_ms = started.elapsed().as_secs_f64() * 1e3;
+        let started = Instant::now();
+        for step in 0..self.new_tokens - 1 {
+            let last: Vec<_> = next.iter().map(std::slice::from_ref).collect();
+            next = chooser.step(engine, self.prompt_tokens + step, &last, true)?;
+        }
+        let decode_ms = started.elapsed().as_secs_f64() * 1e3;
+        (0..self.batch as u16).for_each(|slot| engine.release(Slot(slot)));
+        Ok(Timing { prefill_ms, decode_ms })
+    }
+}
+
+impl Chooser {
+    /// Appends `tokens`, one slice for each sequence; their next tokens, where they are wanted.
+    fn step(
+        &mut self,
+        engine: &mut dyn Engine,
+        position: usize,
+        tokens: &[&[TokenId]],
+        are_wanted: bool,
+    ) -> anyhow::Result<Vec<TokenId>> {
+        let logits = if are_wanted { LogitsWanted::Last } else { LogitsWanted::None };
+        let batch: Vec<_> = (0..)
+            .zip(tokens)
+            .map(|(slot, tokens)| BatchRow { slot: Slot(slot), position, tokens, logits })
+            .collect();
+        let vocab_size = engine.spec().vocab_size;
+        if !are_wanted || !engine.step_shortlist(&batch, &mut self.lists)? {
+            engine.step(&batch, &mut self.logits)?;
+            let rows = self.logits.chunks_exact(vocab_size);
+            return Ok(self.samplers.iter_mut().zip(rows).map(|(s, row)| s.sample(row)).collect());
+        }
+        let mut chosen = Vec::with_capacity(batch.len());
+        for (row, (sampler, list)) in self.samplers.iter_mut().zip(&self.lists).enumerate() {
+            chosen.push(match sampler.sample_shortlist(list) {
+                Some(token) => token,
+                None => {
+                    engine.logits_of(row, &mut self.logits)?;
+                    sampler.sample(&self.logits)
+                }
+            });
+        }
+        Ok(chosen)
+    }
+}
