@@ -17,6 +17,7 @@ use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions};
 use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
 use hymt_llm::quant::activation_scales::{ActivationScales, observe_activations};
+use hymt_llm::quant::smoothing::Fold;
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::tokenizer::Tokenizer;
 use hymt_llm::weights::ModelSource;
@@ -25,7 +26,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-/// Decode steps behind a prompt, the cache fed back after each.
+/// Decode steps of all models but the widest.
 const DECODE_STEPS: usize = 64;
 /// Length of the cache.
 const CONTEXT: usize = 160;
@@ -53,6 +54,8 @@ struct Subject {
     prompts: Vec<Vec<TokenId>>,
     /// Tokens that end an answer.
     ends: Vec<TokenId>,
+    /// Decode steps behind a prompt, the cache fed back after each.
+    decode_steps: usize,
 }
 
 impl Subject {
@@ -101,7 +104,11 @@ impl Subject {
         let go_on = &mut |_| ControlFlow::Continue(());
         let scales =
             observe_activations(&tensors, &config, calibration, 4096, Some(2), go_on).unwrap();
-        Self { source, scales, prompts, ends: ends.to_vec() }
+        Self { source, scales, prompts, ends: ends.to_vec(), decode_steps: DECODE_STEPS }
+    }
+
+    fn keep_float(self, folds: &[Fold]) -> Self {
+        Self { scales: self.scales.keep_float(folds), ..self }
     }
 
     fn export(&self, out: &Path, options: ExportOptions) -> PathBuf {
@@ -119,7 +126,7 @@ impl Subject {
         for prompt in &self.prompts {
             let (mut answer, mut position, mut logits) = (Vec::new(), 0, Vec::new());
             let mut tokens = prompt.clone();
-            for _ in 0..=DECODE_STEPS {
+            for _ in 0..=self.decode_steps {
                 let row = BatchRow {
                     slot: Slot(0),
                     position,
@@ -166,18 +173,30 @@ struct Run {
     logits: Vec<f32>,
 }
 
+/// How ONNX Runtime is to run a graph.
+#[derive(Clone, Copy)]
+struct How {
+    /// Most tokens of a prompt at a time.
+    chunk: usize,
+    /// Whether it may fuse and fold, or takes the graph as it is written.
+    optimise: bool,
+}
+
+/// Whole prompts, the graph as it is written.
+const PLAIN: How = How { chunk: usize::MAX >> 1, optimise: false };
+
 /// Feeds `answers` after `prompts`.
 fn run(
     python: &str,
     graph: &Path,
     prompts: &[Vec<TokenId>],
     answers: &[Vec<TokenId>],
-    optimise: bool,
+    how: How,
 ) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let (request, out) = (dir.path().join("request.json"), dir.path().join("out.json"));
-    let content =
-        json!({"prompts": prompts, "answers": answers, "optimise": optimise, "garbage": 50.0});
+    let content = json!({"prompts": prompts, "answers": answers, "chunk": how.chunk,
+        "optimise": how.optimise, "garbage": 50.0});
     std::fs::write(&request, content.to_string()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/run_graph.py");
     let done = Command::new(python).arg(script).args([graph, &request, &out]).output().unwrap();
@@ -191,13 +210,13 @@ fn run(
 }
 
 #[track_caller]
-fn compare(subject: &Subject, graph: &Path, python: &str, optimise: bool, tolerance: &Tolerance) {
+fn compare(subject: &Subject, graph: &Path, python: &str, how: How, tolerance: &Tolerance) {
     let (answers, logits) = subject.reference();
-    let found = run(python, graph, &subject.prompts, &answers, optimise);
+    let found = run(python, graph, &subject.prompts, &answers, how);
     assert_eq!(found.logits.len(), logits.len());
     let size = largest(logits.iter().copied());
     assert!(size > 1.0, "logits of a network that does nothing: {size}");
-    let (n_tokens, mut apart) = (DECODE_STEPS + 1, Vec::new());
+    let (n_tokens, mut apart) = (subject.decode_steps + 1, Vec::new());
     let vocab = logits.len() / (answers.len() * n_tokens);
     let rows = logits.chunks_exact(vocab).zip(found.logits.chunks_exact(vocab));
     let all_apart: Vec<f32> =
@@ -233,14 +252,24 @@ fn a_tiny_random_model_means_the_same_in_onnx_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let subject = Subject::tiny(&dir.path().join("model"));
     let graph = subject.export(&dir.path().join("tiny"), options());
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
-    compare(&subject, &graph, &python, true, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, How { optimise: true, ..PLAIN }, &F32_TOLERANCE);
+    // The second prompt has one token and is idle from the second chunk on.
+    compare(&subject, &graph, &python, How { chunk: 4, ..PLAIN }, &F32_TOLERANCE);
     let float = ExportOptions { weights: WeightForm::Float, ..options() };
     let graph = subject.export(&dir.path().join("tiny with float weights"), float);
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
     let half = ExportOptions { float: FloatType::F16, ..options() };
     let graph = subject.export(&dir.path().join("tiny in f16"), half);
-    compare(&subject, &graph, &python, false, &F16_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F16_TOLERANCE);
+    let kept = subject.keep_float(&[Fold::DownInput]);
+    let graph = kept.export(&dir.path().join("tiny with down in floats"), options());
+    compare(&kept, &graph, &python, PLAIN, &F32_TOLERANCE);
+    let graph = kept.export(&dir.path().join("tiny with down in f16"), half);
+    compare(&kept, &graph, &python, PLAIN, &F16_TOLERANCE);
+    let kept = kept.keep_float(&Fold::ALL);
+    let graph = kept.export(&dir.path().join("tiny without INT8"), options());
+    compare(&kept, &graph, &python, PLAIN, &F32_TOLERANCE);
 }
 
 #[test]
@@ -249,10 +278,10 @@ fn the_demo_model_means_the_same_in_onnx_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let subject = Subject::demo();
     let graph = subject.export(&dir.path().join("demo"), options());
-    compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
     let half = ExportOptions { float: FloatType::F16, ..options() };
     let graph = subject.export(&dir.path().join("demo in f16"), half);
-    compare(&subject, &graph, &python, false, &F16_TOLERANCE);
+    compare(&subject, &graph, &python, PLAIN, &F16_TOLERANCE);
 }
 
 /// Whatever the layout of a checkpoint, its graph computes what the engine computes from it.
@@ -273,17 +302,38 @@ fn every_stored_layout_means_the_same_in_onnx_runtime() {
         let name = model.file_name().unwrap().to_owned();
         let subject = Subject::random(ModelSource::Dir(model));
         let graph = subject.export(&dir.path().join("graphs").join(name), options());
-        compare(&subject, &graph, &python, false, &F32_TOLERANCE);
+        compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
     }
+}
+
+/// One layer as wide as those of the 1.8B models. With more of them some activation of every token
+/// tips, and no tolerance would tell that from a mistake.
+#[test]
+fn a_layer_of_the_real_width_means_the_same_in_onnx_runtime() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("model");
+    let shape = SynthShape::B1_8Slice;
+    let options = SynthOptions { shape, dtype: SynthDtype::Int8, seed: 5 };
+    write_model(&model, &options, &mut |_| {}).unwrap();
+    edit_config(&model, &model, |config| config["num_hidden_layers"] = json!(1));
+    let subject = Subject { decode_steps: 4, ..Subject::random(ModelSource::Dir(model)) };
+    let options = ExportOptions { context: 64, ..ExportOptions::default() };
+    let graph = subject.export(&dir.path().join("wide"), options);
+    compare(&subject, &graph, &python, PLAIN, &F32_TOLERANCE);
+}
+
+fn edit_config(from: &Path, to: &Path, edit: impl FnOnce(&mut Value)) {
+    let json = std::fs::read(from.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&json).unwrap();
+    edit(&mut config);
+    std::fs::write(to.join("config.json"), config.to_string()).unwrap();
 }
 
 /// A copy of `model` with a head of its own: the embedding, token by token in reverse.
 fn write_untied(model: &Path, out: &Path) {
     std::fs::create_dir(out).unwrap();
-    let json = std::fs::read(model.join("config.json")).unwrap();
-    let mut config: Value = serde_json::from_slice(&json).unwrap();
-    config["tie_word_embeddings"] = json!(false);
-    std::fs::write(out.join("config.json"), config.to_string()).unwrap();
+    edit_config(model, out, |config| config["tie_word_embeddings"] = json!(false));
     let bytes = std::fs::read(model.join("model.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let embedding = tensors.tensor("model.embed_tokens.weight").unwrap();

@@ -6,7 +6,9 @@
 //! the file that `hymt quantize` writes beside its model, or from [`observe_activations`].
 //!
 //! A layer has four such inputs, one for each [`Fold`]: q, k and v share theirs, and so do gate and
-//! up. In files a scale has the name of each linear layer that reads it.
+//! up. In files a scale has the name of each linear layer that reads it. An input without a scale
+//! stays a float, and so do the weights that read it: checkpoints leave layers out of quantisation
+//! in this way, and [`ActivationScales::keep_float`] does.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -26,8 +28,10 @@ use crate::weights::{EMBEDDING, Embedding, Tensors};
 /// Largest number of FP8 E4M3.
 const E4M3_MAX: f32 = 448.0;
 
-/// Scales of one layer, in the order of [`Fold::ALL`].
-pub type LayerScales = [f32; Fold::ALL.len()];
+/// Largest magnitudes of one layer's inputs, in the order of [`Fold::ALL`].
+pub type LayerAbsmax = [f32; Fold::ALL.len()];
+/// Scales of one layer, in the order of [`Fold::ALL`]; none for what stays a float.
+pub type LayerScales = [Option<f32>; Fold::ALL.len()];
 
 /// The static scales of a network: `int8 = round(x / scale)`, saturated to -128..=127.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +45,7 @@ impl ActivationScales {
     /// # Errors
     /// [`QuantizeError::NoScale`] names the first input that is never anything but zero, or not
     /// finite.
-    pub fn from_absmax(absmax: &[LayerScales]) -> Result<Self, QuantizeError> {
+    pub fn from_absmax(absmax: &[LayerAbsmax]) -> Result<Self, QuantizeError> {
         for (layer, inputs) in absmax.iter().enumerate() {
             let bad =
                 Fold::ALL.into_iter().find(|fold| !is_scale(scale_of(inputs[*fold as usize])));
@@ -50,7 +54,7 @@ impl ActivationScales {
                 return Err(QuantizeError::NoScale { input, absmax: inputs[fold as usize] });
             }
         }
-        Ok(Self { layers: absmax.iter().map(|inputs| inputs.map(scale_of)).collect() })
+        Ok(Self { layers: absmax.iter().map(|inputs| inputs.map(scale_of).map(Some)).collect() })
     }
 
     /// The scales stored in a checkpoint; `None` where it has none, as with dynamic activations.
@@ -66,31 +70,43 @@ impl ActivationScales {
             Some(Scheme::Fp8) => E4M3_MAX,
             _ => return Ok(None),
         };
-        if !tensors.contains(&name(0, Fold::QkvInput.readers()[0])) {
+        let mut scales = Self::from_tensors(tensors, config)?;
+        if scales.has_none() {
             return Ok(None);
         }
-        let mut scales = Self::from_tensors(tensors, config)?;
-        scales.layers.iter_mut().flatten().for_each(|scale| *scale *= levels / LEVEL_MAX);
+        scales.layers.iter_mut().flatten().flatten().for_each(|scale| *scale *= levels / LEVEL_MAX);
         Ok(Some(scales))
     }
 
     /// Reads a file that [`Self::write`] or the quantiser made.
     ///
     /// # Errors
-    /// As [`Self::stored`], and when there is no such file.
+    /// As [`Self::stored`], and when there is no such file, or no scale in it.
     pub fn read(path: &Path, config: &ModelConfig) -> Result<Self, LoadError> {
-        Self::from_tensors(&Tensors::from_safetensors(path)?, config)
+        let tensors = Tensors::from_safetensors(path)?;
+        let scales = Self::from_tensors(&tensors, config)?;
+        if scales.has_none() {
+            // Some other file, whose lack of scales must not become a network of floats.
+            tensors.tensor(&name(0, Fold::QkvInput.readers()[0]))?;
+        }
+        Ok(scales)
     }
 
     fn from_tensors(tensors: &Tensors, config: &ModelConfig) -> Result<Self, LoadError> {
         let mut layers = Vec::with_capacity(config.n_layers);
         for layer in 0..config.n_layers {
-            let mut scales = [0.0_f32; Fold::ALL.len()];
+            let mut scales = LayerScales::default();
             for fold in Fold::ALL {
-                for reader in fold.readers() {
-                    let scale = tensors.activation_scale(&name(layer, reader))?;
-                    scales[fold as usize] = scales[fold as usize].max(scale);
+                let names: Vec<_> =
+                    fold.readers().iter().map(|reader| name(layer, reader)).collect();
+                if !names.iter().any(|name| tensors.contains(name)) {
+                    continue;
                 }
+                let mut largest = 0.0_f32;
+                for name in &names {
+                    largest = largest.max(tensors.activation_scale(name)?);
+                }
+                scales[fold as usize] = Some(largest);
             }
             layers.push(scales);
         }
@@ -106,12 +122,30 @@ impl ActivationScales {
             let scales = *scales;
             Fold::ALL.into_iter().flat_map(move |fold| {
                 let of_reader =
-                    move |reader: &&str| (name(layer, reader), vec![scales[fold as usize]]);
-                fold.readers().iter().map(of_reader)
+                    move |reader: &&str| Some((name(layer, reader), vec![scales[fold as usize]?]));
+                fold.readers().iter().filter_map(of_reader)
             })
         };
         let vectors: Vec<_> = self.layers.iter().enumerate().flat_map(of_layer).collect();
         write_vectors(path, &vectors)
+    }
+
+    /// The same, but the inputs at `folds` stay floats in every layer.
+    #[must_use]
+    pub fn keep_float(mut self, folds: &[Fold]) -> Self {
+        for scales in &mut self.layers {
+            folds.iter().for_each(|fold| scales[*fold as usize] = None);
+        }
+        self
+    }
+
+    /// How many inputs stay floats.
+    pub fn n_float(&self) -> usize {
+        self.layers.iter().flatten().filter(|scale| scale.is_none()).count()
+    }
+
+    fn has_none(&self) -> bool {
+        self.n_float() == self.n_layers() * Fold::ALL.len()
     }
 
     /// Number of layers.
@@ -154,7 +188,7 @@ pub fn observe_activations(
             return Err(QuantizeError::Interrupted);
         }
         let layer = run.load(tensors, index)?;
-        let mut largest = LayerScales::default();
+        let mut largest = LayerAbsmax::default();
         run.run(&layer, &mut hidden, &mut |site, rows| {
             if let Some(fold) = Fold::at(site) {
                 let seen = &mut largest[fold as usize];
@@ -204,6 +238,11 @@ mod tests {
         both.write(file.path()).unwrap();
         assert_eq!(ActivationScales::read(file.path(), &config).unwrap(), both);
         assert_eq!(ActivationScales::stored(&tensors, &config).unwrap(), None);
+
+        let kept = both.keep_float(&[Fold::DownInput]);
+        kept.write(file.path()).unwrap();
+        assert_eq!(ActivationScales::read(file.path(), &config).unwrap(), kept);
+        assert_eq!(kept.n_float(), config.n_layers);
     }
 
     #[test]
@@ -220,13 +259,19 @@ mod tests {
             ActivationScales::read(file.path(), &config)
         };
         let scales = read(&|vectors| vectors[1].1[0] = 0.75).unwrap();
-        assert_eq!(scales.layer(0), &[0.75, 0.5, 0.5, 0.5]);
+        assert_eq!(scales.layer(0), &[0.75, 0.5, 0.5, 0.5].map(Some));
         for bad in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-42] {
             let message = read(&|vectors| vectors[3].1[0] = bad).unwrap_err().to_string();
             assert!(message.contains("o_proj.input_scale"), "{bad}: {message}");
         }
-        let message = read(&|vectors| drop(vectors.pop())).unwrap_err().to_string();
-        assert!(message.contains("down_proj.input_scale"), "{message}");
+        // Alone it stays a float; beside another reader of the same input it is missing.
+        let scales = read(&|vectors| drop(vectors.pop())).unwrap();
+        assert_eq!(scales.layer(0)[Fold::DownInput as usize], None);
+        let message = read(&|vectors| drop(vectors.remove(4))).unwrap_err().to_string();
+        assert!(message.contains("gate_proj.input_scale"), "{message}");
+        let other = |vectors: &mut Vectors| *vectors = vec![("other".to_owned(), vec![1.0])];
+        let message = read(&other).unwrap_err().to_string();
+        assert!(message.contains("q_proj.input_scale"), "{message}");
         let message = read(&|vectors| vectors[0].1.push(1.0)).unwrap_err().to_string();
         assert!(message.contains("q_proj.input_scale"), "{message}");
         let zero_point = name(0, "mlp.up_proj").replace("input_scale", "input_zero_point");
@@ -241,7 +286,7 @@ mod tests {
         let (config, tensors) = (source.config().unwrap(), source.tensors().unwrap());
         let scales = ActivationScales::stored(&tensors, &config).unwrap().unwrap();
         let stored = tensors.activation_scale(&name(0, "mlp.down_proj")).unwrap();
-        let range = scales.layer(0)[Fold::DownInput as usize] * 127.0;
+        let range = scales.layer(0)[Fold::DownInput as usize].unwrap() * 127.0;
         assert!((range - stored * 448.0).abs() < 1e-4 * range, "{range} {stored}");
     }
 

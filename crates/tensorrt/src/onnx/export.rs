@@ -30,9 +30,9 @@ pub enum FloatType {
     /// f32 throughout.
     #[default]
     F32,
-    /// f16 for the cache, the products of attention, the embedding and the head; f32 for the
-    /// residual stream, norms, softmax and what Q/DQ reads and yields, which opset 13 has in f32
-    /// only.
+    /// f16 for the cache, the products of attention, the embedding, the head and linear layers that
+    /// are not quantised; f32 for the residual stream, norms, softmax and what Q/DQ reads and
+    /// yields, which opset 13 has in f32 only.
     F16,
 }
 
@@ -131,6 +131,14 @@ pub enum ExportError {
         scales: usize,
         /// Layers of the model.
         layers: usize,
+    },
+    /// A weight is too large for half floats.
+    #[error("'{tensor}' holds {value}, which is beyond f16; export in f32")]
+    BeyondF16 {
+        /// The tensor.
+        tensor: String,
+        /// The weight.
+        value: f32,
     },
     /// The caller asked to stop.
     #[error("stopped; nothing was written")]

@@ -107,7 +107,7 @@ pub(super) fn float_table(
         let mut bytes = Vec::with_capacity(TABLE_ROWS * cols * float.data_type().width());
         for row in 0..rows {
             stored.row(row, &mut x);
-            float.encode(&x, &mut bytes).map_err(|bad| stored.not_finite(row, bad))?;
+            float.encode(&x, &mut bytes).map_err(|bad| cannot_hold(stored, row, bad))?;
             if (row + 1) % TABLE_ROWS == 0 || row + 1 == rows {
                 append(&bytes)?;
                 bytes.clear();
@@ -116,6 +116,30 @@ pub(super) fn float_table(
         }
         Ok(())
     })
+}
+
+/// Writes a matrix in floats, turned to `[in, out]`: a layer that is not quantised.
+pub(super) fn float_matrix(
+    graph: &mut GraphBuilder,
+    name: String,
+    stored: &StoredMatrix,
+    float: FloatType,
+) -> Result<Value, ExportError> {
+    let [rows, cols] = stored.shape();
+    let values = transposed(&floats(stored)?, rows, cols);
+    let mut bytes = Vec::with_capacity(values.len() * float.data_type().width());
+    float.encode(&values, &mut bytes).map_err(|bad| {
+        let at = values.iter().position(|value| *value == bad).unwrap_or_default();
+        cannot_hold(stored, at % rows, bad)
+    })?;
+    graph.constant(name, &[cols, rows], float.data_type(), bytes)
+}
+
+fn cannot_hold(stored: &StoredMatrix, row: usize, value: f32) -> ExportError {
+    if !value.is_finite() {
+        return stored.not_finite(row, value).into();
+    }
+    ExportError::BeyondF16 { tensor: stored.tensor().name().to_owned(), value }
 }
 
 impl FloatType {

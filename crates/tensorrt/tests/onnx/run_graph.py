@@ -2,9 +2,10 @@
 
 usage: run_graph.py GRAPH REQUEST OUT
 
-REQUEST is JSON: {"prompts": [[ids]], "answers": [[ids]], "optimise": bool, "garbage": x}. All prompts
-are prefilled as one padded batch; then the answers are fed token by token, the new keys and values
-being copied into the cache after each step, as an engine has to. OUT gets the token with the
+REQUEST is JSON: {"prompts": [[ids]], "answers": [[ids]], "chunk": n, "optimise": bool, "garbage": x}.
+All prompts are prefilled as one padded batch, at most n tokens at a time, rows that are through
+being idle; then the answers are fed token by token. New keys and values are copied into the cache
+after each step, as an engine has to. OUT gets the token with the
 largest logit after each step, which is the greedy answer as long as it is the one fed; OUT.logits
 the logits themselves as little-endian f32, prompt by prompt.
 """
@@ -52,7 +53,8 @@ class Engine:
             "token_ids": ids,
             "positions": self.lengths[:, None] + np.arange(width, dtype=np.int32)[None, :],
             "past_lengths": self.lengths,
-            "logits_at": np.maximum(counts - 1, 0)[:, None],
+            # Two rows of logits, of which the second is wanted: an index must not be a place.
+            "logits_at": np.stack([np.zeros_like(counts), np.maximum(counts - 1, 0)], 1),
             **self.caches,
         }
         names = [spec.name for spec in self.session.get_outputs()]
@@ -63,7 +65,17 @@ class Engine:
                 start = self.lengths[row]
                 cache[row, :, start : start + count] = new[row, :, :count]
         self.lengths = self.lengths + counts
-        return found["logits"][:, 0]
+        return found["logits"][:, 1]
+
+    def prefill(self, prompts, chunk):
+        """Logits after the last token of each prompt, [batch][vocab]."""
+        last = [None for _ in prompts]
+        for start in range(0, max(len(prompt) for prompt in prompts), chunk):
+            rows = [prompt[start : start + chunk] for prompt in prompts]
+            for row, scores in enumerate(self.step(rows)):
+                if rows[row]:
+                    last[row] = scores
+        return last
 
 
 def main():
@@ -74,13 +86,13 @@ def main():
     engine = Engine(request)
     answers = [[] for _ in request["prompts"]]
     logits = [[] for _ in request["prompts"]]
-    rows = request["prompts"]
+    found = engine.prefill(request["prompts"], request["chunk"])
     for step in range(len(request["answers"][0])):
-        found = engine.step(rows)
+        if step > 0:
+            found = engine.step([[answer[step - 1]] for answer in request["answers"]])
         for row, scores in enumerate(found):
             logits[row].append(scores)
             answers[row].append(int(scores.argmax()))
-        rows = [[answer[step]] for answer in request["answers"]]
     with open(OUT, "w", encoding="utf-8") as file:
         json.dump({"answers": answers}, file)
     np.array(logits, "<f4").tofile(OUT + ".logits")

@@ -109,7 +109,7 @@ pub(super) fn run_layer(
     observe: &mut impl FnMut(Site, &[f32]),
 ) {
     let (c, isa) = (step.config, step.isa);
-    let static_scale = |fold: Fold| layer.input_scales.map(|scales| scales[fold as usize]);
+    let static_scale = |fold: Fold| layer.input_scales.and_then(|scales| scales[fold as usize]);
 
     // Attention.
     rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);

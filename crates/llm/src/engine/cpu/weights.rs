@@ -11,6 +11,7 @@ use crate::config::ModelConfig;
 use crate::error::LoadError;
 use crate::quant::activation_scales::{ActivationScales, LayerScales};
 use crate::quant::int8::quantize_row;
+use crate::quant::smoothing::Fold;
 use crate::weights::{EMBEDDING, Embedding, StoredMatrix, Tensors};
 
 /// Elements that are quantised between two returns of source pages: 16 MiB of bf16.
@@ -51,7 +52,8 @@ pub(crate) struct Layer {
     pub(crate) up: Matrix,
     /// `[hidden, intermediate]`
     pub(crate) down: Matrix,
-    /// Static scales of what enters the matrices; token by token without them.
+    /// Static scales of what enters the matrices, where a model runs with such: an input without
+    /// one then has matrices in f32.
     pub(crate) input_scales: Option<LayerScales>,
 }
 
@@ -64,26 +66,22 @@ impl Weights {
         pool: &mut Pool,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, LoadError> {
-        let mut loader = Loader { tensors, config, arithmetic, pool };
+        let mut loader = Loader { tensors, config, arithmetic, static_scales, pool };
         let total = config.n_layers + 1;
         let mut layers = Vec::with_capacity(config.n_layers);
         for index in 0..config.n_layers {
             progress(LoadProgress { done: index, total });
-            let mut layer = loader.layer(index)?;
-            layer.input_scales = static_scales.map(|scales| *scales.layer(index));
-            layers.push(layer);
+            layers.push(loader.layer(index)?);
         }
         progress(LoadProgress { done: config.n_layers, total });
-        if static_scales.is_some() {
-            // The graphs that static scales are for keep their head in floats.
-            loader.arithmetic = Arithmetic::F32;
-        }
+        // The graphs that static scales are for keep their head in floats.
+        let of_head = if static_scales.is_some() { Arithmetic::F32 } else { arithmetic };
         let head = if config.tie_word_embeddings { EMBEDDING } else { "lm_head.weight" };
         let weights = Self {
             embedding: Embedding::load(tensors, config)?,
             layers,
             final_norm: tensors.vector("model.norm.weight", config.hidden_size)?,
-            head: loader.matrix(head, config.vocab_size, config.hidden_size)?,
+            head: loader.matrix(of_head, head, config.vocab_size, config.hidden_size)?,
         };
         progress(LoadProgress { done: total, total });
         Ok(weights)
@@ -110,13 +108,15 @@ pub(super) fn load_layer_f32(
     pool: &mut Pool,
     index: usize,
 ) -> Result<Layer, LoadError> {
-    Loader { tensors, config, arithmetic: Arithmetic::F32, pool }.layer(index)
+    let arithmetic = Arithmetic::F32;
+    Loader { tensors, config, arithmetic, static_scales: None, pool }.layer(index)
 }
 
 struct Loader<'a> {
     tensors: &'a Tensors,
     config: &'a ModelConfig,
     arithmetic: Arithmetic,
+    static_scales: Option<&'a ActivationScales>,
     pool: &'a mut Pool,
 }
 
@@ -126,25 +126,37 @@ impl Loader<'_> {
         let (hidden, ffn, q, kv) = (c.hidden_size, c.intermediate_size, c.q_size(), c.kv_size());
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
         let vector = |name: &str, len: usize| self.tensors.vector(name, len);
+        let input_scales = self.static_scales.map(|scales| *scales.layer(index));
+        let arithmetic = self.arithmetic;
+        let at = |fold: Fold| match input_scales {
+            Some(scales) if scales[fold as usize].is_none() => Arithmetic::F32,
+            _ => arithmetic,
+        };
         Ok(Layer {
             input_norm: vector(&name("input_layernorm"), hidden)?,
-            q: self.matrix(&name("self_attn.q_proj"), q, hidden)?,
-            k: self.matrix(&name("self_attn.k_proj"), kv, hidden)?,
-            v: self.matrix(&name("self_attn.v_proj"), kv, hidden)?,
+            q: self.matrix(at(Fold::QkvInput), &name("self_attn.q_proj"), q, hidden)?,
+            k: self.matrix(at(Fold::QkvInput), &name("self_attn.k_proj"), kv, hidden)?,
+            v: self.matrix(at(Fold::QkvInput), &name("self_attn.v_proj"), kv, hidden)?,
             q_norm: vector(&name("self_attn.query_layernorm"), c.head_dim)?,
             k_norm: vector(&name("self_attn.key_layernorm"), c.head_dim)?,
-            o: self.matrix(&name("self_attn.o_proj"), hidden, q)?,
+            o: self.matrix(at(Fold::OutputInput), &name("self_attn.o_proj"), hidden, q)?,
             post_attention_norm: vector(&name("post_attention_layernorm"), hidden)?,
-            gate: self.matrix(&name("mlp.gate_proj"), ffn, hidden)?,
-            up: self.matrix(&name("mlp.up_proj"), ffn, hidden)?,
-            down: self.matrix(&name("mlp.down_proj"), hidden, ffn)?,
-            input_scales: None,
+            gate: self.matrix(at(Fold::FeedForwardInput), &name("mlp.gate_proj"), ffn, hidden)?,
+            up: self.matrix(at(Fold::FeedForwardInput), &name("mlp.up_proj"), ffn, hidden)?,
+            down: self.matrix(at(Fold::DownInput), &name("mlp.down_proj"), hidden, ffn)?,
+            input_scales,
         })
     }
 
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
+    fn matrix(
+        &mut self,
+        arithmetic: Arithmetic,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Matrix, LoadError> {
         let stored = self.tensors.matrix(name, [rows, cols], self.config)?;
-        let values = match (self.arithmetic, stored.int8()) {
+        let values = match (arithmetic, stored.int8()) {
             (Arithmetic::Int8, Some((tensor, scales))) => {
                 Values::Int8 { values: Int8Values::Stored(tensor.clone()), scales: scales.to_vec() }
             }

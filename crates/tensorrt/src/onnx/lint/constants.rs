@@ -38,9 +38,9 @@ impl<'a> Constants<'a> {
         self.tensors.get(name).copied()
     }
 
-    /// Number of elements.
+    /// Number of elements; `None` also where the shape is beyond all numbers.
     pub(super) fn count(&self, name: &str) -> Option<i64> {
-        Some(self.get(name)?.dims.iter().product())
+        self.get(name)?.dims.iter().try_fold(1_i64, |all, dim| all.checked_mul(*dim))
     }
 
     /// Elements of an f32 constant; `None` where it is no such thing, or cannot be read.

@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use hymt_llm::quant::activation_scales::ActivationScales;
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::weights::ModelSource;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use super::*;
@@ -332,6 +334,41 @@ fn a_cut_file_of_weights_is_found_and_a_damaged_graph_refused() {
     std::fs::write(&path, [0x0a, 0xff, 0xff]).unwrap();
     assert!(matches!(lint_file(&path, Parser::V11), Err(LintError::Damaged { .. })));
     assert!(matches!(lint_file(&out.join("none"), Parser::V11), Err(LintError::Io { .. })));
+}
+
+/// Files come from outside: whatever is in them, there is an answer.
+#[test]
+fn damaged_graphs_are_read_or_refused_but_never_a_panic() {
+    let (dir, model) = exported(WeightForm::Int8);
+    let out = dir.path().join("out");
+    let bytes = model.encode_to_vec();
+    let mut rng = SmallRng::seed_from_u64(11);
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..3000 {
+        let mut bytes = bytes.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = rng.random();
+        }
+        bytes.truncate(rng.random_range(bytes.len() / 2..bytes.len() * 2).min(bytes.len()));
+        match ModelProto::decode(&bytes[..]) {
+            Ok(model) => {
+                lint(&model, &out, Parser::V8_5);
+                read += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused");
+    let mut model = model;
+    let graph = model.graph.as_mut().unwrap();
+    for tensor in &mut graph.initializer {
+        tensor.dims = vec![i64::MAX, i64::MIN, -1, 3];
+    }
+    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+        attribute.i = i64::MIN;
+    }
+    assert!(!lint(&model, &out, Parser::V10_3).is_empty());
 }
 
 #[test]

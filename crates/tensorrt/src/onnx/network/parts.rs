@@ -6,7 +6,14 @@ use super::{Network, Shared};
 use crate::onnx::builder::{Value, int, ints};
 use crate::onnx::export::{ExportError, FloatType, WeightForm};
 use crate::onnx::proto::DataType;
-use crate::onnx::weights::{Int8Matrix, OUTPUT_AXIS, floats, int8, transposed};
+use crate::onnx::weights::{Int8Matrix, OUTPUT_AXIS, float_matrix, floats, int8, transposed};
+
+/// What linear layers read.
+pub(super) struct Input {
+    value: Value,
+    /// Whether it stays a float, of the type of the export.
+    is_float: bool,
+}
 
 impl Network<'_> {
     /// `x / rms(x) * weight` over the last dimension.
@@ -36,34 +43,47 @@ impl Network<'_> {
         Ok(self.graph.op("Mul", at, &[&normed, &weight]))
     }
 
-    /// What linear layers read: `x` quantised with its static scale and back.
+    /// What linear layers read: `x` quantised with its static scale and back, or as it is where it
+    /// has none and stays a float.
     pub(super) fn quantised(
         &mut self,
         layer: usize,
         fold: Fold,
         shared: &Shared,
         x: &Value,
-    ) -> Result<Value, ExportError> {
+    ) -> Result<Input, ExportError> {
         let at = format!("model.layers.{layer}.{}.input", fold.readers()[0]);
-        let scale = self.scales.layer(layer)[fold as usize];
+        let Some(scale) = self.scales.layer(layer)[fold as usize] else {
+            return Ok(Input { value: self.narrowed(&at, x.clone()), is_float: true });
+        };
         let scale = self.graph.floats(format!("{at}_scale"), &[], &[scale])?;
         let zero_point = &shared.zero_point;
         let quantised =
             self.graph.op("QuantizeLinear", format!("{at}_int8"), &[x, &scale, zero_point]);
         let inputs = [&quantised, &scale, zero_point];
-        Ok(self.graph.op("DequantizeLinear", at, &inputs))
+        let value = self.graph.op("DequantizeLinear", at, &inputs);
+        Ok(Input { value, is_float: false })
     }
 
     /// A linear layer without bias, `[b, t, inputs]` to `[b, t, outputs]`.
     pub(super) fn linear(
         &mut self,
         at: &str,
-        x: &Value,
+        x: &Input,
         outputs: usize,
         inputs: usize,
     ) -> Result<Value, ExportError> {
         let name = format!("{at}.weight");
         let stored = self.tensors.matrix(&name, [outputs, inputs], self.config)?;
+        if x.is_float {
+            let weight = float_matrix(self.graph, name, &stored, self.options.float)?;
+            let name = match self.options.float {
+                FloatType::F32 => at.to_owned(),
+                FloatType::F16 => format!("{at}_f16"),
+            };
+            let product = self.graph.op("MatMul", name, &[&x.value, &weight]);
+            return Ok(self.widened(at, product));
+        }
         let Int8Matrix { values, scales } = int8(&stored)?;
         let scale = self.graph.floats(format!("{name}_scale"), &[outputs], &scales)?;
         let zero_point = self.graph.zero_points(outputs)?;
@@ -84,7 +104,7 @@ impl Network<'_> {
         };
         let inputs = [&quantised, &scale, &zero_point];
         let weight = self.graph.op_with("DequantizeLinear", format!("{name}_f32"), &inputs, axis());
-        Ok(self.graph.op("MatMul", at, &[x, &weight]))
+        Ok(self.graph.op("MatMul", at, &[&x.value, &weight]))
     }
 
     pub(super) fn reshape(
