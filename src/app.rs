@@ -218,34 +218,16 @@ fn choose_engine(
     let name = options.model_name();
     let cannot_load = || format!("cannot load the model '{name}'");
     let mut reason = "asked for".to_owned();
-    let is_auto = options.engine == EngineChoice::Auto;
-    let is_dla = options.gpu_device != GpuDevice::Gpu;
-    anyhow::ensure!(
-        !is_dla || is_auto || options.engine == EngineChoice::TensorRt,
-        "gpu.device is {}, which only engine tensorrt can use; engine is {}",
-        options.gpu_device,
-        options.engine
-    );
-    // A DLA that was asked for is TensorRT or an error.
-    if options.engine == EngineChoice::TensorRt || (is_auto && is_dla) {
-        return Ok(with_plan(tensorrt::load(options).with_context(cannot_load)?, reason));
-    }
-    let mut no_plan = String::new();
-    if is_auto && options.precision != Precision::F32 && tensorrt::has_plans(options) {
-        match tensorrt::load(options) {
-            Ok(loaded) => {
-                let reason = format!("auto: '{}' is a fresh plan", loaded.plan.display());
-                return Ok(with_plan(loaded, reason));
-            }
-            Err(error) => no_plan = format!("; no TensorRT: {error:#}"),
-        }
-    }
+    let no_plan = match choose_plan(options).with_context(cannot_load)? {
+        Ok(chosen) => return Ok(chosen),
+        Err(why) => why,
+    };
     if options.engine == EngineChoice::Cuda {
         let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
         let (choice, gpu) = (options.engine, gpu::device().ok());
         return Ok(Chosen { engine, choice, config, gpu, reason });
     }
-    if is_auto {
+    if options.engine == EngineChoice::Auto {
         reason = match gpu::usable(options) {
             Err(why) => format!("auto: {why}{no_plan}"),
             Ok(device) => match gpu::load(options, progress) {
@@ -266,11 +248,37 @@ fn choose_engine(
     Ok(Chosen { engine, choice, config, gpu: None, reason })
 }
 
-fn with_plan(loaded: tensorrt::Loaded, reason: String) -> Chosen {
-    let tensorrt::Loaded { engine, config, device, plan } = loaded;
-    tracing::info!(plan = %plan.display(), "the TensorRT plan in use");
-    let choice = EngineChoice::TensorRt;
-    Chosen { engine, choice, config, gpu: Some(device), reason }
+/// The TensorRT engine where it was asked for, or where `auto` finds a fresh plan. Otherwise why there
+/// is none, for the reason of another engine; empty where nobody ever built a plan.
+fn choose_plan(options: &EngineOptions) -> anyhow::Result<Result<Chosen, String>> {
+    let is_auto = options.engine == EngineChoice::Auto;
+    let is_dla = options.gpu_device != GpuDevice::Gpu;
+    anyhow::ensure!(
+        !is_dla || is_auto || options.engine == EngineChoice::TensorRt,
+        "gpu.device is {}, which only engine tensorrt can use; engine is {}",
+        options.gpu_device,
+        options.engine
+    );
+    let chosen = |loaded: tensorrt::Loaded, reason| {
+        let tensorrt::Loaded { engine, config, device, plan } = loaded;
+        tracing::info!(plan = %plan.display(), "the TensorRT plan in use");
+        let (choice, gpu) = (EngineChoice::TensorRt, Some(device));
+        Chosen { engine, choice, config, gpu, reason }
+    };
+    // A DLA that was asked for is TensorRT or an error.
+    if options.engine == EngineChoice::TensorRt || (is_auto && is_dla) {
+        return Ok(Ok(chosen(tensorrt::load(options)?, "asked for".to_owned())));
+    }
+    if !is_auto || options.precision == Precision::F32 || !tensorrt::has_plans(options) {
+        return Ok(Err(String::new()));
+    }
+    Ok(match tensorrt::load(options) {
+        Ok(loaded) => {
+            let reason = format!("auto: '{}' is a fresh plan", loaded.plan.display());
+            Ok(chosen(loaded, reason))
+        }
+        Err(error) => Err(format!("; no TensorRT: {error:#}")),
+    })
 }
 
 /// Refuses a model whose weights do not fit, before the system ends something to make room.

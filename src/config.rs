@@ -274,7 +274,7 @@ impl NodeConfig {
         let engine: EngineChoice = values.parse("engine")?;
         engine.available()?;
         let path = values.string("model.path");
-        let plan = values.string("engine.plan");
+        let plan = values.string("gpu.plan");
         Ok(Self {
             engine: EngineOptions {
                 model: match path {

@@ -148,7 +148,7 @@ pub fn table() -> Vec<Declaration> {
         },
         Declaration {
             constraints: "empty (the cache), or a .plan file with its .json beside it",
-            ..fixed("engine.plan", text(""), ENGINE_PLAN)
+            ..fixed("gpu.plan", text(""), GPU_PLAN)
         },
         Declaration {
             constraints: "gpu, dla0 or dla1; dla0 and dla1 with engine tensorrt or auto only",
@@ -263,7 +263,7 @@ const CACHE_ENTRIES: &str = "Answers that are kept, in at most 16 MiB of memory,
     question: text, languages, terms and context alike. ~/clear_cache forgets them.";
 const ENGINE: &str = "What runs the model; auto says in the log what it took and why. scripted \
     echoes the text and translates nothing.";
-const ENGINE_PLAN: &str = "Plan that the TensorRT engine runs, as `hymt engine build` makes it on \
+const GPU_PLAN: &str = "Plan that the TensorRT engine runs, as `hymt engine build` makes it on \
     this machine; a stale one is refused with the reason.";
 const GPU_DEVICE: &str = "What the TensorRT engine runs on: the GPU, or a core of the deep learning \
     accelerator, which can run parts of such a model at most.";

@@ -455,6 +455,7 @@ fn wrong_usage_is_refused() {
     hymt(&["tranlate"]).refused(2, &["tranlate", "translate"]);
 }
 
+#[cfg(not(feature = "tensorrt-shim"))]
 #[test]
 fn an_engine_that_is_not_built_is_refused_everywhere() {
     let words = ["'tensorrt'", "not part of this build", "available: auto, cpu,"];
@@ -466,6 +467,26 @@ fn an_engine_that_is_not_built_is_refused_everywhere() {
     hymt(&["demo", "--engine", "tensorrt"]).fails(2, &words);
     #[cfg(feature = "dds")]
     hymt(&["node", "--ros-args", "-p", "engine:=tensorrt"]).fails(2, &words);
+}
+
+/// Where TensorRT cannot be opened, `build` says what is missing and `info` makes it its report.
+#[cfg(all(feature = "tensorrt", not(feature = "tensorrt-shim")))]
+#[test]
+fn what_tensorrt_lacks_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().to_str().unwrap();
+    let missing = "libnvinfer-dev";
+    hymt(&["engine", "build", "--cache", cache]).fails(1, &["built without TensorRT", missing]);
+    hymt(&["engine", "build", "--device", "dla2"]).refused(2, &["'dla2'", "dla0, dla1"]);
+    std::fs::write(folder.path().join("hymt-1.json"), "{}").unwrap();
+    let report = hymt(&["engine", "info", "--cache", cache, "--json"]).json();
+    assert!(report["headers"]["missing"].as_str().unwrap().contains(missing), "{report}");
+    assert_eq!(report["plans"], json!([]));
+    assert_eq!(report["refused"].as_array().unwrap().len(), 1, "{report}");
+    let dla = ["translate", "--to", "de", "--engine", "cpu", "--gpu-device", "dla0", "hi"];
+    hymt(&dla).fails(1, &["gpu.device is dla0", "engine is cpu"]);
+    let dla = ["translate", "--to", "de", "--gpu-device", "dla0", "hi"];
+    hymt(&dla).fails(1, &["built without TensorRT"]);
 }
 
 #[test]

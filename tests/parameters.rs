@@ -143,12 +143,12 @@ fn a_conversation_has_two_sides() {
 #[test]
 fn start_values_are_checked_together_and_unknown_names_reported() {
     let given = [
-        ("engine".to_owned(), text("tensorrt")),
+        ("gpu.device".to_owned(), text("dla2")),
         ("precision".to_owned(), text("int9")),
         ("target_locale".to_owned(), list(&["fr"])),
     ];
     let errors = declare(&given).unwrap_err();
-    assert!(errors[0].contains("'tensorrt' is not part of this build"), "{errors:?}");
+    assert!(errors[0].contains("'dla2' is not known; allowed: gpu, dla0, dla1"), "{errors:?}");
     assert!(errors[1].contains("did you mean 'int8'?"), "{errors:?}");
     let (store, remarks) = declare(&given[2..]).unwrap();
     assert_eq!(
@@ -280,6 +280,18 @@ fn a_group_is_taken_whole_or_not_at_all() {
     let changes = store.set_atomically(group(0.5)).unwrap();
     assert_eq!(changes.len(), 2);
     assert_eq!(store.get("target_locales"), list(&["fr"]));
+}
+
+/// `ros2 param dump` (ros2cli of Jazzy) nests names by their dots, and ends with a Python error where a
+/// name is a parameter and the beginning of another one.
+#[test]
+fn no_name_begins_another() {
+    let names: Vec<&str> = table().iter().map(|declaration| declaration.name).collect();
+    for name in &names {
+        let group = format!("{name}.");
+        let inside: Vec<_> = names.iter().filter(|other| other.starts_with(&group)).collect();
+        assert!(inside.is_empty(), "{name} is a parameter, and {inside:?} are in it");
+    }
 }
 
 /// The expectations are what rclcpp's `NodeParameters::list_parameters` gives for these names.

@@ -6,10 +6,11 @@ use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::Engine;
 
 use super::EngineOptions;
-#[cfg(feature = "tensorrt")]
-use with_tensorrt::load_plan;
+use crate::board::PlanState;
 #[cfg(feature = "tensorrt")]
 pub(crate) use with_tensorrt::plan_key;
+#[cfg(feature = "tensorrt")]
+use with_tensorrt::{load_plan, state_of_plan};
 
 /// An engine that runs a plan.
 pub(super) struct Loaded {
@@ -48,6 +49,34 @@ pub(super) fn has_plans(options: &EngineOptions) -> bool {
     }
 }
 
+/// What the doctor says of the plan for a model; `None` where none was named.
+pub(crate) fn plan_state(options: Option<&EngineOptions>) -> PlanState {
+    if is_built().is_err() {
+        return PlanState::NoEngine;
+    }
+    #[cfg(feature = "tensorrt")]
+    if let Some(options) = options {
+        return state_of_plan(options);
+    }
+    let _ = options;
+    PlanState::NoModel
+}
+
+/// DLA cores as TensorRT counts them; `None` where it cannot be asked.
+pub(crate) fn dla_cores() -> Option<usize> {
+    #[cfg(feature = "tensorrt")]
+    {
+        use hymt_tensorrt::safe::{Libraries, Library, log_to_tracing};
+
+        let libraries = Libraries::from_env().without_parser();
+        let library = Library::open(&libraries, log_to_tracing()).ok()?;
+        let cores = library.runtime().ok()?.dla_cores().ok()?;
+        usize::try_from(cores).ok()
+    }
+    #[cfg(not(feature = "tensorrt"))]
+    None
+}
+
 /// Whether this build has the engine.
 ///
 /// # Errors
@@ -71,6 +100,7 @@ mod with_tensorrt {
 
     use super::super::{EngineOptions, ModelChoice, demo_model};
     use super::Loaded;
+    use crate::board::PlanState;
     use crate::config::{GpuDevice, Precision};
 
     impl From<GpuDevice> for hymt_tensorrt::plan::Target {
@@ -122,6 +152,35 @@ mod with_tensorrt {
         Ok(Fingerprint::of(folder, known)?)
     }
 
+    pub(super) fn state_of_plan(options: &EngineOptions) -> PlanState {
+        let build = match &options.model {
+            ModelChoice::Demo => "hymt engine build".to_owned(),
+            ModelChoice::Folder(folder) => {
+                format!("hymt engine build --model {}", folder.display())
+            }
+        };
+        let found = || -> anyhow::Result<Lookup> {
+            let libraries = Libraries::from_env().without_parser();
+            let library = Library::open(&libraries, log_to_tracing())?;
+            look_up(&library, &probe(0)?, options)
+        };
+        match found() {
+            Ok(Lookup::Fresh(StoredPlan { path, sidecar })) => {
+                let (shapes, key) = (&sidecar.key.shapes, &sidecar.key);
+                let (slots, context) = (shapes.slots, shapes.context_tokens);
+                let (path, version) = (path.display(), &key.tensorrt);
+                let about = format!(
+                    "'{path}': {slots} slots of {context} tokens, {}, TensorRT {version}",
+                    key.target
+                );
+                PlanState::Ready { about }
+            }
+            Ok(Lookup::Stale(stale)) => PlanState::Stale { reason: stale.explain(), build },
+            Ok(Lookup::Missing) => PlanState::Missing { build },
+            Err(error) => PlanState::Stale { reason: format!("{error:#}"), build },
+        }
+    }
+
     pub(super) fn load_plan(options: &EngineOptions) -> anyhow::Result<Loaded> {
         anyhow::ensure!(
             options.precision != Precision::F32,
@@ -149,23 +208,29 @@ mod with_tensorrt {
         Ok(Loaded { engine: Box::new(engine), config, device, plan: plan.path })
     }
 
+    /// What there is for this machine and model: the plan that was named, or the cache.
+    fn look_up(
+        library: &Library,
+        gpu: &DeviceInfo,
+        options: &EngineOptions,
+    ) -> anyhow::Result<Lookup> {
+        let (wanted, _) = plan_key(library, gpu, options)?;
+        let Some(path) = &options.plan else {
+            return Ok(PlanCache::of_user().look_up_for_engine(&wanted));
+        };
+        let plan = StoredPlan::at(path).with_context(|| {
+            let path = path.display();
+            format!("gpu.plan is '{path}', which needs its .json beside it")
+        })?;
+        Ok(plan.judge_for_engine(&wanted).map_or_else(Lookup::Stale, Lookup::Fresh))
+    }
+
     fn find(
         library: &Library,
         gpu: &DeviceInfo,
         options: &EngineOptions,
     ) -> anyhow::Result<StoredPlan> {
-        let (wanted, _) = plan_key(library, gpu, options)?;
-        let found = match &options.plan {
-            Some(path) => {
-                let plan = StoredPlan::at(path).with_context(|| {
-                    let path = path.display();
-                    format!("engine.plan is '{path}', which needs its .json beside it")
-                })?;
-                plan.judge_for_engine(&wanted).map_or_else(Lookup::Stale, Lookup::Fresh)
-            }
-            None => PlanCache::of_user().look_up_for_engine(&wanted),
-        };
-        match found {
+        match look_up(library, gpu, options)? {
             Lookup::Fresh(plan) => Ok(plan),
             Lookup::Stale(stale) => anyhow::bail!(
                 "no plan for this machine and model; the nearest is '{}': {}",

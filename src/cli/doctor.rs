@@ -11,7 +11,7 @@ use clap::Args;
 use hymt_llm::engine::cpu::weights_bytes;
 use serde_json::json;
 
-use crate::app::EngineOptions;
+use crate::app::{EngineOptions, tensorrt};
 use crate::board::{self, Finding, Machine, PlanState, State, System, Wants};
 use crate::cli::output::{Output, Style};
 use crate::cli::{ModelArgs, UsageError};
@@ -55,7 +55,13 @@ pub fn run(args: &DoctorArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         }
         Some(root) => {
             let machine = Machine::examine(&System::below(root));
-            board::findings(&machine, &wants(args.model.engine, Some(&args.model)))
+            let mut wants = wants(args.model.engine, Some(&args.model));
+            // Plans and TensorRT are here and not below the folder.
+            wants.dla_cores = None;
+            if wants.plan != PlanState::NoEngine {
+                wants.plan = PlanState::NoModel;
+            }
+            board::findings(&machine, &wants)
         }
         None => all(&args.model),
     };
@@ -88,6 +94,8 @@ pub(super) fn machine(engine: EngineChoice, model: Option<&ModelArgs>) -> Vec<Fi
 }
 
 fn wants(engine: EngineChoice, model: Option<&ModelArgs>) -> Wants {
+    let named = model.filter(|args| args.model.is_some());
+    let plan = tensorrt::plan_state(named.and_then(|args| args.engine_options().ok()).as_ref());
     let common = || ("the 1.8B model in INT8".to_owned(), MEMORY_1_8B);
     let (model, model_bytes) = model.and_then(memory_needed).unwrap_or_else(common);
     Wants {
@@ -95,8 +103,8 @@ fn wants(engine: EngineChoice, model: Option<&ModelArgs>) -> Wants {
         needs_cuda: engine == EngineChoice::Cuda,
         model,
         model_bytes,
-        plan: plan_state(),
-        dla_cores: None,
+        plan,
+        dla_cores: tensorrt::dla_cores(),
     }
 }
 
@@ -107,11 +115,6 @@ fn memory_needed(args: &ModelArgs) -> Option<(String, u64)> {
     let config = options.source().config().ok()?;
     let bytes = weights_bytes(&config, options.precision.into()) + BESIDE_WEIGHTS;
     Some((format!("'{}'", options.model_name()), bytes))
-}
-
-/// State of the TensorRT plan. The engine's plan cache answers here once this build has it.
-fn plan_state() -> PlanState {
-    PlanState::NoEngine
 }
 
 fn print(finding: &Finding, output: &mut Output) -> std::io::Result<()> {

@@ -70,6 +70,8 @@ fn every_parameter_reaches_the_configuration() {
             ("output.log_format", _) => continue,
             ("target.mode", _) => text("other_party"),
             ("engine", _) => text("scripted"),
+            ("gpu.device", _) => text("dla1"),
+            ("gpu.plan", _) => text("/plans/hy-mt.plan"),
             ("model.path", _) => text("/models/hy-mt"),
             ("model.family", _) => text("hy-mt1.5"),
             ("precision", _) => text("f32"),

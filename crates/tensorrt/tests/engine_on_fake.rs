@@ -16,20 +16,26 @@ mod control;
 mod model;
 
 use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hymt_llm::engine::{BatchRow, Engine, EngineError, LogitsWanted, Slot};
+use hymt_llm::quant::activation_scales::observe_activations;
+use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::testkit::conformance::run_conformance;
+use hymt_llm::weights::ModelSource;
 use hymt_tensorrt::build::supervisor::WorkerCommand;
 use hymt_tensorrt::build::{BuildError, BuildRequest, Message, worker};
 use hymt_tensorrt::device::host::{HostBuffer, HostDevice, HostGraph};
 use hymt_tensorrt::device::{Append, Device, DeviceError, Shorten};
+use hymt_tensorrt::engine::limits::Limits;
 use hymt_tensorrt::engine::{Graphs, SetupError, TensorRtEngine};
+use hymt_tensorrt::onnx::{ExportOptions, FloatType, export_model};
 use hymt_tensorrt::plan::{LayerReport, PlanShapes, Target};
-use hymt_tensorrt::safe::{self, Library, Stream};
+use hymt_tensorrt::safe::{self, Capability, Library, Stream};
 
 use control::Fake;
 use model::FakeModel;
@@ -92,7 +98,7 @@ impl Workshop {
             gpu_fallback,
             shapes: shapes(),
             workspace_bytes: 1 << 28,
-            level: Some(3),
+            level: Capability::Levels.is_there().then_some(3),
         }
     }
 
@@ -150,7 +156,8 @@ fn a_build_reports_and_keeps_its_timings() {
     let (built, heard) = workshop.build(&request, "steps=7");
     built.unwrap();
     let steps = heard.iter().filter(|message| matches!(message, Message::Progress { .. })).count();
-    assert!(steps >= 7, "{steps} of 7 steps");
+    // TensorRT 8 builds in silence.
+    assert!(steps >= 7 || !Capability::Monitor.is_there(), "{steps} of 7 steps");
     let layers = Message::Layers(LayerReport { total: OPS.len(), ..LayerReport::default() });
     assert!(heard.contains(&layers), "{heard:?}");
     // The fake's cache grows by a sign with each build that was given it.
@@ -186,12 +193,16 @@ fn a_build_that_fails_says_why() {
     assert!(said.contains("expected a cache of 40 tokens"), "{said}");
     MODEL.write_onnx(workshop.folder.path(), &["MatMul", "Attention"]);
     let said = workshop.build(&request, "").0.unwrap_err().to_string();
-    assert!(said.contains("node 1 (Attention"), "{said}");
+    assert!(said.contains("node 1 "), "{said}");
 }
 
 #[test]
 fn a_cancelled_build_keeps_its_timings_only() {
     let Some(_fake) = Fake::take() else { return };
+    if !Capability::Monitor.is_there() {
+        eprintln!("SKIPPED: these headers' TensorRT cannot be asked to stop; it is killed instead");
+        return;
+    }
     let workshop = Workshop::new();
     let request = workshop.request(Target::Gpu, false);
     let stop = AtomicBool::new(false);
@@ -357,6 +368,41 @@ fn the_engine_conforms_and_means_what_the_model_means() {
     }
     let graphs = host.calls().iter().filter(|call| **call == "end_capture").count();
     assert!(graphs > 0, "decode steps became no graph");
+}
+
+/// The graph that `hymt engine export-onnx` writes has what the builder's profiles and the engine expect:
+/// names, types of the cache, shapes. The arithmetic is the fake's.
+#[test]
+fn an_exported_model_is_built_and_run() {
+    let Some(fake) = Fake::take() else { return };
+    let workshop = Workshop::new();
+    let model = workshop.path("model");
+    let synth = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 9 };
+    write_model(&model, &synth, &mut |_| {}).unwrap();
+    let source = ModelSource::Dir(model);
+    let (config, tensors) = (source.config().unwrap(), source.tensors().unwrap());
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let prompts = [(0..20).collect::<Vec<_>>()];
+    let scales = observe_activations(&tensors, &config, &prompts, 64, Some(1), go_on).unwrap();
+    for (float, element_bytes) in [(FloatType::F16, 2), (FloatType::F32, 4)] {
+        let options = ExportOptions { context: MODEL.context, float, ..ExportOptions::default() };
+        let out = workshop.path(&format!("onnx-{element_bytes}"));
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let report = export_model(&source, &scales, &out, &options, false, go_on).unwrap();
+        let request = BuildRequest { onnx: report.graph, ..workshop.request(Target::Gpu, false) };
+        workshop.build(&request, "").0.unwrap();
+        let plan = std::fs::read(&request.plan).unwrap();
+        let host = HostDevice::new();
+        let made = engine(&fake, &plan, &host).unwrap();
+        let Limits { layers, kv_heads, head_dim, vocab, .. } = *made.limits();
+        assert_eq!(
+            [layers, kv_heads, head_dim, vocab],
+            [config.n_layers, config.n_kv_heads, config.head_dim, config.vocab_size]
+        );
+        assert_eq!(made.limits().element_bytes, element_bytes);
+        drop(made);
+        run_conformance(&mut || Box::new(engine(&fake, &plan, &host).unwrap()));
+    }
 }
 
 /// Logits of a story with prompts, decode steps and a draft; `None` from the first failure on.

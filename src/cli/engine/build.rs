@@ -297,6 +297,6 @@ fn print(
     }
     output.line(format!("{}: {what}", path.display()))?;
     super::info::print_plan(plan, output)?;
-    output.line("run it with `engine: tensorrt` and, outside the cache, `engine.plan`")?;
+    output.line("run it with `engine: tensorrt` and, outside the cache, `gpu.plan`")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -40,7 +40,7 @@ pub(super) enum Float {
 
 /// Inputs of linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Input {
+pub(super) enum Input {
     /// Of q, k and v.
     Qkv,
     /// Of o.

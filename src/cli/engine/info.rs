@@ -59,9 +59,9 @@ pub fn run(args: &InfoArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         },
     };
     if args.json {
-        here.json(&cache, output)?
+        here.json(&cache, output)?;
     } else {
-        here.print(&cache, output)?
+        here.print(&cache, output)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -176,7 +177,10 @@ impl HostDevice {
                 let end = (begin + width).min(vocab);
                 let mut sorted: Vec<(f32, u32)> =
                     (begin..end).map(|token| (values[token], token as u32)).collect();
-                sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                // As the kernel compares: 0 and -0 are equal.
+                let by_logit = |a: &(f32, u32), b: &(f32, u32)| b.0.partial_cmp(&a.0);
+                sorted
+                    .sort_by(|a, b| by_logit(a, b).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1)));
                 sorted.resize((KEPT + 1).max(sorted.len()), (f32::NEG_INFINITY, NO_TOKEN));
                 let kept: Vec<u8> = sorted[..KEPT]
                     .iter()
