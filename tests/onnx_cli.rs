@@ -57,9 +57,12 @@ fn the_embedded_model_is_calibrated_exported_and_found_clean() {
         assert!(bytes("demo") == bytes("again"), "{name} differs");
     }
     let scales = ["--scales", &scales, "--context", "32", "--out", &again, "--force"];
-    let report: Value =
-        serde_json::from_str(&ok(&export(&[&scales[..], &["--float", "f16", "--json"]].concat())))
-            .unwrap();
+    let report: Value = serde_json::from_str(&ok(&export(
+        &[&scales[..], &["--float", "f16", "--keep-float", "down,output", "--json"]].concat(),
+    )))
+    .unwrap();
+    // Two of each of the six layers.
+    assert_eq!(report["float_inputs"], 12, "{report}");
     assert_eq!(report["context"], 32, "{report}");
     assert_eq!(report["lint"]["findings"], serde_json::json!([]), "{report}");
     assert!(report["scales"].as_str().unwrap().ends_with("activation_scales.safetensors"));

@@ -26,7 +26,7 @@ use hymt_llm::TokenId;
 use hymt_llm::chat::{ChatFormat, Opener};
 use hymt_llm::config::ModelConfig;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions, Precision, logits_of_all_positions};
-use hymt_llm::quant::activation_scales::{ActivationScales, LayerAbsmax};
+use hymt_llm::quant::activation_scales::ActivationScales;
 use hymt_llm::quant::checkpoint::{
     FoldReport, LayerReport, QuantizeOptions, RunOptions, Smoothing, quantize_model,
 };
@@ -52,9 +52,10 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     println!(
         "| model | smoothing | output error | logit error | top-1 agreement | tokens \
-         | static: logit error | top-1 | static, p99.9: logit error | top-1 |"
+         | static: logit error | top-1 | static, p99.9: logit error | top-1 \
+         | static, down in floats: logit error | top-1 |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
     let prompts = demo_prompts(&demo);
     let (calibration, evaluation) = prompts.split_at(DEMO_CALIBRATION);
@@ -95,18 +96,20 @@ fn study(
         let per_linear =
             folds.map(|fold| fold.error).sum::<f32>() / (7 * report.layers.len()) as f32;
         let dynamic = compare(&exact, &logits(&out, Precision::Int8, evaluation));
-        let with_scales = |of_fold: fn(&FoldReport) -> f32| {
+        let with_scales = |of_fold: fn(&FoldReport) -> f32, in_floats: &[Fold]| {
             let layer =
                 |layer: &LayerReport| Fold::ALL.map(|fold| of_fold(&layer.folds[fold as usize]));
             let absmax: Vec<_> = report.layers.iter().map(layer).collect();
-            compare(&exact, &static_logits(&out, &absmax, evaluation))
+            let scales = ActivationScales::from_absmax(&absmax).unwrap().keep_float(in_floats);
+            compare(&exact, &static_logits(&out, &scales, evaluation))
         };
         println!(
-            "| {name} | {row} | {:.3} % | {dynamic} | {} | {} | {} |",
+            "| {name} | {row} | {:.3} % | {dynamic} | {} | {} | {} | {} |",
             100.0 * per_linear.sqrt(),
             exact.len(),
-            with_scales(|fold| fold.input_absmax),
-            with_scales(|fold| fold.input_percentile)
+            with_scales(|fold| fold.input_absmax, &[]),
+            with_scales(|fold| fold.input_percentile, &[]),
+            with_scales(|fold| fold.input_absmax, &[Fold::DownInput])
         );
         std::fs::remove_dir_all(&out).unwrap();
     }
@@ -133,10 +136,13 @@ fn logits(model: &Path, precision: Precision, prompts: &[Vec<TokenId>]) -> Vec<V
     run(CpuEngine::load(&source, &options, &mut |_| {}).unwrap(), prompts)
 }
 
-fn static_logits(model: &Path, absmax: &[LayerAbsmax], prompts: &[Vec<TokenId>]) -> Vec<Vec<f32>> {
-    let scales = ActivationScales::from_absmax(absmax).unwrap();
+fn static_logits(
+    model: &Path,
+    scales: &ActivationScales,
+    prompts: &[Vec<TokenId>],
+) -> Vec<Vec<f32>> {
     let (source, options) = (ModelSource::Dir(model.to_owned()), CpuOptions::default());
-    let load = CpuEngine::load_with_static_scales(&source, &options, &scales, &mut |_| {});
+    let load = CpuEngine::load_with_static_scales(&source, &options, scales, &mut |_| {});
     run(load.unwrap(), prompts)
 }
 

@@ -185,6 +185,7 @@ impl Job {
             scales: None,
             calibration_tokens: export::CALIBRATION_TOKENS,
             float: self.typing.float,
+            keep_float: Vec::new(),
             float_weights: self.typing.float_weights,
             context: args.context,
             lint,

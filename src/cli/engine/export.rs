@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 use hymt_llm::quant::checkpoint::CALIBRATION_TOKENS_MAX;
+use hymt_llm::quant::smoothing::Fold;
 use hymt_tensorrt::onnx::export::CONTEXT_TOKENS_MAX;
 use hymt_tensorrt::onnx::lint::{Finding, Parser, lint_file};
 use hymt_tensorrt::onnx::{ExportOptions, ExportReport, FloatType, WeightForm, export_model};
@@ -35,6 +36,30 @@ pub(super) enum Float {
     F32,
     /// Cache, attention, embedding and head in 16 bits: half the memory.
     F16,
+}
+
+/// Inputs of linear layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Input {
+    /// Of q, k and v.
+    Qkv,
+    /// Of o.
+    Output,
+    /// Of gate and up.
+    FeedForward,
+    /// Of down: in most models the one that a static scale fits worst.
+    Down,
+}
+
+impl Input {
+    fn fold(self) -> Fold {
+        match self {
+            Self::Qkv => Fold::QkvInput,
+            Self::Output => Fold::OutputInput,
+            Self::FeedForward => Fold::FeedForwardInput,
+            Self::Down => Fold::DownInput,
+        }
+    }
 }
 
 /// Arguments of `hymt engine export-onnx`.
@@ -64,6 +89,9 @@ pub struct ExportArgs {
     /// Type of what is not INT8.
     #[arg(long, default_value = "f32")]
     pub(super) float: Float,
+    /// Leave linear layers with these inputs out of INT8, in all layers; several with commas.
+    #[arg(long, value_delimiter = ',', value_name = "INPUT")]
+    pub(super) keep_float: Vec<Input>,
     /// Keep float weights with Q and DQ, four times the size: for TensorRT 8.x.
     #[arg(long)]
     pub(super) float_weights: bool,
@@ -121,7 +149,9 @@ fn export(
         ..EngineOptions::default()
     };
     app::check_folder(&model.model)?;
-    let scales = Scales::find(args, &model, stop)?;
+    let mut scales = Scales::find(args, &model, stop)?;
+    let kept: Vec<_> = args.keep_float.iter().map(|input| input.fold()).collect();
+    scales.values = scales.values.keep_float(&kept);
     let options = ExportOptions {
         context: args.context,
         float: match args.float {
@@ -176,6 +206,7 @@ fn print(
             "data_bytes": report.data_bytes,
             "context": args.context,
             "scales": scales.origin.to_string(),
+            "float_inputs": scales.values.n_float(),
             "lint": {"tensorrt": args.lint.name(),
                 "findings": findings.iter().map(finding).collect::<Vec<_>>()},
             "peak_mib": peak_mib,
@@ -189,6 +220,9 @@ fn print(
         args.context
     ))?;
     output.line(format!("activation scales from {}", scales.origin))?;
+    if scales.values.n_float() > 0 {
+        output.line(format!("{} inputs of linear layers stay floats", scales.values.n_float()))?;
+    }
     if findings.is_empty() {
         output.line(format!("no known rule of {}'s parser is broken", args.lint))?;
     }

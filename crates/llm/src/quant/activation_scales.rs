@@ -71,7 +71,7 @@ impl ActivationScales {
             _ => return Ok(None),
         };
         let mut scales = Self::from_tensors(tensors, config)?;
-        if scales.n_float() == scales.n_layers() * Fold::ALL.len() {
+        if scales.has_none() {
             return Ok(None);
         }
         scales.layers.iter_mut().flatten().flatten().for_each(|scale| *scale *= levels / LEVEL_MAX);
@@ -81,9 +81,15 @@ impl ActivationScales {
     /// Reads a file that [`Self::write`] or the quantiser made.
     ///
     /// # Errors
-    /// As [`Self::stored`], and when there is no such file.
+    /// As [`Self::stored`], and when there is no such file, or no scale in it.
     pub fn read(path: &Path, config: &ModelConfig) -> Result<Self, LoadError> {
-        Self::from_tensors(&Tensors::from_safetensors(path)?, config)
+        let tensors = Tensors::from_safetensors(path)?;
+        let scales = Self::from_tensors(&tensors, config)?;
+        if scales.has_none() {
+            // Some other file, whose lack of scales must not become a network of floats.
+            tensors.tensor(&name(0, Fold::QkvInput.readers()[0]))?;
+        }
+        Ok(scales)
     }
 
     fn from_tensors(tensors: &Tensors, config: &ModelConfig) -> Result<Self, LoadError> {
@@ -136,6 +142,10 @@ impl ActivationScales {
     /// How many inputs stay floats.
     pub fn n_float(&self) -> usize {
         self.layers.iter().flatten().filter(|scale| scale.is_none()).count()
+    }
+
+    fn has_none(&self) -> bool {
+        self.n_float() == self.n_layers() * Fold::ALL.len()
     }
 
     /// Number of layers.
@@ -259,6 +269,9 @@ mod tests {
         assert_eq!(scales.layer(0)[Fold::DownInput as usize], None);
         let message = read(&|vectors| drop(vectors.remove(4))).unwrap_err().to_string();
         assert!(message.contains("gate_proj.input_scale"), "{message}");
+        let other = |vectors: &mut Vectors| *vectors = vec![("other".to_owned(), vec![1.0])];
+        let message = read(&other).unwrap_err().to_string();
+        assert!(message.contains("q_proj.input_scale"), "{message}");
         let message = read(&|vectors| vectors[0].1.push(1.0)).unwrap_err().to_string();
         assert!(message.contains("q_proj.input_scale"), "{message}");
         let zero_point = name(0, "mlp.up_proj").replace("input_scale", "input_zero_point");
