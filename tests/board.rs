@@ -251,13 +251,17 @@ fn the_command_reads_a_copied_tree() {
     assert_eq!((code, squeezed(&said)), (Some(0), squeezed(&expected)));
     let (code, json) = run(&["--json", "--engine", "tensorrt"]);
     let document: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, &document["ok"]), (Some(1), &serde_json::json!(false)), "{document}");
+    // A build without the engine fails; one with it has nothing to say of plans that lie elsewhere.
+    let has_engine = cfg!(feature = "tensorrt-shim");
+    let expected = (Some(i32::from(!has_engine)), &serde_json::json!(has_engine));
+    assert_eq!((code, &document["ok"]), expected, "{document}");
     let findings = document["findings"].as_array().unwrap();
     let power = findings.iter().find(|finding| finding["what"] == "power").unwrap();
     assert_eq!(power["state"], "NOTE");
     assert_eq!(power["fix"], "sudo nvpmodel -m 8");
-    let plan = findings.iter().find(|finding| finding["what"] == "plan").unwrap();
-    assert_eq!(plan["state"], "FAIL");
+    let plan = findings.iter().find(|finding| finding["what"] == "plan");
+    let expected = (!has_engine).then(|| serde_json::json!("FAIL"));
+    assert_eq!(plan.map(|plan| plan["state"].clone()), expected);
     fs::remove_dir_all(root.path()).unwrap();
     assert_eq!(run(&[]), (Some(2), String::new()));
 }
