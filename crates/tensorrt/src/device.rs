@@ -31,6 +31,19 @@ pub trait Device: Send {
     /// When the driver fails.
     fn bind(&self) -> Result<(), DeviceError>;
 
+    /// Its name; `None` for the fake.
+    fn name(&self) -> Option<String> {
+        None
+    }
+
+    /// Free memory and all of it, in bytes; `None` where that is the system's.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    fn memory(&self) -> Result<Option<[u64; 2]>, DeviceError> {
+        Ok(None)
+    }
+
     /// The stream.
     fn stream(&self) -> Stream;
 

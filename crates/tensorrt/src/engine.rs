@@ -16,7 +16,9 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Shortlist, Slot};
+use hymt_llm::engine::{
+    BatchRow, Engine, EngineError, EngineReport, EngineSpec, MemoryReport, Shortlist, Slot,
+};
 
 use self::limits::{ContractError, DECODE, Limits, PREFILL};
 use self::network::Plan;
@@ -82,6 +84,8 @@ pub struct TensorRtEngine<P: Plan, D: Device> {
     device: D,
     _plan: P,
     graphs: Graphs,
+    /// Length of the plan, which is little more than its weights.
+    plan_bytes: u64,
     /// Tokens of each slot.
     held: Vec<usize>,
     /// Row of the logits on the device that each row of the last shortlist step has.
@@ -114,6 +118,7 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             device,
             _plan: plan,
             graphs,
+            plan_bytes: 0,
             held,
             shortlisted,
         })
@@ -193,6 +198,27 @@ impl<P: Plan, D: Device> Engine for TensorRtEngine<P, D> {
         };
         logits.resize(self.spec.vocab_size, 0.0);
         self.read_logits(at, logits).map_err(|error| self.fatal(error))
+    }
+
+    /// Weights are the length of the plan where it came from a file. TensorRT's scratch memory is in no
+    /// figure but the free one.
+    fn report(&self) -> Result<EngineReport, EngineError> {
+        let memory = self.device.memory().map_err(|error| self.fatal(error.into()))?;
+        let cache = self.buffers.cache_bytes() as u64;
+        let weights = self.plan_bytes;
+        let buffers = self.buffers.bytes() as u64 - cache;
+        Ok(EngineReport {
+            device: self.device.name(),
+            step_bytes: (weights > 0).then_some(weights),
+            memory: memory.map(|[free, total]| MemoryReport {
+                weights,
+                buffers,
+                cache,
+                free,
+                total,
+            }),
+            kernels: None,
+        })
     }
 
     fn release(&mut self, slot: Slot) {

@@ -22,6 +22,7 @@ pub struct CudaDevice {
     append: sys::CUfunction,
     shorten: sys::CUfunction,
     module: sys::CUmodule,
+    name: String,
     gpu: Arc<Gpu>,
 }
 
@@ -70,7 +71,8 @@ impl CudaDevice {
         // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
         let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
             .map_err(failed("cuModuleLoadData"))?;
-        let mut this = Self { append: ptr::null_mut(), shorten: ptr::null_mut(), module, gpu };
+        let (append, shorten, name) = (ptr::null_mut(), ptr::null_mut(), info.name.clone());
+        let mut this = Self { append, shorten, module, name, gpu };
         this.append = this.function(c"append".to_owned())?;
         this.shorten = this.function(c"shorten".to_owned())?;
         Ok(this)
@@ -135,6 +137,16 @@ impl Device for CudaDevice {
 
     fn bind(&self) -> Result<(), DeviceError> {
         self.gpu.bind()
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn memory(&self) -> Result<Option<[u64; 2]>, DeviceError> {
+        self.gpu.bind()?;
+        let (free, total) = result::mem_get_info().map_err(failed("cuMemGetInfo"))?;
+        Ok(Some([free as u64, total as u64]))
     }
 
     fn stream(&self) -> Stream {

@@ -44,10 +44,11 @@ impl GpuEngine {
             runtime.set_dla_core(core)?;
         }
         let engine = runtime.deserialise(&bytes)?;
+        let plan_bytes = bytes.len() as u64;
         drop(bytes);
         // What runs partly on DLA cannot be captured into a CUDA graph.
         let graphs = if target == Target::Gpu { Graphs::On } else { Graphs::Off };
-        let this = Self::new(engine, device, graphs)?;
+        let this = Self { plan_bytes, ..Self::new(engine, device, graphs)? };
         check_model(this.limits(), config)?;
         Ok(this)
     }

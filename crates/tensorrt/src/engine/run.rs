@@ -42,6 +42,7 @@ pub(super) struct Buffers<D: Device> {
     /// [`Shorten::best`].
     best: D::Buffer,
     bytes: usize,
+    cache_bytes: usize,
 }
 
 /// Where the integers of a pass lie in the input buffer. Bytes.
@@ -98,11 +99,16 @@ impl<D: Device> Buffers<D> {
         device.write(&table, &addresses)?;
         let bytes =
             places.end + tensors * (new_bytes + cache_bytes + 16) + logits_bytes + best_bytes;
-        Ok(Self { input, places, new, cache, table, logits, best, bytes })
+        let cache_bytes = tensors * cache_bytes;
+        Ok(Self { input, places, new, cache, table, logits, best, bytes, cache_bytes })
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn cache_bytes(&self) -> usize {
+        self.cache_bytes
     }
 
     fn input_at(&self, device: &D, place: usize) -> u64 {
