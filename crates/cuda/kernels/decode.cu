@@ -205,7 +205,10 @@ struct Decoder {
       if (mine) {
         scale = __ldg(w_scales + tile * 16 + row);
         if (E == GATE) up_scale = __ldg(w_scales + tile * 16 + 8 + row);
-        if (E == ADD) old = fresh(residual + (size_t)token * HIDDEN + out_row);
+        if (E == ADD) old = now(residual + (size_t)token * HIDDEN + out_row);
+        // Where one block quantises for all, this one may not have seen the row itself yet.
+        if (E == ADD && N >= TOLD_FROM)
+          while (is_awaited(old)) old = now(residual + (size_t)token * HIDDEN + out_row);
       }
       for (int j = 0; j < in_round; j++) {
         // Two chains of sums: one would wait for itself.
@@ -381,7 +384,8 @@ struct Decoder {
     };
     clear(used.qkv(), QKV_ROWS), clear(used.attended(), Q_SIZE), clear(used.middle(), HIDDEN);
     clear(used.gated(), FFN), clear(used.x(), HIDDEN);
-    // What was quantised for all lies together, so all of it goes.
+    // What was quantised for all lies together, so all of it goes. Kernels for fewer tokens take less
+    // shared memory, so where there is one for more tokens, few tokens never take that one.
     if (step.used_n >= TOLD_FROM)
       for (int i = first; i < step.rows * (LEVEL_WORDS + 4) / 4; i += all)
         reinterpret_cast<uint4*>(used.levels())[i] = word;
@@ -464,10 +468,10 @@ struct Decoder {
     if (threadIdx.x == 0)
       s.has_item = blockIdx.x < attention_items() && attention_item(blockIdx.x, s.item);
     block_sync();
-    if (s.has_item)
-      for (int i = threadIdx.x; i < step.n * HEAD_DIM; i += THREADS)
-        while (is_awaited(now(rotations() + i))) {
-        }
+    // Also where the first item is none: a later one may be.
+    for (int i = threadIdx.x; i < step.n * HEAD_DIM; i += THREADS)
+      while (is_awaited(now(rotations() + i))) {
+      }
     block_sync();
   }
 
