@@ -77,7 +77,16 @@ fn check_out(out: &Path) -> Result<(), UsageError> {
     use std::io::Read as _;
 
     let mut beginning = Vec::new();
-    let Ok(file) = std::fs::File::open(out) else { return Ok(()) };
+    let shown = out.display();
+    let file = match std::fs::File::open(out) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(UsageError(format!(
+                "'{shown}' cannot be read ({error}); choose another --out"
+            )));
+        }
+    };
     let is_report = file
         .take(report::HEADING.len() as u64)
         .read_to_end(&mut beginning)
@@ -85,7 +94,6 @@ fn check_out(out: &Path) -> Result<(), UsageError> {
     if is_report {
         return Ok(());
     }
-    let shown = out.display();
     Err(UsageError(format!("'{shown}' is no report of an earlier run; choose another --out")))
 }
 

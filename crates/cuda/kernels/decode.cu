@@ -228,6 +228,9 @@ struct Decoder {
               multiply_add(sums[i & 1], from[i * 32],
                            columns(s.x + unit * UNIT_COLS + i * 32, STRIDE, step.n));
           }
+          // A warp without a unit here waits all the same: what it gave back unseen would count for a
+          // warp that still reads, and the stream would run ahead of whom it waits for.
+          if (KU % CHUNK_UNITS != 0 && first_unit + warp >= KU) stream.wait(0);
           stream.give_back();
         }
 #else

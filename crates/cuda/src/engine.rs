@@ -154,6 +154,11 @@ impl CudaEngine {
     }
 
     #[cfg(feature = "testing")]
+    pub(crate) fn limit_blocks(&mut self, blocks: usize) {
+        self.buffers.limit_blocks(blocks);
+    }
+
+    #[cfg(feature = "testing")]
     pub(crate) fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
     }
@@ -189,19 +194,21 @@ impl CudaEngine {
     ) -> Result<(), CudaError> {
         self.gpu.bind()?;
         self.logits_rows = 0;
-        for row in batch {
-            self.pages.open(usize::from(row.slot.0), row.position, row.tokens.len())?;
-        }
-        self.pages.upload()?;
-        let result = if self.is_decode(batch) {
-            self.decode(batch, logits)
-        } else {
-            self.prefill(batch, logits)
-        };
+        let result = self.open_pages(batch).and_then(|()| match self.is_decode(batch) {
+            true => self.decode(batch, logits),
+            false => self.prefill(batch, logits),
+        });
         if result.is_err() {
             batch.iter().for_each(|row| self.pages.release(usize::from(row.slot.0)));
         }
         result
+    }
+
+    fn open_pages(&mut self, batch: &[BatchRow<'_>]) -> Result<(), CudaError> {
+        for row in batch {
+            self.pages.open(usize::from(row.slot.0), row.position, row.tokens.len())?;
+        }
+        self.pages.upload()
     }
 }
 
@@ -243,6 +250,7 @@ impl Engine for CudaEngine {
         let vocab_size = self.spec.vocab_size;
         logits.resize(vocab_size, 0.0);
         let bytes = bytemuck::cast_slice_mut(logits);
+        self.gpu.bind().map_err(|error| self.fatal(error))?;
         self.buffers.logits.read(row * vocab_size * 4, bytes).map_err(|error| self.fatal(error))
     }
 

@@ -162,6 +162,12 @@ pub fn poison_cache(engine: &mut CudaEngine) -> Result<(), CudaError> {
     engine.poison_cache(POISON)
 }
 
+/// From now on decode kernels of `engine` run on `blocks` blocks at most: a device with so many
+/// multiprocessors, where each block has more tiles of each matrix.
+pub fn limit_blocks(engine: &mut CudaEngine, blocks: usize) {
+    engine.limit_blocks(blocks);
+}
+
 /// Device memory that an engine's buffers take. Bytes.
 pub fn allocated_bytes(engine: &CudaEngine) -> usize {
     engine.gpu().allocated_bytes()

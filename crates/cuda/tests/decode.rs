@@ -7,7 +7,7 @@
 
 use std::io::Write as _;
 
-use hymt_cuda::testing::{poison_cache, poison_workspace};
+use hymt_cuda::testing::{limit_blocks, poison_cache, poison_workspace};
 use hymt_cuda::{CudaEngine, CudaOptions, device};
 use hymt_llm::TokenId;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions};
@@ -22,6 +22,9 @@ const CONTEXT: usize = 600;
 /// Tokens that each sequence has before the step, in turn: around the limits of pages (256) and of splits
 /// of attention (128), and none at all.
 const HELD: [usize; 11] = [255, 256, 257, 0, 127, 128, 511, 512, 1, 254, 63];
+/// Multiprocessors: all there are, those of an Orin Nano, and one, which alone has more tiles of every
+/// matrix than its stream of weights has stages.
+const BLOCKS: [usize; 3] = [usize::MAX, 8, 1];
 /// Relative, over all logits: the cache is f16 here and f32 there, and a rounding of an activation moves
 /// by one level. The conformance test sees up to 0.019 on three models; these weights are new ones.
 const CPU_TOLERANCE: f64 = 0.03;
@@ -104,12 +107,16 @@ fn decoding_is_what_a_prompt_would_give_for_each_number_of_sequences() {
     let vocab = gpu.spec().vocab_size;
     let (mut difference, mut size) = (0.0_f64, 0.0_f64);
     let named = std::env::var("HYMT_TOKENS").unwrap_or_else(|_| "1,2,3,4,5,6,7,8".to_owned());
-    for n in named.split(',').map(|n| n.parse::<usize>().unwrap().min(SLOTS)) {
+    let counts: Vec<usize> =
+        named.split(',').map(|n| n.parse::<usize>().unwrap().min(SLOTS)).collect();
+    let runs = BLOCKS.iter().flat_map(|blocks| counts.iter().map(move |n| (*blocks, *n)));
+    for (blocks, n) in runs {
+        limit_blocks(&mut gpu, blocks);
         let held: Vec<usize> = HELD.iter().cycle().skip(n).take(n).copied().collect();
         let token = |random: &mut SmallRng| random.random_range(0..vocab as TokenId);
         let tokens = held.iter().map(|held| (0..held + 2).map(|_| token(&mut random)).collect());
         let sequences = Sequences { tokens: tokens.collect(), held };
-        let what = format!("{n} sequences, {:?} held", sequences.held);
+        let what = format!("{n} sequences, {:?} held, {blocks} blocks", sequences.held);
         // Pages that the sequences before left.
         poison_cache(&mut gpu).unwrap();
         sequences.feed(&mut gpu);

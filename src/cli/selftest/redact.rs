@@ -60,9 +60,12 @@ impl Redactor {
         let mut all: Vec<PathBuf> = paths.map(Path::to_owned).collect();
         all.extend(all.clone().iter().filter_map(|path| path.canonicalize().ok()));
         all.extend(std::env::current_dir());
+        // Files that the environment names; they may have spaces in them.
+        let named = ["HYMT_NVRTC", "HYMT_NVINFER", "HYMT_NVONNXPARSER", "XDG_CACHE_HOME"];
+        all.extend(named.into_iter().filter_map(std::env::var_os).map(PathBuf::from));
         all.push(home.into());
         // Errors of a model name its folder, without where that is.
-        let folders: Vec<_> = all.iter().filter_map(|path| quoted_name(path)).collect();
+        let folders: Vec<_> = all.iter().filter_map(|path| quoted_name(path)).flatten().collect();
         let paths = all.iter().map(|path| path.display().to_string()).chain(folders);
         Self::new(paths, users.iter().map(String::as_str), &host)
     }
@@ -81,7 +84,9 @@ impl Redactor {
                 && !COMMON_NAMES.contains(&name.to_lowercase().as_str())
         };
         let users = users.map(|user| (user.to_owned(), "<user>"));
-        let names = users.chain([(host.to_owned(), "<host>")]);
+        // Also without its domain.
+        let hosts = [host, host.split('.').next().unwrap_or_default()];
+        let names = users.chain(hosts.map(|host| (host.to_owned(), "<host>")));
         Self { paths, names: names.filter(|(name, _)| is_telling(name)).collect() }
     }
 
@@ -109,9 +114,11 @@ impl Redactor {
     }
 }
 
-/// The last name of a path in quotes; without them it may be any word.
-fn quoted_name(path: &Path) -> Option<String> {
-    path.file_name().map(|name| format!("'{}'", name.to_string_lossy()))
+/// The last name of a path in quotes, and as the beginning of a path in quotes; without them it may be
+/// any word.
+fn quoted_name(path: &Path) -> Option<[String; 2]> {
+    let name = path.file_name()?.to_string_lossy();
+    Some([format!("'{name}'"), format!("'{name}/")])
 }
 
 /// Replaces absolute paths but those of the system.
@@ -125,7 +132,8 @@ fn without_paths(text: &str) -> String {
         let path = &from[..from.find(is_end).unwrap_or(from.len())];
         // `a/b`, `</tag>` and `https://` are no absolute paths; `<path>/more` is the rest of one.
         let begins = match before.chars().next_back().or_else(|| out.chars().next_back()) {
-            Some('<' | ':') => false,
+            Some('<') => false,
+            Some(':') => !path.starts_with("//"),
             Some('>') => out.ends_with("<path>"),
             Some(c) => !c.is_alphanumeric() && !matches!(c, '.' | '/' | '_' | '-' | '*'),
             None => true,
@@ -162,7 +170,8 @@ mod tests {
     use super::*;
 
     fn redactor() -> Redactor {
-        let paths = ["/home/ann-lee/my models/x", "/home/ann-lee", "out.md", "/", "'my int8'"];
+        let paths =
+            ["/home/ann-lee/my models/x", "/home/ann-lee", "out.md", "/", "'my int8'", "'my int8/"];
         let paths = paths.into_iter().map(str::to_owned);
         Redactor::new(paths, ["ann-lee", "nvidia", "al"].into_iter(), "kitchen-7")
     }
@@ -184,6 +193,8 @@ mod tests {
             ("| `export HYMT_NVRTC=/data/n.so` |", "| `export HYMT_NVRTC=<path>` |"),
             ("out.md / x", "out.md / x"),
             ("cannot load 'my int8': my int8", "cannot load <path>: my int8"),
+            ("in 'my int8/config.json'", "in <path>config.json'"),
+            ("LD_LIBRARY_PATH=/usr/lib:/mnt/falcon/lib", "LD_LIBRARY_PATH=/usr/lib:<path>"),
             ("", ""),
         ];
         let redact = |text: &str| redactor().redact(text);

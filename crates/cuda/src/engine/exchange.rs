@@ -64,7 +64,8 @@ impl Exchange {
         self.buffers.iter().map(DeviceBuffer::bytes).sum::<usize>() + self.partials.bytes()
     }
 
-    /// What the next step, of `n` tokens, is given.
+    /// What the next step, of `n` tokens, is given. A step that was given its turn and then not run is the
+    /// engine's last: the words of the one before would pass for its own.
     pub(super) fn take(&mut self, n: usize) -> Result<Turn, CudaError> {
         if self.tag.checked_add(self.n_layers).is_none() {
             // No result of long ago may pass for one of now.

@@ -174,6 +174,12 @@ impl Buffers {
         all.iter().try_for_each(|buffer| buffer.fill(byte))
     }
 
+    /// Decode kernels run on `blocks` blocks at most, as on a smaller device.
+    #[cfg(feature = "testing")]
+    pub(super) fn limit_blocks(&mut self, blocks: usize) {
+        self.blocks = self.blocks.min(blocks);
+    }
+
     /// The candidates of the last decode step, for each row that wanted logits.
     pub(super) fn shortlists(
         &self,
