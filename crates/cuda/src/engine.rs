@@ -191,13 +191,22 @@ impl CudaEngine {
         &mut self,
         batch: &[BatchRow<'_>],
         logits: Option<&mut Vec<f32>>,
-    ) -> Result<(), CudaError> {
-        self.gpu.bind()?;
+    ) -> Result<(), EngineError> {
         self.logits_rows = 0;
-        let result = self.open_pages(batch).and_then(|()| match self.is_decode(batch) {
-            true => self.decode(batch, logits),
-            false => self.prefill(batch, logits),
-        });
+        let opened = self.gpu.bind().and_then(|()| self.open_pages(batch));
+        let result = match opened {
+            // Nothing has run, and what other sequences hold is as it was.
+            Err(error @ CudaError::OutOfMemory { .. }) => Err(EngineError::OutOfMemory {
+                engine: self.spec.name.clone(),
+                source: Box::new(error),
+            }),
+            Err(error) => Err(self.fatal(error)),
+            Ok(()) => match self.is_decode(batch) {
+                true => self.decode(batch, logits),
+                false => self.prefill(batch, logits),
+            }
+            .map_err(|error| self.fatal(error)),
+        };
         if result.is_err() {
             batch.iter().for_each(|row| self.pages.release(usize::from(row.slot.0)));
         }
@@ -223,7 +232,7 @@ impl Engine for CudaEngine {
         if batch.is_empty() {
             return Ok(());
         }
-        self.advance(batch, Some(logits)).map_err(|error| self.fatal(error))
+        self.advance(batch, Some(logits))
     }
 
     fn step_shortlist(
@@ -236,7 +245,7 @@ impl Engine for CudaEngine {
         if batch.is_empty() || !self.is_decode(batch) {
             return Ok(false);
         }
-        self.advance(batch, None).map_err(|error| self.fatal(error))?;
+        self.advance(batch, None)?;
         self.buffers.shortlists(batch, self.spec.vocab_size, shortlists);
         Ok(true)
     }

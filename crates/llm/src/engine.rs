@@ -212,6 +212,15 @@ pub enum EngineError {
         /// Number of vocabulary entries.
         vocab_size: usize,
     },
+    /// There is no memory for what the batch would keep; nothing was run, and the engine can go on.
+    #[error("engine '{engine}' has no memory for this step")]
+    OutOfMemory {
+        /// Name of the engine.
+        engine: String,
+        /// What was asked for and what there is.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The device or its library failed; the engine must not be used again.
     #[error("engine '{engine}' failed")]
     Device {

@@ -104,7 +104,10 @@ impl Fragile {
                 self.loses_logits = true;
                 Ok(())
             }
-            Some(Fault::Error) => Err(EngineError::InvalidBatch { detail: "a bad step".into() }),
+            Some(Fault::Error) => Err(EngineError::OutOfMemory {
+                engine: "fragile".to_owned(),
+                source: "no memory for the KV cache".into(),
+            }),
         }
     }
 }
@@ -252,7 +255,7 @@ proptest! {
                     Err(GenerateError::Engine { detail }) => {
                         failed += 1;
                         prop_assert!(
-                            ["the device is gone", "panics in step", "does not answer", "a bad step"]
+                            ["the device is gone", "panics in step", "does not answer", "has no memory for this step"]
                                 .iter()
                                 .any(|cause| detail.contains(cause)),
                             "{}", detail
