@@ -48,8 +48,7 @@ pub enum CudaError {
     },
     /// A fault has made the device useless to this process, and the driver gives no new context.
     #[error(
-        "CUDA device {ordinal} is lost to this process after a fault ({detail}); start the process \
-         again (a launch file does so with respawn)"
+        "CUDA device {ordinal} is lost to this process after a fault ({detail}); start the process again"
     )]
     Lost {
         /// The device.
