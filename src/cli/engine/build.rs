@@ -14,6 +14,7 @@ use hymt_tensorrt::device::{DeviceInfo, probe};
 use hymt_tensorrt::error::Version;
 use hymt_tensorrt::onnx::export::GRAPH_FILE;
 use hymt_tensorrt::onnx::lint::Parser;
+use hymt_tensorrt::plan::fingerprint::Fingerprint;
 use hymt_tensorrt::plan::sidecar::SIDECAR_FORMAT;
 use hymt_tensorrt::plan::{
     LayerReport, Lookup, PlanCache, PlanKey, PlanShapes, Sidecar, StoredPlan,
@@ -149,10 +150,19 @@ impl Job {
     ) -> anyhow::Result<Self> {
         let version = library.version();
         let (typing, precision) = Numbers::of(version);
+        // What does not follow from the model is part of what the plan computes.
+        let precision = match (&args.onnx, args.random_calibration) {
+            (Some(onnx), _) => {
+                let graph = Fingerprint::of(&onnx.join(GRAPH_FILE), [])?;
+                format!("onnx-{}", &graph.hash[..12])
+            }
+            (None, true) => format!("{precision}-random-scales"),
+            (None, false) => precision.to_owned(),
+        };
         let (key, model) = app::tensorrt::plan_key(library, gpu, options)?;
         let key = PlanKey {
             gpu_fallback: args.allow_gpu_fallback,
-            precision: precision.to_owned(),
+            precision,
             shapes: PlanShapes::new(args.slots, args.context),
             ..key
         };
@@ -292,7 +302,9 @@ fn print(
 ) -> anyhow::Result<ExitCode> {
     let StoredPlan { path, sidecar } = plan;
     if args.json {
-        output.json(&json!({ "plan": path, "result": what, "description": sidecar }))?;
+        output.json(
+            &json!({ "plan": path.to_string_lossy(), "result": what, "description": sidecar }),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     output.line(format!("{}: {what}", path.display()))?;

@@ -199,7 +199,7 @@ fn print(
                 "detail": finding.detail, "fix": finding.rule.fix()})
         };
         return output.json(&json!({
-            "graph": report.graph,
+            "graph": report.graph.to_string_lossy(),
             "nodes": report.nodes,
             "initializers": report.initializers,
             "graph_bytes": report.graph_bytes,

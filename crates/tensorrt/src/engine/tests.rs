@@ -1,9 +1,12 @@
 //! The engine on the Rust FAKE of TensorRT and a device in ordinary memory.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use hymt_llm::engine::{BatchRow, Engine, EngineError, LogitsWanted, Shortlist, Slot};
 use hymt_llm::testkit::conformance::run_conformance;
 
-use super::fake::FakePlan;
+use super::fake::{FakePlan, LastWord};
 use super::limits::{ContractError, Limits, ProfileLimits};
 use super::{Graphs, SetupError, TensorRtEngine};
 use crate::device::host::HostDevice;
@@ -70,6 +73,18 @@ fn padding_at_the_end_of_the_cache_is_not_kept() {
     engine.step(&batch, &mut logits).unwrap();
     assert_eq!(logits[..41], alone(&[&long[..], &[5]].concat()));
     assert_eq!(logits[41..], alone(&[&long[..22], &[5]].concat()));
+}
+
+/// TensorRT frees its memory in the CUDA context that the device keeps alive.
+#[test]
+fn the_plan_goes_before_memory_and_device() {
+    let (device, bytes) = (HostDevice::new(), Arc::default());
+    let mut plan = FakePlan::new(limits(2), &device);
+    plan.last = Some(Arc::new(LastWord(device.clone(), Arc::clone(&bytes))));
+    let engine = TensorRtEngine::new(plan, device.clone(), Graphs::On).unwrap();
+    let held = device.bytes() as u64;
+    drop(engine);
+    assert_eq!((bytes.load(Ordering::Relaxed), device.bytes()), (held, 0));
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl PlanCache {
         self.folder.join(format!("{name}.timing"))
     }
 
-    /// Everything in the folder, at most [`SIDECARS_MAX`]; an absent folder is empty.
+    /// Everything in the folder, at most the newest [`SIDECARS_MAX`]; an absent folder is empty.
     pub fn list(&self) -> Listing {
         let mut listing = Listing::default();
         let Ok(entries) = fs::read_dir(&self.folder) else { return listing };
@@ -124,8 +124,12 @@ impl PlanCache {
                 name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(".json"))
             })
             .collect();
+        // The newest ones, or what was just built might not be seen.
+        let modified = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+        paths.sort_by_cached_key(|path| std::cmp::Reverse(modified(path)));
+        paths.truncate(SIDECARS_MAX);
         paths.sort();
-        for path in paths.into_iter().take(SIDECARS_MAX) {
+        for path in paths {
             match Sidecar::read(&path) {
                 Ok(sidecar) => {
                     listing.plans.push(StoredPlan { path: path.with_extension("plan"), sidecar });
@@ -337,6 +341,21 @@ mod tests {
         };
         let fields: Vec<Field> = stale.differences.iter().map(|d| d.field).collect();
         assert_eq!(fields, [Field::Model]);
+    }
+
+    #[test]
+    fn what_was_just_built_is_found_among_many() {
+        let (_folder, cache) = cache();
+        for slots in 1..=SIDECARS_MAX + 6 {
+            let key = PlanKey { shapes: PlanShapes::new(slots, 512), ..key() };
+            let stored = store(&cache, b"a plan", &sidecar(key.clone(), 6));
+            // Without relying on the clock's resolution.
+            let file = File::options().write(true).open(stored.path.with_extension("json"));
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(slots as u64);
+            file.unwrap().set_modified(at).unwrap();
+            assert_eq!(cache.look_up(&key), Lookup::Fresh(stored), "{slots}");
+        }
+        assert_eq!(cache.list().plans.len(), SIDECARS_MAX);
     }
 
     #[test]
