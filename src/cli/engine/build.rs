@@ -11,8 +11,9 @@ use hymt_tensorrt::build::preflight::MemoryNeed;
 use hymt_tensorrt::build::supervisor::{CANCEL_PATIENCE, WorkerCommand};
 use hymt_tensorrt::build::{BuildRequest, Message, WORKSPACE_MIB, worker};
 use hymt_tensorrt::device::{DeviceInfo, probe};
+use hymt_tensorrt::engine::limits::SLOTS_MAX;
 use hymt_tensorrt::error::Version;
-use hymt_tensorrt::onnx::export::GRAPH_FILE;
+use hymt_tensorrt::onnx::export::{CONTEXT_TOKENS_MAX, GRAPH_FILE};
 use hymt_tensorrt::onnx::lint::Parser;
 use hymt_tensorrt::plan::fingerprint::Fingerprint;
 use hymt_tensorrt::plan::sidecar::SIDECAR_FORMAT;
@@ -95,6 +96,8 @@ pub fn run(args: &BuildArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         ..EngineOptions::default()
     };
     app::check_folder(&options.model)?;
+    export::in_range("slots", args.slots, SLOTS_MAX)?;
+    export::in_range("context", args.context, CONTEXT_TOKENS_MAX)?;
     let cache = args.cache.clone().map_or_else(PlanCache::of_user, PlanCache::new);
     let job = Job::new(args, &library, &gpu, &options, cache)?;
     match job.cache.look_up(&job.key) {
@@ -171,8 +174,8 @@ impl Job {
 
     fn run(&self, args: &BuildArgs, stop: &AtomicBool) -> anyhow::Result<StoredPlan> {
         let folder = self.cache.folder();
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
+        // Two exports into one folder would take each other's files away.
+        let _lock = self.cache.lock(&self.key)?;
         match &args.onnx {
             Some(onnx) => self.build(args, onnx, stop),
             None => {

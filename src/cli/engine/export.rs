@@ -178,7 +178,7 @@ fn go_on(stop: &AtomicBool) -> ControlFlow<()> {
     if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-fn in_range(argument: &str, value: usize, max: usize) -> Result<(), UsageError> {
+pub(super) fn in_range(argument: &str, value: usize, max: usize) -> Result<(), UsageError> {
     if (1..=max).contains(&value) {
         return Ok(());
     }

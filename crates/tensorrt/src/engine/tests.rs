@@ -248,7 +248,7 @@ fn plans_of_others_are_refused_by_name() {
         }
     };
     type Case<'a> = (&'a dyn Fn(&mut FakePlan), &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 10] = [
         (&|plan| plan.profiles = 1, "1 profiles"),
         (&rename("token_ids", "input_ids"), "'token_ids'"),
         (&rename("past_value_2", "x"), "'past_value_2'"),
@@ -257,6 +257,17 @@ fn plans_of_others_are_refused_by_name() {
         (&|plan| plan.tensors[4].shape = Shape(vec![-1, -1, -1]), "'logits' is [-1, -1, -1]"),
         (&|plan| plan.tensors[5].shape = Shape(vec![-1, 2, 0, 4]), "'past_key_0'"),
         (&|plan| plan.limits.prefill.batch = 7, "prefill takes 7 rows, decode 6"),
+        (&|plan| plan.limits.decode.batch = 1 << 20, "1048576 slots; at most 1024"),
+        // 2^77 bytes, which would be none in 64 bits.
+        (
+            &|plan| {
+                for tensor in &mut plan.tensors[5..] {
+                    let sizes = tensor.shape.0[1..].iter_mut().filter(|size| **size > 0);
+                    sizes.for_each(|size| *size = 1 << 24);
+                }
+            },
+            "cache of [6, 16777216, 16777216, 33554432] bytes",
+        ),
     ];
     for (change, reason) in cases {
         let said = refused(change);

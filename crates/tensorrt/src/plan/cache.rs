@@ -80,6 +80,27 @@ pub struct StoreError {
     pub source: std::io::Error,
 }
 
+/// The right to build one plan; the system takes it back when the process ends, however it does.
+#[derive(Debug)]
+pub struct BuildLock {
+    _file: File,
+}
+
+/// A plan cannot be built now.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process builds it.
+    #[error("another process builds '{}' right now; wait for it", path.display())]
+    Busy {
+        /// The plan.
+        path: PathBuf,
+    },
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl PlanCache {
     /// The cache in `folder`, which need not exist.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -166,6 +187,32 @@ impl PlanCache {
             Some(plan) => Lookup::Fresh(plan),
             None => nearest().map_or(Lookup::Missing, Lookup::Stale),
         }
+    }
+
+    /// Takes the plan of a key to be built by this process alone, until the lock is dropped, and
+    /// removes what builds of it left that were ended half-way.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock(&self, key: &PlanKey) -> Result<BuildLock, LockError> {
+        let plan = self.plan_path(key);
+        let path = plan.with_extension("lock");
+        let io = |source| StoreError { path: path.clone(), source };
+        fs::create_dir_all(&self.folder).map_err(io)?;
+        let file = File::create(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(LockError::Busy { path: plan }),
+            Err(fs::TryLockError::Error(source)) => return Err(io(source).into()),
+        }
+        let beginning = format!("{PREFIX}{}.plan.part", key.id());
+        for entry in fs::read_dir(&self.folder).map_err(io)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&beginning) {
+                // What cannot be removed takes room, and nothing else.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(BuildLock { _file: file })
     }
 
     /// File beside the plan of a key that a build may write; [`Self::adopt`] gives it its name.
@@ -356,6 +403,23 @@ mod tests {
             assert_eq!(cache.look_up(&key), Lookup::Fresh(stored), "{slots}");
         }
         assert_eq!(cache.list().plans.len(), SIDECARS_MAX);
+    }
+
+    #[test]
+    fn one_build_at_a_time_and_nothing_left_of_dead_ones() {
+        let (_folder, cache) = cache();
+        fs::create_dir_all(cache.folder()).unwrap();
+        let other = PlanKey { shapes: PlanShapes::new(1, 512), ..key() };
+        let dead = cache.plan_path(&key()).with_extension("plan.part1");
+        let of_other = cache.part_path(&other);
+        fs::write(&dead, b"half a plan").unwrap();
+        fs::write(&of_other, b"half a plan").unwrap();
+        let lock = cache.lock(&key()).unwrap();
+        assert_eq!((dead.exists(), of_other.exists()), (false, true));
+        assert!(matches!(cache.lock(&key()), Err(LockError::Busy { .. })));
+        cache.lock(&other).unwrap();
+        drop(lock);
+        cache.lock(&key()).unwrap();
     }
 
     #[test]
