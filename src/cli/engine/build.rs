@@ -175,7 +175,7 @@ impl Job {
     fn run(&self, args: &BuildArgs, stop: &AtomicBool) -> anyhow::Result<StoredPlan> {
         let folder = self.cache.folder();
         // Two exports into one folder would take each other's files away.
-        let _lock = self.cache.lock(&self.key)?;
+        let _lock = self.cache.lock()?;
         match &args.onnx {
             Some(onnx) => self.build(args, onnx, stop),
             None => {

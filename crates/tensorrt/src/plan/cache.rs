@@ -80,7 +80,7 @@ pub struct StoreError {
     pub source: std::io::Error,
 }
 
-/// The right to build one plan; the system takes it back when the process ends, however it does.
+/// The right to build plans in a folder; the system takes it back when the process ends, however it does.
 #[derive(Debug)]
 pub struct BuildLock {
     _file: File,
@@ -90,11 +90,11 @@ pub struct BuildLock {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Another process builds it.
-    #[error("another process builds '{}' right now; wait for it", path.display())]
+    /// Another process builds one.
+    #[error("another process builds a plan in '{}' right now; wait for it", folder.display())]
     Busy {
-        /// The plan.
-        path: PathBuf,
+        /// The cache.
+        folder: PathBuf,
     },
     /// The folder cannot be written.
     #[error(transparent)]
@@ -189,25 +189,26 @@ impl PlanCache {
         }
     }
 
-    /// Takes the plan of a key to be built by this process alone, until the lock is dropped, and
-    /// removes what builds of it left that were ended half-way.
+    /// Has this process alone build plans here until the lock is dropped, and removes what builds left
+    /// that were ended half-way. Two at once would not find the memory either.
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn lock(&self, key: &PlanKey) -> Result<BuildLock, LockError> {
-        let plan = self.plan_path(key);
-        let path = plan.with_extension("lock");
+    pub fn lock(&self) -> Result<BuildLock, LockError> {
+        let path = self.folder.join("build.lock");
         let io = |source| StoreError { path: path.clone(), source };
         fs::create_dir_all(&self.folder).map_err(io)?;
         let file = File::create(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(LockError::Busy { path: plan }),
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(LockError::Busy { folder: self.folder.clone() });
+            }
             Err(fs::TryLockError::Error(source)) => return Err(io(source).into()),
         }
-        let beginning = format!("{PREFIX}{}.plan.part", key.id());
         for entry in fs::read_dir(&self.folder).map_err(io)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&beginning) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(PREFIX) && name.contains(".plan.part") {
                 // What cannot be removed takes room, and nothing else.
                 let _ = fs::remove_file(entry.path());
             }
@@ -409,17 +410,15 @@ mod tests {
     fn one_build_at_a_time_and_nothing_left_of_dead_ones() {
         let (_folder, cache) = cache();
         fs::create_dir_all(cache.folder()).unwrap();
-        let other = PlanKey { shapes: PlanShapes::new(1, 512), ..key() };
-        let dead = cache.plan_path(&key()).with_extension("plan.part1");
-        let of_other = cache.part_path(&other);
+        let stored = store(&cache, b"a plan", &sidecar(key(), 6));
+        let dead = stored.path.with_extension("plan.part1");
         fs::write(&dead, b"half a plan").unwrap();
-        fs::write(&of_other, b"half a plan").unwrap();
-        let lock = cache.lock(&key()).unwrap();
-        assert_eq!((dead.exists(), of_other.exists()), (false, true));
-        assert!(matches!(cache.lock(&key()), Err(LockError::Busy { .. })));
-        cache.lock(&other).unwrap();
+        let lock = cache.lock().unwrap();
+        assert!(!dead.exists());
+        assert!(matches!(cache.lock(), Err(LockError::Busy { .. })));
         drop(lock);
-        cache.lock(&key()).unwrap();
+        cache.lock().unwrap();
+        assert_eq!(cache.look_up(&key()), Lookup::Fresh(stored));
     }
 
     #[test]
