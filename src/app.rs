@@ -201,6 +201,8 @@ struct Chosen {
     config: ModelConfig,
     /// Name of the GPU, where it is one.
     gpu: Option<String>,
+    /// The TensorRT plan that it runs.
+    plan: Option<PathBuf>,
     reason: String,
 }
 
@@ -225,7 +227,7 @@ fn choose_engine(
     if options.engine == EngineChoice::Cuda {
         let (engine, config) = gpu::load(options, progress).with_context(cannot_load)?;
         let (choice, gpu) = (options.engine, gpu::device().ok());
-        return Ok(Chosen { engine, choice, config, gpu, reason });
+        return Ok(Chosen { engine, choice, config, gpu, plan: None, reason });
     }
     if options.engine == EngineChoice::Auto {
         reason = match gpu::usable(options) {
@@ -234,7 +236,7 @@ fn choose_engine(
                 Ok((engine, config)) => {
                     let reason = format!("auto: {device} is usable{no_plan}");
                     let (choice, gpu) = (EngineChoice::Cuda, Some(device));
-                    return Ok(Chosen { engine, choice, config, gpu, reason });
+                    return Ok(Chosen { engine, choice, config, gpu, plan: None, reason });
                 }
                 Err(error) => format!("auto: {device} is there, but: {error:#}{no_plan}"),
             },
@@ -245,7 +247,7 @@ fn choose_engine(
         CpuEngine::load(&options.source(), &options.cpu(), progress).with_context(cannot_load)?;
     let config = engine.config().clone();
     let (engine, choice) = (Box::new(engine), EngineChoice::Cpu);
-    Ok(Chosen { engine, choice, config, gpu: None, reason })
+    Ok(Chosen { engine, choice, config, gpu: None, plan: None, reason })
 }
 
 /// The TensorRT engine where it was asked for, or where `auto` finds a fresh plan. Otherwise why there
@@ -263,7 +265,7 @@ fn choose_plan(options: &EngineOptions) -> anyhow::Result<Result<Chosen, String>
         let tensorrt::Loaded { engine, config, device, plan } = loaded;
         tracing::info!(plan = %plan.display(), "the TensorRT plan in use");
         let (choice, gpu) = (EngineChoice::TensorRt, Some(device));
-        Chosen { engine, choice, config, gpu, reason }
+        Chosen { engine, choice, config, gpu, plan: Some(plan), reason }
     };
     // A DLA that was asked for is TensorRT or an error.
     if options.engine == EngineChoice::TensorRt || (is_auto && is_dla) {
@@ -311,7 +313,7 @@ pub fn load(
     // The quick one first, so that a folder without tokenizer is refused at once.
     check_folder(&options.model)?;
     let tokenizer = load_tokenizer(options)?;
-    let Chosen { engine, choice, gpu, reason, .. } = choose_engine(options, progress)?;
+    let Chosen { engine, choice, gpu, plan, reason, .. } = choose_engine(options, progress)?;
     let about = About {
         model: options.model_name(),
         is_demo: options.model == ModelChoice::Demo,
@@ -322,7 +324,9 @@ pub fn load(
         slots: engine.spec().slots,
         load_ms: 0.0,
     };
-    let again = EngineOptions { engine: choice, ..options.clone() };
+    // The same plan again: a newer one may have other slots, and would be refused.
+    let plan = plan.or_else(|| options.plan.clone());
+    let again = EngineOptions { engine: choice, plan, ..options.clone() };
     let rebuild: Rebuild = Box::new(move || {
         let chosen = choose_engine(&again, &mut |_| {});
         chosen.map(|chosen| chosen.engine).map_err(Into::into)

@@ -93,7 +93,11 @@ fn a_plan_is_built_once_and_judged_afterwards() {
     assert_eq!((&key["device"], &key["sm"]), (&"Fake GPU".into(), &87.into()));
     assert!(built["description"]["layers"]["total"].as_u64().unwrap() > 10, "{built}");
     assert!(Path::new(built["plan"].as_str().unwrap()).is_file());
-    assert_eq!(board.kept(), ["json", "plan", "timing"], "the export and parts of files are gone");
+    assert_eq!(
+        board.kept(),
+        ["json", "lock", "plan", "timing"],
+        "the export and parts of files are gone"
+    );
     let again = json(&board.build(&["--json"], &[]));
     assert!(again["result"].as_str().unwrap().contains("fresh"), "{again}");
     assert_eq!(again["plan"], built["plan"]);
@@ -130,7 +134,7 @@ fn builds_that_cannot_be_say_why_and_leave_the_old_plan() {
         assert!(said.contains(reason), "{arguments:?}: {said}");
         let mut kept = board.kept();
         kept.dedup();
-        assert_eq!(kept, ["json", "plan", "timing"], "{arguments:?}");
+        assert_eq!(kept, ["json", "lock", "plan", "timing"], "{arguments:?}");
     }
     let fallback = ["--device", "dla1", "--allow-gpu-fallback", "--json"];
     let built = json(&board.build(&fallback, &switches("dla_cores=2")));
@@ -143,4 +147,45 @@ fn builds_that_cannot_be_say_why_and_leave_the_old_plan() {
     assert_eq!(info["dla_cores"], 2, "{info}");
     let fresh = info["plans"].as_array().unwrap().iter().filter(|plan| plan["state"] == "fresh");
     assert_eq!(fresh.count(), 1, "{info}");
+}
+
+#[test]
+fn the_plan_of_another_graph_is_another_plan() {
+    let Some(board) = Board::new() else { return };
+    let usual = json(&board.build(&["--json"], &[]));
+    assert_eq!(usual["description"]["key"]["precision"], "int8-f16-random-scales");
+    let graph = board.folder.path().join("graph");
+    let exported = Command::new(env!("CARGO_BIN_EXE_hymt"))
+        .args(["engine", "export-onnx", "--random-calibration", "--keep-float", "down"])
+        .args(["--float", "f16", "--context", "64", "--lint", "11", "--model"])
+        .args([&board.folder.path().join("model"), Path::new("--out"), &graph])
+        .output()
+        .unwrap();
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let other = json(&board.build(&["--onnx", graph.to_str().unwrap(), "--json"], &[]));
+    assert_eq!(other["result"], "built", "it passed for the usual one");
+    assert_ne!(other["plan"], usual["plan"]);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_the_export() {
+    let Some(board) = Board::new() else { return };
+    for (argument, value) in [("--slots", "0"), ("--slots", "70000"), ("--context", "0")] {
+        let refused = board.engine(&["build", "--random-calibration", argument, value], &[]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("allowed: 1 to"), "{said}");
+        assert!(!board.cache().exists(), "{argument}");
+    }
+    // A name that is no text ends the command with words, not with a panic.
+    use std::os::unix::ffi::OsStrExt as _;
+    let cache = board.folder.path().join(std::ffi::OsStr::from_bytes(b"pl\xffans"));
+    let refused = Command::new(env!("CARGO_BIN_EXE_hymt"))
+        .args(["engine", "build", "--random-calibration", "--context", "64", "--model"])
+        .args([&board.folder.path().join("model"), Path::new("--cache"), &cache])
+        .env("LD_LIBRARY_PATH", board.folder.path())
+        .env("HYMT_NVINFER", &board.fake)
+        .env("HYMT_NVONNXPARSER", &board.fake)
+        .output()
+        .unwrap();
+    assert!(refusal(&refused).contains("UTF-8"));
 }

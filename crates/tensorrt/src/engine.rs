@@ -77,12 +77,13 @@ pub enum SetupError {
 pub struct TensorRtEngine<P: Plan, D: Device> {
     spec: EngineSpec,
     limits: Limits,
-    /// Graphs before contexts, contexts before buffers and plan.
+    /// Graphs before contexts, contexts before plan and buffers, and the device last: with it may go
+    /// the CUDA context, in which TensorRT still has memory to free.
     prefill: Lane<P::Context, D::Graph>,
     decode: Lane<P::Context, D::Graph>,
+    _plan: P,
     buffers: Buffers<D>,
     device: D,
-    _plan: P,
     graphs: Graphs,
     /// Length of the plan, which is little more than its weights.
     plan_bytes: u64,
@@ -97,7 +98,10 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn new(plan: P, mut device: D, graphs: Graphs) -> Result<Self, SetupError> {
+    pub fn new(plan: P, device: D, graphs: Graphs) -> Result<Self, SetupError> {
+        // Locals go in reverse order: on an error too, the plan goes before its device.
+        let mut device = device;
+        let plan = plan;
         device.bind()?;
         let limits = Limits::read(&plan)?;
         let spec = limits.spec();

@@ -11,9 +11,11 @@ use hymt_tensorrt::build::preflight::MemoryNeed;
 use hymt_tensorrt::build::supervisor::{CANCEL_PATIENCE, WorkerCommand};
 use hymt_tensorrt::build::{BuildRequest, Message, WORKSPACE_MIB, worker};
 use hymt_tensorrt::device::{DeviceInfo, probe};
+use hymt_tensorrt::engine::limits::SLOTS_MAX;
 use hymt_tensorrt::error::Version;
-use hymt_tensorrt::onnx::export::GRAPH_FILE;
+use hymt_tensorrt::onnx::export::{CONTEXT_TOKENS_MAX, GRAPH_FILE};
 use hymt_tensorrt::onnx::lint::Parser;
+use hymt_tensorrt::plan::fingerprint::Fingerprint;
 use hymt_tensorrt::plan::sidecar::SIDECAR_FORMAT;
 use hymt_tensorrt::plan::{
     LayerReport, Lookup, PlanCache, PlanKey, PlanShapes, Sidecar, StoredPlan,
@@ -94,6 +96,8 @@ pub fn run(args: &BuildArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         ..EngineOptions::default()
     };
     app::check_folder(&options.model)?;
+    export::in_range("slots", args.slots, SLOTS_MAX)?;
+    export::in_range("context", args.context, CONTEXT_TOKENS_MAX)?;
     let cache = args.cache.clone().map_or_else(PlanCache::of_user, PlanCache::new);
     let job = Job::new(args, &library, &gpu, &options, cache)?;
     match job.cache.look_up(&job.key) {
@@ -149,10 +153,19 @@ impl Job {
     ) -> anyhow::Result<Self> {
         let version = library.version();
         let (typing, precision) = Numbers::of(version);
+        // What does not follow from the model is part of what the plan computes.
+        let precision = match (&args.onnx, args.random_calibration) {
+            (Some(onnx), _) => {
+                let graph = Fingerprint::of(&onnx.join(GRAPH_FILE), [])?;
+                format!("onnx-{}", &graph.hash[..12])
+            }
+            (None, true) => format!("{precision}-random-scales"),
+            (None, false) => precision.to_owned(),
+        };
         let (key, model) = app::tensorrt::plan_key(library, gpu, options)?;
         let key = PlanKey {
             gpu_fallback: args.allow_gpu_fallback,
-            precision: precision.to_owned(),
+            precision,
             shapes: PlanShapes::new(args.slots, args.context),
             ..key
         };
@@ -161,8 +174,8 @@ impl Job {
 
     fn run(&self, args: &BuildArgs, stop: &AtomicBool) -> anyhow::Result<StoredPlan> {
         let folder = self.cache.folder();
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
+        // Two exports into one folder would take each other's files away.
+        let _lock = self.cache.lock()?;
         match &args.onnx {
             Some(onnx) => self.build(args, onnx, stop),
             None => {
@@ -292,7 +305,9 @@ fn print(
 ) -> anyhow::Result<ExitCode> {
     let StoredPlan { path, sidecar } = plan;
     if args.json {
-        output.json(&json!({ "plan": path, "result": what, "description": sidecar }))?;
+        output.json(
+            &json!({ "plan": path.to_string_lossy(), "result": what, "description": sidecar }),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     output.line(format!("{}: {what}", path.display()))?;

@@ -178,7 +178,7 @@ fn go_on(stop: &AtomicBool) -> ControlFlow<()> {
     if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-fn in_range(argument: &str, value: usize, max: usize) -> Result<(), UsageError> {
+pub(super) fn in_range(argument: &str, value: usize, max: usize) -> Result<(), UsageError> {
     if (1..=max).contains(&value) {
         return Ok(());
     }
@@ -199,7 +199,7 @@ fn print(
                 "detail": finding.detail, "fix": finding.rule.fix()})
         };
         return output.json(&json!({
-            "graph": report.graph,
+            "graph": report.graph.to_string_lossy(),
             "nodes": report.nodes,
             "initializers": report.initializers,
             "graph_bytes": report.graph_bytes,

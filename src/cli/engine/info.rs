@@ -137,7 +137,7 @@ impl Here {
                     Ok(Some(why)) => ("stale", Some(why)),
                     Err(why) => ("unknown", Some(why)),
                 };
-                json!({ "plan": plan.path, "state": state, "why": why, "description": plan.sidecar })
+                json!({ "plan": plan.path.to_string_lossy(), "state": state, "why": why, "description": plan.sidecar })
             })
             .collect();
         let refused: Vec<String> = listing.refused.iter().map(ToString::to_string).collect();
@@ -152,7 +152,7 @@ impl Here {
             })),
             "dla_cores": outcome(self.dla_cores.as_ref().map(|cores| json!(cores))),
             "gpu": outcome(self.gpu.as_ref().map(|gpu| json!({ "name": gpu.name, "sm": gpu.arch }))),
-            "folder": cache.folder(),
+            "folder": cache.folder().to_string_lossy(),
             "plans": plans,
             "refused": refused,
         }))

@@ -63,9 +63,17 @@ impl WorkerCommand {
         watch: &mut dyn FnMut(&Message),
     ) -> Result<u64, BuildError> {
         let start = |source| BuildError::Start { program: self.program.clone(), source };
-        let mut child = self.start().map_err(start)?;
-        let mut line = serde_json::to_vec(request).expect("plain data becomes JSON");
+        let mut line = serde_json::to_vec(request).map_err(|error| {
+            let [onnx, plan] = [&request.onnx, &request.plan].map(|path| path.display());
+            BuildError::Failed {
+                detail: format!(
+                    "'{onnx}' and '{plan}' cannot be told to the worker: {error}; choose folders \
+                     with names in UTF-8"
+                ),
+            }
+        })?;
         line.push(b'\n');
+        let mut child = self.start().map_err(start)?;
         let mut input = child.stdin.take();
         // A worker that died at once cannot be written to; how it ended says more than that.
         let _ = input.as_mut().map(|input| input.write_all(&line));
@@ -306,6 +314,21 @@ mod tests {
             assert!(matches!(built, Err(BuildError::Cancelled)), "{script}: {built:?}");
             assert!(!request.plan.exists());
         }
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (command, request, _folder) = worker("");
+        let onnx = PathBuf::from(std::ffi::OsStr::from_bytes(b"/tmp/\xff/model.onnx"));
+        let built = command.build(
+            &BuildRequest { onnx, ..request },
+            0,
+            &AtomicBool::new(false),
+            &mut |_| (),
+        );
+        let said = built.unwrap_err().to_string();
+        assert!(said.contains("/model.onnx' and") && said.contains("UTF-8"), "{said}");
     }
 
     #[test]

@@ -16,8 +16,12 @@ pub const PREFILL: usize = 0;
 pub const DECODE: usize = 1;
 /// Most layers.
 const LAYERS_MAX: usize = 256;
-/// Largest size of any dimension; keeps products inside 64 bits.
+/// Most slots; the scheduler numbers them in 16 bits.
+pub const SLOTS_MAX: usize = 1024;
+/// Largest size of any dimension.
 const SIZE_MAX: i64 = 1 << 24;
+/// Longest buffer; no board has as much memory. Bytes.
+const BUFFER_BYTES_MAX: usize = 1 << 42;
 
 /// Bounds of one profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,13 +102,36 @@ impl Limits {
         if decode.tokens > context || prefill.tokens > context {
             return Err(wrong(format!("a pass of more tokens than the cache of {context}")));
         }
+        if decode.batch > SLOTS_MAX {
+            return Err(wrong(format!("{} slots; at most {SLOTS_MAX}", decode.batch)));
+        }
         let limits =
             Self { layers, kv_heads, head_dim, element_bytes, vocab, context, prefill, decode };
+        limits.check_buffers()?;
         if limits.first_slot_step() > prefill.batch {
             let bytes = limits.slot_bytes();
             return Err(wrong(format!("a slot of {bytes} bytes is not aligned to {ALIGNMENT}")));
         }
         Ok(limits)
+    }
+
+    /// Sizes that a plan claims must not wrap around to buffers that are too short for it.
+    fn check_buffers(&self) -> Result<(), ContractError> {
+        let head_bytes = self.head_dim * self.element_bytes;
+        let per_token = [self.kv_heads, head_bytes];
+        let cache = [self.decode.batch, self.context, per_token[0], per_token[1]];
+        for ProfileLimits { batch, tokens, logits } in [self.prefill, self.decode] {
+            let new = [batch, tokens, per_token[0], per_token[1]];
+            let logits = [batch, logits, self.vocab, 4];
+            for (what, sizes) in [("cache", cache), ("new keys", new), ("logits", logits)] {
+                let product =
+                    sizes.iter().try_fold(1_usize, |bytes, size| bytes.checked_mul(*size));
+                if product.is_none_or(|bytes| bytes > BUFFER_BYTES_MAX) {
+                    return Err(wrong(format!("{what} of {sizes:?} bytes")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// As every engine says it.

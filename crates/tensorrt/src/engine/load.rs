@@ -46,6 +46,8 @@ impl GpuEngine {
         let engine = runtime.deserialise(&bytes)?;
         let plan_bytes = bytes.len() as u64;
         drop(bytes);
+        // The engine keeps it, and so it goes before the device also when what follows fails.
+        drop(runtime);
         // What runs partly on DLA cannot be captured into a CUDA graph.
         let graphs = if target == Target::Gpu { Graphs::On } else { Graphs::Off };
         let this = Self { plan_bytes, ..Self::new(engine, device, graphs)? };

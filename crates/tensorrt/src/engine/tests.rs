@@ -1,9 +1,12 @@
 //! The engine on the Rust FAKE of TensorRT and a device in ordinary memory.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use hymt_llm::engine::{BatchRow, Engine, EngineError, LogitsWanted, Shortlist, Slot};
 use hymt_llm::testkit::conformance::run_conformance;
 
-use super::fake::FakePlan;
+use super::fake::{FakePlan, LastWord};
 use super::limits::{ContractError, Limits, ProfileLimits};
 use super::{Graphs, SetupError, TensorRtEngine};
 use crate::device::host::HostDevice;
@@ -70,6 +73,18 @@ fn padding_at_the_end_of_the_cache_is_not_kept() {
     engine.step(&batch, &mut logits).unwrap();
     assert_eq!(logits[..41], alone(&[&long[..], &[5]].concat()));
     assert_eq!(logits[41..], alone(&[&long[..22], &[5]].concat()));
+}
+
+/// TensorRT frees its memory in the CUDA context that the device keeps alive.
+#[test]
+fn the_plan_goes_before_memory_and_device() {
+    let (device, bytes) = (HostDevice::new(), Arc::default());
+    let mut plan = FakePlan::new(limits(2), &device);
+    plan.last = Some(Arc::new(LastWord(device.clone(), Arc::clone(&bytes))));
+    let engine = TensorRtEngine::new(plan, device.clone(), Graphs::On).unwrap();
+    let held = device.bytes() as u64;
+    drop(engine);
+    assert_eq!((bytes.load(Ordering::Relaxed), device.bytes()), (held, 0));
 }
 
 #[test]
@@ -233,7 +248,7 @@ fn plans_of_others_are_refused_by_name() {
         }
     };
     type Case<'a> = (&'a dyn Fn(&mut FakePlan), &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 10] = [
         (&|plan| plan.profiles = 1, "1 profiles"),
         (&rename("token_ids", "input_ids"), "'token_ids'"),
         (&rename("past_value_2", "x"), "'past_value_2'"),
@@ -242,6 +257,17 @@ fn plans_of_others_are_refused_by_name() {
         (&|plan| plan.tensors[4].shape = Shape(vec![-1, -1, -1]), "'logits' is [-1, -1, -1]"),
         (&|plan| plan.tensors[5].shape = Shape(vec![-1, 2, 0, 4]), "'past_key_0'"),
         (&|plan| plan.limits.prefill.batch = 7, "prefill takes 7 rows, decode 6"),
+        (&|plan| plan.limits.decode.batch = 1 << 20, "1048576 slots; at most 1024"),
+        // 2^77 bytes, which would be none in 64 bits.
+        (
+            &|plan| {
+                for tensor in &mut plan.tensors[5..] {
+                    let sizes = tensor.shape.0[1..].iter_mut().filter(|size| **size > 0);
+                    sizes.for_each(|size| *size = 1 << 24);
+                }
+            },
+            "cache of [6, 16777216, 16777216, 33554432] bytes",
+        ),
     ];
     for (change, reason) in cases {
         let said = refused(change);

@@ -80,6 +80,27 @@ pub struct StoreError {
     pub source: std::io::Error,
 }
 
+/// The right to build plans in a folder; the system takes it back when the process ends, however it does.
+#[derive(Debug)]
+pub struct BuildLock {
+    _file: File,
+}
+
+/// A plan cannot be built now.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process builds one.
+    #[error("another process builds a plan in '{}' right now; wait for it", folder.display())]
+    Busy {
+        /// The cache.
+        folder: PathBuf,
+    },
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl PlanCache {
     /// The cache in `folder`, which need not exist.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -113,7 +134,7 @@ impl PlanCache {
         self.folder.join(format!("{name}.timing"))
     }
 
-    /// Everything in the folder, at most [`SIDECARS_MAX`]; an absent folder is empty.
+    /// Everything in the folder, at most the newest [`SIDECARS_MAX`]; an absent folder is empty.
     pub fn list(&self) -> Listing {
         let mut listing = Listing::default();
         let Ok(entries) = fs::read_dir(&self.folder) else { return listing };
@@ -124,8 +145,12 @@ impl PlanCache {
                 name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(".json"))
             })
             .collect();
+        // The newest ones, or what was just built might not be seen.
+        let modified = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+        paths.sort_by_cached_key(|path| std::cmp::Reverse(modified(path)));
+        paths.truncate(SIDECARS_MAX);
         paths.sort();
-        for path in paths.into_iter().take(SIDECARS_MAX) {
+        for path in paths {
             match Sidecar::read(&path) {
                 Ok(sidecar) => {
                     listing.plans.push(StoredPlan { path: path.with_extension("plan"), sidecar });
@@ -162,6 +187,33 @@ impl PlanCache {
             Some(plan) => Lookup::Fresh(plan),
             None => nearest().map_or(Lookup::Missing, Lookup::Stale),
         }
+    }
+
+    /// Has this process alone build plans here until the lock is dropped, and removes what builds left
+    /// that were ended half-way. Two at once would not find the memory either.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock(&self) -> Result<BuildLock, LockError> {
+        let path = self.folder.join("build.lock");
+        let io = |source| StoreError { path: path.clone(), source };
+        fs::create_dir_all(&self.folder).map_err(io)?;
+        let file = File::create(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(LockError::Busy { folder: self.folder.clone() });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(io(source).into()),
+        }
+        for entry in fs::read_dir(&self.folder).map_err(io)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(PREFIX) && name.contains(".plan.part") {
+                // What cannot be removed takes room, and nothing else.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(BuildLock { _file: file })
     }
 
     /// File beside the plan of a key that a build may write; [`Self::adopt`] gives it its name.
@@ -337,6 +389,36 @@ mod tests {
         };
         let fields: Vec<Field> = stale.differences.iter().map(|d| d.field).collect();
         assert_eq!(fields, [Field::Model]);
+    }
+
+    #[test]
+    fn what_was_just_built_is_found_among_many() {
+        let (_folder, cache) = cache();
+        for slots in 1..=SIDECARS_MAX + 6 {
+            let key = PlanKey { shapes: PlanShapes::new(slots, 512), ..key() };
+            let stored = store(&cache, b"a plan", &sidecar(key.clone(), 6));
+            // Without relying on the clock's resolution.
+            let file = File::options().write(true).open(stored.path.with_extension("json"));
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(slots as u64);
+            file.unwrap().set_modified(at).unwrap();
+            assert_eq!(cache.look_up(&key), Lookup::Fresh(stored), "{slots}");
+        }
+        assert_eq!(cache.list().plans.len(), SIDECARS_MAX);
+    }
+
+    #[test]
+    fn one_build_at_a_time_and_nothing_left_of_dead_ones() {
+        let (_folder, cache) = cache();
+        fs::create_dir_all(cache.folder()).unwrap();
+        let stored = store(&cache, b"a plan", &sidecar(key(), 6));
+        let dead = stored.path.with_extension("plan.part1");
+        fs::write(&dead, b"half a plan").unwrap();
+        let lock = cache.lock().unwrap();
+        assert!(!dead.exists());
+        assert!(matches!(cache.lock(), Err(LockError::Busy { .. })));
+        drop(lock);
+        cache.lock().unwrap();
+        assert_eq!(cache.look_up(&key()), Lookup::Fresh(stored));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::sidecar::MODEL_FILES_MAX;
 
 /// Pieces in which files are read. Bytes.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Times up to this were set by somebody and not by a clock: the first day of 1970, and of 1980, where
+/// ZIP begins. Nanoseconds since 1970.
+const TELLING_NS: u64 = 3654 * 24 * 3600 * 1_000_000_000;
 
 /// A file as the file system describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +61,10 @@ impl Fingerprint {
     ) -> Result<Self, FingerprintError> {
         let paths = files(model)?;
         let files = paths.iter().map(|path| stamp(path)).collect::<Result<Vec<_>, _>>()?;
-        let same = known.into_iter().find(|(stamps, _)| *stamps == files);
+        // A model in memory has no files and no times, so neither says that two are the same. Nor does
+        // a time of 0: systems that are built reproducibly give it, or 1 s, to every file.
+        let is_telling = !files.is_empty() && files.iter().all(|f| f.modified_ns > TELLING_NS);
+        let same = known.into_iter().find(|(stamps, _)| is_telling && *stamps == files);
         if let Some((_, hash)) = same {
             return Ok(Self { hash: hash.to_owned(), files });
         }
@@ -89,8 +95,10 @@ fn files(model: &Path) -> Result<Vec<PathBuf>, FingerprintError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(model).map_err(error)? {
         let path = entry.map_err(error)?.path();
-        let matters =
-            path.extension().is_some_and(|e| e == "safetensors" || e == "gguf" || e == "json");
+        // The loader takes extensions in any case, so this does too.
+        let matters = path.extension().is_some_and(|extension| {
+            ["safetensors", "gguf", "json"].iter().any(|e| extension.eq_ignore_ascii_case(e))
+        });
         if matters && path.is_file() {
             paths.push(path);
         }
@@ -157,6 +165,34 @@ mod tests {
         assert_eq!(Fingerprint::of(folder.path(), known()).unwrap().hash, "remembered");
         std::fs::write(folder.path().join("a.gguf"), "abcd").unwrap();
         assert_ne!(Fingerprint::of(folder.path(), known()).unwrap().hash, "remembered");
+    }
+
+    #[test]
+    fn weights_count_however_their_extension_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash_with = |weights: &str| {
+            std::fs::write(folder.path().join("HY-MT.GGUF"), weights).unwrap();
+            Fingerprint::of(folder.path(), []).unwrap().hash
+        };
+        assert_ne!(hash_with("of one model"), hash_with("of another"));
+    }
+
+    #[test]
+    fn files_that_tell_nothing_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        // A model in memory has no files.
+        let known: [(&[FileStamp], &str); 1] = [(&[], "the demo model")];
+        assert_ne!(Fingerprint::of(folder.path(), known).unwrap().hash, "the demo model");
+        let path = folder.path().join("model.safetensors");
+        let hash_with = |weights: &str, known: &[FileStamp]| {
+            std::fs::write(&path, weights).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            // As in an image that was built reproducibly: all models have these names and times.
+            file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(1)).unwrap();
+            Fingerprint::of(folder.path(), [(known, "remembered")]).unwrap()
+        };
+        let first = hash_with("abc", &[]);
+        assert_ne!(hash_with("abd", &first.files).hash, "remembered");
     }
 
     #[test]
