@@ -96,7 +96,7 @@ mod with_tensorrt {
     use hymt_tensorrt::engine::load::GpuEngine;
     use hymt_tensorrt::plan::fingerprint::Fingerprint;
     use hymt_tensorrt::plan::{GRAPH_VERSION, Lookup, PlanCache, PlanKey, PlanShapes, StoredPlan};
-    use hymt_tensorrt::safe::{Libraries, Library, log_to_tracing};
+    use hymt_tensorrt::safe::{Libraries, Library, board_model, log_to_tracing};
 
     use super::super::{EngineOptions, ModelChoice, demo_model};
     use super::Loaded;
@@ -127,7 +127,11 @@ mod with_tensorrt {
         let key = PlanKey {
             tensorrt: library.version().to_string(),
             sm: gpu.arch,
-            device: gpu.name.clone(),
+            // The GPUs of all Orin boards may have one name.
+            device: match board_model() {
+                Some(board) => format!("{} ({board})", gpu.name),
+                None => gpu.name.clone(),
+            },
             target: options.gpu_device.into(),
             gpu_fallback: false,
             model: model.hash.clone(),

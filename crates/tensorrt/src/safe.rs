@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub use self::builder::{
     Builder, Capability, Config, Device, Flag, Layer, Network, Progress, Typing,
 };
+pub use self::dla::board_model;
 pub use self::runtime::{Bytes, Context, Engine, Runtime, Stream};
 pub use self::tensor::{DataType, Mode, Shape, ShapeRange, TensorInfo};
 use crate::error::{TensorRtError, Version};

@@ -297,6 +297,10 @@ fn put_in_place(partial: &Path, out: &Path, force: bool) -> Result<(), ExportErr
     let old = beside(out, ".old");
     let replaces = out.exists();
     if replaces {
+        if old.exists() {
+            // Of an export that ended while it removed this.
+            std::fs::remove_dir_all(&old).map_err(ExportError::io(&old))?;
+        }
         std::fs::rename(out, &old).map_err(ExportError::io(&old))?;
     }
     std::fs::rename(partial, out).map_err(ExportError::io(out))?;

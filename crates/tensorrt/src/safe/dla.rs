@@ -20,8 +20,13 @@ pub(super) fn explain(failure: Failure, core: i32, cores: i32, version: Version)
 }
 
 fn board() -> String {
-    let model = fs::read_to_string(MODEL_FILE).unwrap_or_default();
+    board_model().unwrap_or_else(|| "this machine".to_owned())
+}
+
+/// What the device tree calls the board; `None` where there is none, as on a PC.
+pub fn board_model() -> Option<String> {
+    let model = fs::read_to_string(MODEL_FILE).ok()?;
     // The device tree ends its strings with NUL.
     let model = model.trim_end_matches('\0').trim();
-    if model.is_empty() { "this machine".to_owned() } else { model.to_owned() }
+    (!model.is_empty()).then(|| model.to_owned())
 }
