@@ -541,8 +541,10 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
 // One more warp than computes, where there is a stream.
 #if __CUDA_ARCH__ >= 800
 #define DECODE_THREADS (THREADS + 32)
+#define STREAM_BYTES(stages) ((stages) * CHUNK_BYTES)
 #else
 #define DECODE_THREADS THREADS
+#define STREAM_BYTES(stages) 0
 #endif
 
 #define DECODE_KERNEL(N, STAGES)                                                       \
@@ -552,7 +554,7 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
     decode<N, STAGES>(step, dynamic);                                                  \
   }                                                                                    \
   extern "C" __device__ const int decode_shared_##N =                                  \
-      ROUND_UP((int)sizeof(DecodeShared<N>), 128) + STAGES * CHUNK_BYTES;
+      ROUND_UP((int)sizeof(DecodeShared<N>), 128) + STREAM_BYTES(STAGES);
 
 #ifdef STAGES_1
 DECODE_KERNEL(1, STAGES_1)

@@ -54,6 +54,8 @@ const UNIT_BYTES: usize = TILE_ROWS * UNIT_COLS;
 /// Units of one stage of the stream of weights, and of the pieces in which they come.
 const CHUNK_UNITS: usize = 16;
 const PIECE_UNITS: usize = 4;
+/// Oldest architecture whose kernels have a stream of weights.
+const STREAM_ARCH_MIN: u32 = 80;
 /// Stages of the stream for which the kernels have barriers.
 const STAGES_MAX: usize = 8;
 
@@ -140,12 +142,16 @@ impl Shape {
     }
 
     /// Stages of the stream of each decode kernel that fits `shared` bytes of a block.
-    fn stages(&self, shared: usize) -> Vec<(usize, usize)> {
+    fn stages(&self, target: &Target) -> Vec<(usize, usize)> {
         DECODE_SIZES
             .iter()
             .filter_map(|tokens| {
-                let left = shared.checked_sub(self.fixed_shared(*tokens))?;
-                let stages = (left / (CHUNK_UNITS * UNIT_BYTES)).min(STAGES_MAX);
+                let left = target.shared_bytes.checked_sub(self.fixed_shared(*tokens))?;
+                let stages = match target.arch >= STREAM_ARCH_MIN {
+                    true => (left / (CHUNK_UNITS * UNIT_BYTES)).min(STAGES_MAX),
+                    // Without a stream the number only says that there is such a kernel.
+                    false => 1,
+                };
                 (stages > 0).then_some((*tokens, stages))
             })
             .collect()
@@ -201,7 +207,7 @@ impl Program {
                 arch: format!("sm_{}", target.arch),
             }
         };
-        let stages = shape.stages(target.shared_bytes);
+        let stages = shape.stages(target);
         let mut steps = vec![source("prefill", PREFILL_FILES, &[])];
         steps.extend(stages.iter().rev().map(|one| {
             source(&format!("decode-{}", one.0), DECODE_FILES, std::slice::from_ref(one))
