@@ -34,6 +34,7 @@ pub use self::finding::{Finding, State};
 pub use self::jetpack::{JetPack, L4t};
 pub use self::libraries::{Libraries, Library, Version};
 pub use self::memory::Memory;
+pub(crate) use self::memory::figure;
 pub use self::module::{Board, Generation, Module};
 pub use self::plan::PlanState;
 pub use self::power::{Mode, Power};

@@ -2,29 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "support/ended.rs"]
+mod ended;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::ended::{fails, ok};
+
 fn hymt(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hymt")).args(arguments).output().unwrap()
-}
-
-#[track_caller]
-fn ok(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Failed with `code` and a message with all of `words`.
-#[track_caller]
-fn fails(output: &Output, code: i32, words: &[&str]) {
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    for word in words {
-        assert!(message.contains(word), "{word:?} is missing in: {message}");
-    }
 }
 
 fn demo() -> PathBuf {

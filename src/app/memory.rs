@@ -20,11 +20,9 @@ fn figure(name: &str) -> Option<u64> {
     kib_of("/proc/self/status", name)
 }
 
-/// A figure of a file of `/proc`, which Linux gives in KiB. Bytes.
+/// A figure of a file that is there now. Bytes.
 fn kib_of(path: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    crate::board::figure(&std::fs::read_to_string(path).ok()?, name)
 }
 
 /// Memory of the machine that could still be taken without swapping. Bytes; `None` where the

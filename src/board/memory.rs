@@ -17,17 +17,19 @@ pub struct Memory {
     pub zram: u64,
 }
 
+/// A figure of a file of `/proc`, which Linux gives in KiB. Bytes.
+pub(crate) fn figure(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(KIB)
+}
+
 impl Memory {
     pub(super) fn examine(system: &System) -> Self {
         let meminfo = system.text("/proc/meminfo").unwrap_or_default();
         let swaps = system.text("/proc/swaps").unwrap_or_default();
-        let figure = |name: &str| {
-            let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(KIB)
-        };
         let mut memory = Self {
-            total: figure("MemTotal:"),
-            available: figure("MemAvailable:"),
+            total: figure(&meminfo, "MemTotal:"),
+            available: figure(&meminfo, "MemAvailable:"),
             swap: 0,
             zram: 0,
         };

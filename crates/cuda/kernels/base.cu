@@ -49,9 +49,6 @@ __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }
 
 // Loads of what other blocks wrote in this launch: they must not come from this SM's own cache.
 __device__ __forceinline__ float fresh(const float* p) { return __ldcg(p); }
-__device__ __forceinline__ float4 fresh4(const float* p) {
-  return __ldcg(reinterpret_cast<const float4*>(p));
-}
 
 __device__ __forceinline__ u16 half_bits(float x) {
   u16 h;

@@ -4,13 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
+#[path = "support/shape.rs"]
+mod shape;
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use hymt_cuda::nvrtc::{Compiled, Nvrtc};
 use hymt_cuda::program::{MachineCode, Program, Shape, Source, Target};
-use hymt_llm::config::ModelConfig;
+
+use crate::shape::config;
 
 /// Bytes that one kernel may spill, stores and loads together. The decode kernels keep the state
 /// of a whole pass in registers; what they spill lies outside their inner loops.
@@ -35,17 +39,6 @@ const TARGETS: [(u32, usize, i32); 11] = [
 /// Width, feed-forward width, layers, heads, key heads, head width, vocabulary.
 const SHAPES: [(&str, [usize; 7]); 2] =
     [("1.8B", [2048, 6144, 32, 16, 4, 128, 120_818]), ("tiny", [64, 112, 2, 4, 2, 16, 300])];
-
-fn config([hidden, ffn, layers, heads, kv_heads, head_dim, vocab]: [usize; 7]) -> ModelConfig {
-    let json = format!(
-        r#"{{"model_type": "hunyuan_v1_dense", "hidden_act": "silu", "hidden_size": {hidden},
-        "intermediate_size": {ffn}, "num_hidden_layers": {layers}, "num_attention_heads": {heads},
-        "num_key_value_heads": {kv_heads}, "head_dim": {head_dim}, "vocab_size": {vocab},
-        "max_position_embeddings": 262144, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-        "use_qk_norm": true}}"#
-    );
-    ModelConfig::from_json(json.as_bytes()).unwrap()
-}
 
 /// The compiler of one CUDA version, from `HYMT_NVRTC_12` or `HYMT_NVRTC_13` or by name.
 fn compiler(major: i32) -> Option<Nvrtc> {

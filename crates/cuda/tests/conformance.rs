@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
-use std::io::Write as _;
+#[path = "support/gpu.rs"]
+mod gpu;
+
 use std::path::PathBuf;
 
 use hymt_cuda::{CudaEngine, CudaError, CudaOptions, device};
@@ -12,28 +14,14 @@ use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::testkit::conformance::run_conformance;
 use hymt_llm::weights::ModelSource;
 
+use crate::gpu::has_gpu;
+
 fn options() -> CudaOptions {
     CudaOptions {
         slots: 5,
         context_tokens_max: 600,
         step_tokens_max: 300,
         ..CudaOptions::default()
-    }
-}
-
-fn has_gpu() -> bool {
-    match device::probe(0) {
-        Ok(_) => true,
-        Err(error) => {
-            // Straight to the stream: the test runner swallows what the macros print.
-            let said = format!("\n*** SKIPPED: needs an NVIDIA GPU: {error} ***\n");
-            let _ = writeln!(std::io::stderr(), "{said}");
-            assert!(
-                std::env::var_os("HYMT_REQUIRE_CUDA").is_none(),
-                "HYMT_REQUIRE_CUDA is set, but there is no GPU: {error}"
-            );
-            false
-        }
     }
 }
 

@@ -5,10 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
-use std::io::Write as _;
+#[path = "support/gpu.rs"]
+mod gpu;
 
 use hymt_cuda::testing::{limit_blocks, poison_cache, poison_workspace};
-use hymt_cuda::{CudaEngine, CudaOptions, device};
+use hymt_cuda::{CudaEngine, CudaOptions};
 use hymt_llm::TokenId;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions};
 use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
@@ -16,6 +17,8 @@ use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::weights::ModelSource;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
+
+use crate::gpu::has_gpu;
 
 const SLOTS: usize = 8;
 const CONTEXT: usize = 600;
@@ -28,20 +31,6 @@ const BLOCKS: [usize; 3] = [usize::MAX, 8, 1];
 /// Relative, over all logits: the cache is f16 here and f32 there, and a rounding of an activation moves
 /// by one level. The conformance test sees up to 0.019 on three models; these weights are new ones.
 const CPU_TOLERANCE: f64 = 0.03;
-
-fn has_gpu() -> bool {
-    match device::probe(0) {
-        Ok(_) => true,
-        Err(error) => {
-            // Straight to the stream: the test runner swallows what the macros print.
-            let said = format!("\n*** SKIPPED: needs an NVIDIA GPU: {error} ***\n");
-            let _ = writeln!(std::io::stderr(), "{said}");
-            let required = std::env::var_os("HYMT_REQUIRE_CUDA").is_some();
-            assert!(!required, "HYMT_REQUIRE_CUDA is set, but there is no GPU: {error}");
-            false
-        }
-    }
-}
 
 /// Sequences, each in the slot of its number, and how much of them an engine is to hold.
 struct Sequences {

@@ -5,13 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
-use std::io::Write as _;
+#[path = "support/gpu.rs"]
+mod gpu;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hymt_cuda::testing::{Fault, allocated_bytes, inject, limit_memory};
-use hymt_cuda::{CudaEngine, CudaError, CudaOptions, device};
+use hymt_cuda::{CudaEngine, CudaError, CudaOptions};
 use hymt_llm::TokenId;
 use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Shortlist, Slot};
 use hymt_llm::request::GenerateRequest;
@@ -23,22 +25,14 @@ use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
+use crate::gpu::has_gpu;
+
 static TURNS: Mutex<()> = Mutex::new(());
 
 /// This test's turn, if there is a GPU.
 fn turn() -> Option<MutexGuard<'static, ()>> {
     let turn = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    match device::probe(0) {
-        Ok(_) => Some(turn),
-        Err(error) => {
-            // Straight to the stream: the test runner swallows what the macros print.
-            let said = format!("\n*** SKIPPED: needs an NVIDIA GPU: {error} ***\n");
-            let _ = writeln!(std::io::stderr(), "{said}");
-            let required = std::env::var_os("HYMT_REQUIRE_CUDA").is_some();
-            assert!(!required, "HYMT_REQUIRE_CUDA is set, but there is no GPU: {error}");
-            None
-        }
-    }
+    has_gpu().then_some(turn)
 }
 
 /// From `HYMT_SEED`, or a new one each time.

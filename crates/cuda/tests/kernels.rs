@@ -7,26 +7,29 @@
 
 #[path = "kernels/cache.rs"]
 mod cache;
+#[path = "support/gpu.rs"]
+mod gpu;
 #[path = "kernels/loading.rs"]
 mod loading;
 #[path = "kernels/products.rs"]
 mod products;
 #[path = "kernels/rows.rs"]
 mod rows;
+#[path = "support/shape.rs"]
+mod shape;
 #[path = "kernels/twin.rs"]
 mod twin;
 
-use std::io::Write as _;
-
 use half::f16;
-use hymt_cuda::device;
 use hymt_cuda::program::{PAGE_TOKENS, SPLIT_TOKENS, Shape, TILE_ROWS, padded};
 use hymt_cuda::testing::Argument::{self, At, Buffer, Int, Long, Null, Struct};
 use hymt_cuda::testing::{Guarded, Rig};
-use hymt_llm::config::ModelConfig;
 use hymt_llm::quant::int8::quantize_row;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
+
+use crate::gpu::has_gpu;
+use crate::shape::config;
 
 /// Width, feed-forward width, layers, heads, key heads, head width, vocabulary. Rows and columns that
 /// fill no tile and no unit, each width of a head that loads differ for, groups of 1, 2 and 4.
@@ -43,35 +46,10 @@ const WIDE: [usize; 7] = [2048, 64, 1, 2, 1, 16, 66_003];
 /// Around the tokens of a tensor core's block (8) and of a product's block (64).
 const TOKENS: [usize; 7] = [1, 7, 8, 9, 63, 64, 65];
 
-fn config([hidden, ffn, layers, heads, kv_heads, head_dim, vocab]: [usize; 7]) -> ModelConfig {
-    let json = format!(
-        r#"{{"model_type": "hunyuan_v1_dense", "hidden_act": "silu", "hidden_size": {hidden},
-        "intermediate_size": {ffn}, "num_hidden_layers": {layers}, "num_attention_heads": {heads},
-        "num_key_value_heads": {kv_heads}, "head_dim": {head_dim}, "vocab_size": {vocab},
-        "max_position_embeddings": 262144, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-        "use_qk_norm": true}}"#
-    );
-    ModelConfig::from_json(json.as_bytes()).unwrap()
-}
-
 /// A device, random numbers, and what a test is about.
 struct Bench {
     rig: Rig,
     random: SmallRng,
-}
-
-fn has_gpu() -> bool {
-    match device::probe(0) {
-        Ok(_) => true,
-        Err(error) => {
-            // Straight to the stream: the test runner swallows what the macros print.
-            let said = format!("\n*** SKIPPED: needs an NVIDIA GPU: {error} ***\n");
-            let _ = writeln!(std::io::stderr(), "{said}");
-            let required = std::env::var_os("HYMT_REQUIRE_CUDA").is_some();
-            assert!(!required, "HYMT_REQUIRE_CUDA is set, but there is no GPU: {error}");
-            false
-        }
-    }
 }
 
 /// One for each of `shapes`; none without a GPU.

@@ -141,8 +141,9 @@ impl Buffers {
         })
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        let all = [
+    /// What a step writes before it reads it; `arrivals` and `exchange` are not that.
+    fn scratch(&self) -> [&DeviceBuffer; 9] {
+        [
             &self.input,
             &self.qkv,
             &self.attended,
@@ -151,27 +152,18 @@ impl Buffers {
             &self.scales,
             &self.picked,
             &self.partials,
-            &self.arrivals,
             &self.logits,
-        ];
-        all.iter().map(|buffer| buffer.bytes()).sum::<usize>() + self.exchange.bytes()
+        ]
     }
 
-    /// Fills what a step must write before it reads it; `arrivals` and `exchange` are not that.
+    pub(super) fn bytes(&self) -> usize {
+        let scratch: usize = self.scratch().iter().map(|buffer| buffer.bytes()).sum();
+        scratch + self.arrivals.bytes() + self.exchange.bytes()
+    }
+
     #[cfg(feature = "testing")]
     pub(super) fn poison(&self, byte: u8) -> Result<(), CudaError> {
-        let all = [
-            &self.input,
-            &self.qkv,
-            &self.attended,
-            &self.gated,
-            &self.quantized,
-            &self.scales,
-            &self.picked,
-            &self.partials,
-            &self.logits,
-        ];
-        all.iter().try_for_each(|buffer| buffer.fill(byte))
+        self.scratch().iter().try_for_each(|buffer| buffer.fill(byte))
     }
 
     /// Decode kernels run on `blocks` blocks at most, as on a smaller device.

@@ -11,7 +11,7 @@
 //! prompts and the options, and on nothing else: not on threads, processor or interruptions.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +26,7 @@ use crate::TokenId;
 use crate::config::{CONFIG_BYTES_MAX, ModelConfig};
 use crate::engine::cpu::layer_run::LayerRun;
 use crate::engine::cpu::weights::Layer;
+use crate::format::folder::{beside, put_in_place};
 use crate::weights::{Container, EMBEDDING, Embedding, ModelSource, Tensors, read_bounded};
 
 pub use super::error::QuantizeError;
@@ -431,23 +432,8 @@ fn finish(partial: &Partial, out: &Path, force: bool) -> Result<(), QuantizeErro
         let path = path.to_owned();
         move |source| QuantizeError::Io { path, source }
     };
-    let old = beside(out, ".old");
-    let replaces = out.exists();
-    if replaces {
-        std::fs::rename(out, &old).map_err(io(&old))?;
-    }
-    std::fs::rename(&partial.dir, out).map_err(io(out))?;
-    if replaces {
-        std::fs::remove_dir_all(&old).map_err(io(&old))?;
-    }
+    put_in_place(&partial.dir, out).map_err(|(path, source)| QuantizeError::Io { path, source })?;
     // Last, so that a cut before the renaming still finds its way.
     let progress = out.join(PROGRESS_FILE);
     std::fs::remove_file(&progress).map_err(io(&progress))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    // Components drop a trailing slash, which would put the folder inside the other.
-    let mut name = path.components().collect::<PathBuf>().into_os_string();
-    name.push(suffix);
-    name.into()
 }

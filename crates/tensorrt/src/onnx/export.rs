@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hymt_llm::config::ModelConfig;
 use hymt_llm::error::LoadError;
+use hymt_llm::format::folder;
 use hymt_llm::quant::activation_scales::ActivationScales;
 use hymt_llm::quant::checkpoint::ACTIVATION_SCALES_FILE;
 use hymt_llm::weights::ModelSource;
@@ -169,7 +170,7 @@ pub fn export_model(
     let config = source.config()?;
     check(&config, scales, options)?;
     check_destination(out, force)?;
-    let partial = beside(out, ".partial");
+    let partial = folder::beside(out, ".partial");
     if partial.exists() {
         std::fs::remove_dir_all(&partial).map_err(ExportError::io(&partial))?;
     }
@@ -294,25 +295,5 @@ fn check_destination(out: &Path, force: bool) -> Result<(), ExportError> {
 
 fn put_in_place(partial: &Path, out: &Path, force: bool) -> Result<(), ExportError> {
     check_destination(out, force)?;
-    let old = beside(out, ".old");
-    let replaces = out.exists();
-    if replaces {
-        if old.exists() {
-            // Of an export that ended while it removed this.
-            std::fs::remove_dir_all(&old).map_err(ExportError::io(&old))?;
-        }
-        std::fs::rename(out, &old).map_err(ExportError::io(&old))?;
-    }
-    std::fs::rename(partial, out).map_err(ExportError::io(out))?;
-    if replaces {
-        std::fs::remove_dir_all(&old).map_err(ExportError::io(&old))?;
-    }
-    Ok(())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    // Components drop a trailing slash, which would put the folder inside the other.
-    let mut name = path.components().collect::<PathBuf>().into_os_string();
-    name.push(suffix);
-    name.into()
+    folder::put_in_place(partial, out).map_err(|(path, source)| ExportError::Io { path, source })
 }
