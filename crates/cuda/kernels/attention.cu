@@ -3,16 +3,20 @@
 // Queries and keys are normalised AFTER the rotation: this family's trap. How a sequence is cut into
 // splits depends on positions alone, so the bits do not depend on batch or chunk. A block takes one
 // query head: few instructions matter more here than loading keys once for all heads of a group.
+// Each of its warps takes 16 keys from their scores to the sum of their values, and then the block
+// adds up its warps.
 
-// Halves that a lane loads at once, lanes that share a key, and what each loads of it.
-#define VEC 8
-#define KEY_LANES (THREADS / SPLIT)
-#define CHUNKS (HEAD_DIM / KEY_LANES / VEC)
-// Lanes that share a value row, value rows at once, and rounds over a split.
-#define VALUE_LANES (HEAD_DIM / VEC)
-#define VALUES_AT_ONCE (THREADS / VALUE_LANES)
-#define VALUE_ROUNDS DIV_UP(SPLIT, VALUES_AT_ONCE)
-#define SCORES_OF_LANE DIV_UP(SPLIT, 32)
+// Keys of a warp: the rows of one product of the tensor core.
+#define WARP_KEYS 16
+static_assert(WARPS * WARP_KEYS == SPLIT, "a block takes a split");
+// Products for one number per key, each over 16 elements of a head, and for one number per element,
+// each for 16 of them.
+#define HEAD_STEPS (HEAD_DIM / 16)
+// Words that a lane loads at once of a key and of a value.
+#define KEY_WORDS MIN_OF(4, 2 * HEAD_STEPS)
+#define KEY_LOADS (2 * HEAD_STEPS / KEY_WORDS)
+#define VALUE_WORDS MIN_OF(4, HEAD_STEPS)
+#define VALUE_LOADS (HEAD_STEPS / VALUE_WORDS)
 
 // One page: [layer][key, value][kv head][PAGE][HEAD_DIM] in f16.
 #define PAGE_HALVES ((size_t)PAGE * HEAD_DIM)
@@ -22,9 +26,10 @@ __device__ __forceinline__ u16* page_rows(u64 page, int layer, int is_value, int
 }
 
 struct AttentionShared {
-  float q[HEAD_DIM];
-  float scores[SPLIT];
+  // Each warp's query, as the sum of two f16: together they have the bits of f32 that count.
+  __align__(16) u16 q[WARPS][2][HEAD_DIM];
   float out[WARPS][HEAD_DIM];
+  float tops[WARPS], sums[WARPS];
   __align__(16) u16 own_key[HEAD_DIM];
   __align__(16) u16 own_value[HEAD_DIM];
   u32 is_last;
@@ -45,97 +50,133 @@ struct AttentionToken {
   }
 };
 
-// Rotates and normalises one head with one warp.
-template <bool AWAIT>
-__device__ __forceinline__ void rope_norm(const float* head, const float* rotation,
-                                          const float* weight, float* out) {
+// One number per row of 16 rows by 16 columns times two columns, and the same for 8 more rows behind:
+// `c` as the tensor core has it, of which only the first two columns count, and those of lanes whose
+// number is a multiple of 4. Rows and columns are f16, sums f32.
+__device__ __forceinline__ void multiply_two_columns(float (&c)[4], const u32 (&a)[4],
+                                                     const u32 (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  // Column `n` is in lanes 4n .. 4n + 3; each lane has four elements of two rows.
+  const int t = threadIdx.x & 3;
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
+    float low = 0.f, high = 0.f;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const u32 column = __shfl_sync(FULL, b[half], n * 4 + t);
+      const float x = half_to_float((u16)column), y = half_to_float((u16)(column >> 16));
+      low = fmaf(half_to_float((u16)a[half * 2]), x, low);
+      low = fmaf(half_to_float((u16)(a[half * 2] >> 16)), y, low);
+      high = fmaf(half_to_float((u16)a[half * 2 + 1]), x, high);
+      high = fmaf(half_to_float((u16)(a[half * 2 + 1] >> 16)), y, high);
+    }
+    for (int o = 1; o < 4; o *= 2) {
+      low += __shfl_xor_sync(FULL, low, o);
+      high += __shfl_xor_sync(FULL, high, o);
+    }
+    c[n] += low, c[n + 2] += high;
+  }
+#endif
+}
+
+// Numbers as the sum of two f16 each: `low` is what `high` leaves.
+__device__ __forceinline__ void split_in_two(float x, u16& high, u16& low) {
+  high = half_bits(x);
+  low = half_bits(x - half_to_float(high));
+}
+__device__ __forceinline__ u32 pack(u16 first, u16 second) { return (u32)second << 16 | first; }
+
+// Reads COUNT heads with one warp, rotates and normalises the first NORMED, and calls `put` with the
+// head's number, an element's and the element.
+template <bool AWAIT, int NORMED, int COUNT, class Put>
+__device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT], const float* rotation,
+                                           const float* const (&weights)[COUNT], Put put) {
   constexpr int HALF = HEAD_DIM / 2, PAIRS = DIV_UP(HALF, 32);
   const int lane = threadIdx.x & 31;
-  float a[PAIRS], b[PAIRS], squares = 0.f;
+  float a[COUNT][PAIRS], b[COUNT][PAIRS], squares[MAX_OF(1, NORMED)];
+  // What does not depend on the heads is on its way while they are awaited.
+  float cosine[PAIRS], sine[PAIRS], weight[MAX_OF(1, NORMED)][PAIRS][2];
+#pragma unroll
+  for (int i = 0; i < PAIRS; i++) {
+    const int at = i * 32 + lane;
+    cosine[i] = NORMED > 0 && at < HALF ? now(rotation + at) : 0.f;
+    sine[i] = NORMED > 0 && at < HALF ? now(rotation + at + HALF) : 0.f;
+#pragma unroll
+    for (int h = 0; h < NORMED; h++) {
+      weight[h][i][0] = at < HALF ? far_constant(weights[h] + at) : 0.f;
+      weight[h][i][1] = at < HALF ? far_constant(weights[h] + at + HALF) : 0.f;
+    }
+  }
   bool complete;
   do {
     complete = true;
+#pragma unroll
+    for (int h = 0; h < COUNT; h++)
+#pragma unroll
+      for (int i = 0; i < PAIRS; i++) {
+        const int at = i * 32 + lane;
+        a[h][i] = at < HALF ? now(heads[h] + at) : 0.f;
+        b[h][i] = at < HALF ? now(heads[h] + at + HALF) : 0.f;
+      }
+#pragma unroll
+    for (int h = 0; h < COUNT; h++)
+#pragma unroll
+      for (int i = 0; i < PAIRS; i++) complete &= !is_awaited(a[h][i]) & !is_awaited(b[h][i]);
+  } while (AWAIT && !complete);
+#pragma unroll
+  for (int h = 0; h < NORMED; h++) {
+    squares[h] = 0.f;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const float x = a[h][i], y = b[h][i];
+      a[h][i] = x * cosine[i] - y * sine[i];
+      b[h][i] = y * cosine[i] + x * sine[i];
+      squares[h] += a[h][i] * a[h][i] + b[h][i] * b[h][i];
+    }
+  }
+#pragma unroll
+  for (int o = 16; o > 0; o >>= 1)
+#pragma unroll
+    for (int h = 0; h < NORMED; h++) squares[h] += __shfl_xor_sync(FULL, squares[h], o);
+#pragma unroll
+  for (int h = 0; h < NORMED; h++) {
+    const float mean = __fdiv_rn(squares[h], (float)HEAD_DIM);
+    const float scale = __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
       const int at = i * 32 + lane;
-      a[i] = at < HALF ? now(head + at) : 0.f;
-      b[i] = at < HALF ? now(head + at + HALF) : 0.f;
-    }
-#pragma unroll
-    for (int i = 0; i < PAIRS; i++) complete &= !is_awaited(a[i]) & !is_awaited(b[i]);
-  } while (AWAIT && !complete);
-#pragma unroll
-  for (int i = 0; i < PAIRS; i++) {
-    const int at = i * 32 + lane;
-    if (at < HALF) {
-      const float cosine = fresh(rotation + at), sine = fresh(rotation + at + HALF);
-      const float x = a[i], y = b[i];
-      a[i] = x * cosine - y * sine;
-      b[i] = y * cosine + x * sine;
-    }
-    squares += a[i] * a[i] + b[i] * b[i];
-  }
-  const float mean = __fdiv_rn(warp_sum(squares), (float)HEAD_DIM);
-  const float scale = __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
-#pragma unroll
-  for (int i = 0; i < PAIRS; i++) {
-    const int at = i * 32 + lane;
-    if (at < HALF) {
-      out[at] = a[i] * (scale * __ldg(weight + at));
-      out[at + HALF] = b[i] * (scale * __ldg(weight + at + HALF));
+      if (at < HALF) {
+        put(h, at, a[h][i] * (scale * weight[h][i][0]));
+        put(h, at + HALF, b[h][i] * (scale * weight[h][i][1]));
+      }
     }
   }
+#pragma unroll
+  for (int h = NORMED; h < COUNT; h++)
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const int at = i * 32 + lane;
+      if (at < HALF) put(h, at, a[h][i]), put(h, at + HALF, b[h][i]);
+    }
 }
 
-// Appends one key (rotated, normalised) and one value by one warp each; `scratch` is HEAD_DIM
-// floats of the warp's own.
-template <bool AWAIT>
-__device__ __forceinline__ void append_key(const float* k, const float* rotation,
-                                           const float* weight, float* scratch, u16* to,
-                                           u16* own) {
-  rope_norm<AWAIT>(k, rotation, weight, scratch);
-  __syncwarp();
-  for (int i = threadIdx.x & 31; i < HEAD_DIM; i += 32) {
-    const u16 h = half_bits(scratch[i]);
-    if (to) to[i] = h;
-    if (own) own[i] = h;
+// Words of f16 pairs, all at once.
+template <int WORDS>
+__device__ __forceinline__ void load_words(u32* to, const u16* from) {
+  if (WORDS == 4) {
+    const uint4 v = *reinterpret_cast<const uint4*>(from);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  } else if (WORDS == 2) {
+    const uint2 v = *reinterpret_cast<const uint2*>(from);
+    to[0] = v.x, to[1] = v.y;
+  } else {
+    to[0] = *reinterpret_cast<const u32*>(from);
   }
-}
-template <bool AWAIT>
-__device__ __forceinline__ void append_value(const float* v, u16* to, u16* own) {
-  constexpr int EACH = DIV_UP(HEAD_DIM, 32);
-  const int lane = threadIdx.x & 31;
-  float held[EACH];
-  bool complete;
-  do {
-    complete = true;
-#pragma unroll
-    for (int i = 0; i < EACH; i++)
-      held[i] = i * 32 + lane < HEAD_DIM ? now(v + i * 32 + lane) : 0.f;
-#pragma unroll
-    for (int i = 0; i < EACH; i++) complete &= !is_awaited(held[i]);
-  } while (AWAIT && !complete);
-#pragma unroll
-  for (int i = 0; i < EACH; i++) {
-    const int at = i * 32 + lane;
-    if (at >= HEAD_DIM) continue;
-    const u16 h = half_bits(held[i]);
-    if (to) to[at] = h;
-    if (own) own[at] = h;
-  }
-}
-
-struct HalfVec {
-  u32 words[VEC / 2];
-  __device__ __forceinline__ float at(int i) const {
-    return half_to_float((u16)(words[i / 2] >> (i & 1) * 16));
-  }
-};
-__device__ __forceinline__ HalfVec load_halves(const u16* p) {
-  HalfVec v;
-  const uint4 w = *reinterpret_cast<const uint4*>(p);
-  v.words[0] = w.x, v.words[1] = w.y, v.words[2] = w.z, v.words[3] = w.w;
-  return v;
 }
 
 // Keys of a split that count, and the one among them that this step brings, or -1.
@@ -146,31 +187,37 @@ __device__ __forceinline__ int own_of(const AttentionToken& token, int split) {
   return token.k != nullptr && split == token.position / SPLIT ? keys_of(token, split) - 1 : -1;
 }
 
-// A thread's part of the old keys and values: they do not depend on this step, so they may be
-// loaded early.
-struct AttentionHeld {
-  HalfVec values[VALUE_ROUNDS], keys[CHUNKS];
+// Lane 4g + t multiplies, of keys g and g + 8 of its warp's, what column t of the tensor core's rows is,
+// and of keys 2t, 2t + 1, 2t + 8 and 2t + 9 elements g of 8. Which elements of a head these are is ours
+// to choose, so each lane loads words that follow each other.
+__device__ __forceinline__ int key_element(int load) {
+  return (load * 4 + ((int)threadIdx.x & 3)) * 2 * KEY_WORDS;
+}
+__device__ __forceinline__ int value_element(int load) {
+  return (load * 8 + ((int)threadIdx.x & 31) / 4) * 2 * VALUE_WORDS;
+}
 
-  __device__ __forceinline__ void load(const AttentionToken& token, int layer, int kv_head,
-                                       int split) {
-  const int tid = thread_now();
-    static_assert(KEY_LANES * VEC <= 16, "the smallest head fits");
-    const int count = keys_of(token, split), own = own_of(token, split);
-    const u16* key_rows = page_rows(token.page, layer, 0, kv_head) + token.first_row(split);
-    const u16* value_rows = page_rows(token.page, layer, 1, kv_head) + token.first_row(split);
-    const int part = tid % KEY_LANES, slot = tid / KEY_LANES;
-    if (slot < count && slot != own)
-#pragma unroll
-      for (int c = 0; c < CHUNKS; c++)
-        keys[c] = load_halves(key_rows + slot * HEAD_DIM + (c * KEY_LANES + part) * VEC);
-    const int value_lane = tid % VALUE_LANES, value_slot = tid / VALUE_LANES;
-#pragma unroll
-    for (int r = 0; r < VALUE_ROUNDS; r++) {
-      const int key = r * VALUES_AT_ONCE + value_slot;
-      if (key < count && key != own)
-        values[r] = load_halves(value_rows + key * HEAD_DIM + value_lane * VEC);
-    }
+// Old keys and values of one kv head in a split, `[SPLIT][HEAD_DIM]` each, and those of this step.
+struct AttentionRows {
+  const u16 *keys, *values, *own_key, *own_value;
+  int own;
+  __device__ __forceinline__ const u16* key(int i) const {
+    return i == own ? own_key : keys + i * HEAD_DIM;
   }
+  __device__ __forceinline__ const u16* value(int i) const {
+    return i == own ? own_value : values + i * HEAD_DIM;
+  }
+};
+
+// Old keys and values where they lie.
+struct PageRows {
+  const u16 *key_rows, *value_rows;
+  __device__ __forceinline__ PageRows(const AttentionToken& token, int layer, int kv_head, int split)
+      : key_rows(page_rows(token.page, layer, 0, kv_head) + token.first_row(split)),
+        value_rows(page_rows(token.page, layer, 1, kv_head) + token.first_row(split)) {}
+  __device__ __forceinline__ const u16* keys() const { return key_rows; }
+  __device__ __forceinline__ const u16* values() const { return value_rows; }
+  __device__ __forceinline__ void end() const {}
 };
 
 // What a split knows of one element of a head: its values' sum, in units of e^top, and that of the
@@ -182,93 +229,152 @@ struct SplitSum {
 #define SPLITS_AT_ONCE 4
 #define SPLIT_WIDTH (HEAD_DIM + 2)
 
-// Attention of one token's query head `head` over split `split`, by the whole block. `out` is
-// [Q_SIZE]. Sequences of several splits leave partial results, [splits][HEADS][SPLIT_WIDTH] of
+// A warp's part of attention, in two steps. Scores of its keys: lanes 4g have those of keys g and g + 8.
+__device__ __forceinline__ void score_keys(AttentionShared& s, const AttentionRows& rows, int keys,
+                                           float (&scores)[2]) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2;
+  const int first = warp * WARP_KEYS;
+  // Two chains, of even and odd steps. Column 0 is the query's high part, column 1 the low one.
+  float c[2][4] = {{0.f, 0.f, 0.f, 0.f}, {0.f, 0.f, 0.f, 0.f}};
+  const u16* row[2];
+#pragma unroll
+  for (int i = 0; i < 2; i++) row[i] = rows.key(min(first + g + i * 8, keys - 1));
+#pragma unroll
+  for (int load = 0; load < KEY_LOADS; load++) {
+    u32 k[2][KEY_WORDS], q[KEY_WORDS];
+#pragma unroll
+    for (int i = 0; i < 2; i++) load_words<KEY_WORDS>(k[i], row[i] + key_element(load));
+#pragma unroll
+    for (int word = 0; word < KEY_WORDS; word++) q[word] = 0;
+    if (g < 2) load_words<KEY_WORDS>(q, s.q[warp][g] + key_element(load));
+#pragma unroll
+    for (int word = 0; word < KEY_WORDS; word += 2) {
+      const u32 a[4] = {k[0][word], k[1][word], k[0][word + 1], k[1][word + 1]};
+      const u32 b[2] = {q[word], q[word + 1]};
+      multiply_two_columns(c[(load * KEY_WORDS + word) / 2 & 1], a, b);
+    }
+  }
+  const float unit = __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const float high = c[0][i * 2] + c[1][i * 2], low = c[0][i * 2 + 1] + c[1][i * 2 + 1];
+    scores[i] = first + g + i * 8 < keys ? (high + low) * unit : NEGATIVE_INFINITY;
+  }
+}
+
+// And the sum of its values, each times e^score, in units of the largest.
+__device__ __forceinline__ void add_values(AttentionShared& s, const AttentionRows& rows, int keys,
+                                           const float (&scores)[2]) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
+  const int first = warp * WARP_KEYS;
+  float top = fmaxf(scores[0], scores[1]);
+  for (int o = 4; o < 32; o *= 2) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
+  top = __shfl_sync(FULL, top, 0);
+  // Weights of the four keys whose values this lane has.
+  float weights[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+    weights[i] = expf(__shfl_sync(FULL, scores[i / 2], (t * 2 + i % 2) * 4) - top);
+  float sum = (weights[0] + weights[1]) + (weights[2] + weights[3]);
+  for (int o = 1; o < 4; o *= 2) sum += __shfl_xor_sync(FULL, sum, o);
+  u32 b[2];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    u16 high[2], low[2];
+    split_in_two(weights[i * 2], high[0], low[0]);
+    split_in_two(weights[i * 2 + 1], high[1], low[1]);
+    b[i] = g == 0 ? pack(high[0], high[1]) : g == 1 ? pack(low[0], low[1]) : 0u;
+  }
+  if (lane == 0) s.tops[warp] = top, s.sums[warp] = sum;
+#pragma unroll
+  for (int load = 0; load < VALUE_LOADS; load++) {
+    u32 v[4][VALUE_WORDS];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int key = first + t * 2 + i / 2 * 8 + i % 2;
+      // What does not count is zero times zero.
+#pragma unroll
+      for (int word = 0; word < VALUE_WORDS; word++) v[i][word] = 0;
+      if (key < keys) load_words<VALUE_WORDS>(v[i], rows.value(key) + value_element(load));
+    }
+#pragma unroll
+    for (int word = 0; word < VALUE_WORDS; word++) {
+      float sums[4] = {0.f, 0.f, 0.f, 0.f};
+      const u32 a[4] = {__byte_perm(v[0][word], v[1][word], 0x5410),
+                        __byte_perm(v[0][word], v[1][word], 0x7632),
+                        __byte_perm(v[2][word], v[3][word], 0x5410),
+                        __byte_perm(v[2][word], v[3][word], 0x7632)};
+      multiply_two_columns(sums, a, b);
+      if (t == 0)
+        *reinterpret_cast<float2*>(s.out[warp] + value_element(load) + word * 2) =
+            make_float2(sums[0] + sums[1], sums[2] + sums[3]);
+    }
+  }
+}
+
+// Attention of one token's query head `head` over split `split`, by the whole block. `source` knows the
+// old keys and values: each warp asks it for `keys()` when it has its query, then for `values()`. `out`
+// is [Q_SIZE]. Sequences of several splits leave partial results, [splits][HEADS][SPLIT_WIDTH] of
 // `Partials`, and one block a head adds them up.
-template <bool AWAIT, class Partials>
-__device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken& token,
-                                       const AttentionHeld& held, int layer, int head, int split,
-                                       const float* q_norm, const float* k_norm, float* out,
-                                       Partials partials) {
-  const int tid = thread_now();
-  const int lane = tid & 31, warp = tid >> 5, kv_head = head / GROUP;
+template <bool AWAIT, class Source, class Partials>
+__device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken& token, Source source,
+                                       int layer, int head, int split, const float* q_norm,
+                                       const float* k_norm, float* out, Partials partials) {
+  const int tid = threadIdx.x;
+  const int warp = tid >> 5, kv_head = head / GROUP;
   const int splits = token.position / SPLIT + 1;
   const int keys = keys_of(token, split), own = own_of(token, split);
+  const bool is_used = warp * WARP_KEYS < keys;
 
-  if (warp == 0) rope_norm<AWAIT>(token.q + head * HEAD_DIM, token.rotation, q_norm, s.q);
-  if (own >= 0) {
-    // Every head of a group needs the new key and value; one of them keeps them.
-    const bool keeps = head % GROUP == 0;
-    const size_t row = token.first_row(split) + (size_t)own * HEAD_DIM;
-    if (warp == 1)
-      append_key<AWAIT>(token.k + kv_head * HEAD_DIM, token.rotation, k_norm, s.out[0],
-                        keeps ? page_rows(token.page, layer, 0, kv_head) + row : nullptr,
-                        s.own_key);
-    if (warp == 2)
-      append_value<AWAIT>(token.v + kv_head * HEAD_DIM,
-                          keeps ? page_rows(token.page, layer, 1, kv_head) + row : nullptr,
-                          s.own_value);
-  }
-  block_sync();
-
-  // Scores.
-  const int part = tid % KEY_LANES, slot = tid / KEY_LANES;
-  if (warp * (32 / KEY_LANES) < keys) {
-    float dot = 0.f;
-#pragma unroll
-    for (int c = 0; c < CHUNKS; c++) {
-      const int at = (c * KEY_LANES + part) * VEC;
-      const HalfVec k = slot == own ? load_halves(s.own_key + at) : held.keys[c];
-#pragma unroll
-      for (int i = 0; i < VEC; i++) dot = fmaf(s.q[at + i], k.at(i), dot);
+  if (is_used) {
+    const float* q = token.q + head * HEAD_DIM;
+    auto put_query = [&](int at, float x) {
+      split_in_two(x, s.q[warp][0][at], s.q[warp][1][at]);
+    };
+    if (own >= 0 && warp == own / WARP_KEYS) {
+      // Every head of a group needs the new key and value; one of them keeps them.
+      const bool keeps = head % GROUP == 0;
+      const size_t row = token.first_row(split) + (size_t)own * HEAD_DIM;
+      u16* key = page_rows(token.page, layer, 0, kv_head) + row;
+      u16* value = page_rows(token.page, layer, 1, kv_head) + row;
+      const float* const heads[3] = {q, token.k + kv_head * HEAD_DIM, token.v + kv_head * HEAD_DIM};
+      const float* const norms[3] = {q_norm, k_norm, nullptr};
+      take_heads<AWAIT, 2>(heads, token.rotation, norms, [&](int which, int at, float x) {
+        if (which == 0) return put_query(at, x);
+        const u16 half = half_bits(x);
+        (which == 1 ? s.own_key : s.own_value)[at] = half;
+        if (keeps) (which == 1 ? key : value)[at] = half;
+      });
+    } else {
+      const float* const heads[1] = {q};
+      const float* const norms[1] = {q_norm};
+      take_heads<AWAIT, 1>(heads, token.rotation, norms,
+                           [&](int, int at, float x) { put_query(at, x); });
     }
-    for (int o = KEY_LANES / 2; o > 0; o >>= 1) dot += __shfl_xor_sync(FULL, dot, o);
-    if (part == 0 && slot < keys)
-      s.scores[slot] = dot * __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
+    __syncwarp();
   }
-  block_sync();
-
-  // Every warp finds the largest score and the sum for itself.
-  float top = NEGATIVE_INFINITY, sum = 0.f, mine[SCORES_OF_LANE];
-#pragma unroll
-  for (int i = 0; i < SCORES_OF_LANE; i++) {
-    mine[i] = i * 32 + lane < keys ? s.scores[i * 32 + lane] : NEGATIVE_INFINITY;
-    top = fmaxf(top, mine[i]);
-  }
-  for (int o = 16; o > 0; o >>= 1) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
-#pragma unroll
-  for (int i = 0; i < SCORES_OF_LANE; i++) sum += expf(mine[i] - top);
-  sum = warp_sum(sum);
-
-  float acc[VEC];
-#pragma unroll
-  for (int i = 0; i < VEC; i++) acc[i] = 0.f;
-  const int value_lane = tid % VALUE_LANES, value_slot = tid / VALUE_LANES;
-#pragma unroll
-  for (int r = 0; r < VALUE_ROUNDS; r++) {
-    const int key = r * VALUES_AT_ONCE + value_slot;
-    if (r * VALUES_AT_ONCE >= keys) break;
-    if (key < keys) {
-      const HalfVec v = key == own ? load_halves(s.own_value + value_lane * VEC) : held.values[r];
-      const float p = expf(s.scores[key] - top);
-#pragma unroll
-      for (int i = 0; i < VEC; i++) acc[i] = fmaf(p, v.at(i), acc[i]);
-    }
-  }
-  // Over the value rows of a warp, then over warps.
-#pragma unroll
-  for (int i = 0; i < VEC; i++)
-    for (int o = 16; o >= VALUE_LANES; o >>= 1) acc[i] += __shfl_xor_sync(FULL, acc[i], o);
-  if (lane < VALUE_LANES)
-#pragma unroll
-    for (int i = 0; i < VEC; i++) s.out[warp][value_lane * VEC + i] = acc[i];
+  AttentionRows rows = {nullptr, nullptr, s.own_key, s.own_value, own};
+  float scores[2];
+  rows.keys = source.keys();
+  if (is_used) score_keys(s, rows, keys, scores);
+  rows.values = source.values();
+  if (is_used) add_values(s, rows, keys, scores);
+  source.end();
   block_sync();
 
   const int at = tid;
   if (at < HEAD_DIM) {
-    float total = 0.f;
+    float top = NEGATIVE_INFINITY, sum = 0.f, total = 0.f;
+    const int warps = DIV_UP(keys, WARP_KEYS);
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) total += s.out[w][at];
+    for (int w = 0; w < WARPS; w++) top = w < warps ? fmaxf(top, s.tops[w]) : top;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+      if (w >= warps) continue;
+      const float weight = expf(s.tops[w] - top);
+      sum = fmaf(weight, s.sums[w], sum);
+      total = fmaf(weight, s.out[w][at], total);
+    }
     float* to = out + head * HEAD_DIM + at;
     const size_t of_head = (size_t)head * SPLIT_WIDTH, next = (size_t)HEADS * SPLIT_WIDTH;
     if (splits == 1) {

@@ -50,6 +50,20 @@ __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }
 // Loads of what other blocks wrote in this launch: they must not come from this SM's own cache.
 __device__ __forceinline__ float fresh(const float* p) { return __ldcg(p); }
 
+// A constant that is asked for here, and not where the compiler would like to: its way is long.
+__device__ __forceinline__ float far_constant(const float* p) {
+  float v;
+  asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ float4 far_constant4(const float* p) {
+  float4 v;
+  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p));
+  return v;
+}
+
 __device__ __forceinline__ u16 half_bits(float x) {
   u16 h;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
@@ -115,14 +129,25 @@ __device__ __forceinline__ float4 now4(const float* p) {
                : "memory");
   return v;
 }
-__device__ __forceinline__ float from_host(const float* p) {
-  float v;
-  asm volatile("ld.volatile.global.f32 %0, [%1];" : "=f"(v) : "l"(p));
+__device__ __forceinline__ void tell4(float* to, const float4& v) {
+  tell(to, v.x), tell(to + 1, v.y), tell(to + 2, v.z), tell(to + 3, v.w);
+}
+__device__ __forceinline__ float4 from_host4(const float* p) {
+  float4 v;
+  asm volatile("ld.volatile.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p));
   return v;
 }
 __device__ __forceinline__ bool is_awaited(float v) { return __float_as_uint(v) == AWAITED; }
 __device__ __forceinline__ bool is_awaited(const float4& v) {
   return is_awaited(v.x) | is_awaited(v.y) | is_awaited(v.z) | is_awaited(v.w);
+}
+// A warp waits for one word before it asks for all that come at about the same time: else whole rows
+// would go to every SM again and again, and the weights would wait behind them.
+__device__ __forceinline__ void await_first(const float* p) {
+  while (is_awaited(now(p))) {
+  }
 }
 // The same for four levels of a quantised row: -128 is no level.
 #define AWAITED_LEVELS 0x80808080u

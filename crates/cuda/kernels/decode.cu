@@ -52,24 +52,28 @@ struct Exchange {
   int rows;
   __device__ __forceinline__ Exchange(float* all, int n, int layer)
       : base(all + (size_t)layer * n * EXCHANGED_ALL), rows(n) {}
-  __device__ __forceinline__ float* qkv() const { return base; }
-  __device__ __forceinline__ float* attended() const { return base + rows * QKV_ROWS; }
-  __device__ __forceinline__ float* middle() const { return base + rows * (QKV_ROWS + Q_SIZE); }
-  __device__ __forceinline__ float* gated() const {
-    return base + rows * (QKV_ROWS + Q_SIZE + HIDDEN);
+  // Computed where it is used: kept in registers, it would push out more.
+  __device__ __forceinline__ float* at(int word_of_row) const {
+    int n = rows;
+    asm volatile("" : "+r"(n));
+    return base + n * word_of_row;
   }
-  __device__ __forceinline__ float* x() const { return base + rows * (EXCHANGED - HIDDEN); }
+  __device__ __forceinline__ float* qkv() const { return at(0); }
+  __device__ __forceinline__ float* attended() const { return at(QKV_ROWS); }
+  __device__ __forceinline__ float* middle() const { return at(QKV_ROWS + Q_SIZE); }
+  __device__ __forceinline__ float* gated() const { return at(QKV_ROWS + Q_SIZE + HIDDEN); }
+  __device__ __forceinline__ float* x() const { return at(EXCHANGED - HIDDEN); }
   // What phase `kind` of a layer reads, quantised: [rows][PADDED(k) / 4].
   __device__ __forceinline__ u32* levels(int kind = 0) const {
     const int before = kind == 0   ? 0
                        : kind == 1 ? PADDED(HIDDEN)
                        : kind == 2 ? PADDED(HIDDEN) + PADDED(Q_SIZE)
                                    : 2 * PADDED(HIDDEN) + PADDED(Q_SIZE);
-    return reinterpret_cast<u32*>(base + rows * (EXCHANGED + before / 4));
+    return reinterpret_cast<u32*>(at(EXCHANGED + before / 4));
   }
   // And its scales: [rows].
   __device__ __forceinline__ float* scales(int kind) const {
-    return base + rows * (EXCHANGED + LEVEL_WORDS + kind);
+    return at(EXCHANGED + LEVEL_WORDS + kind);
   }
 };
 
@@ -125,9 +129,6 @@ struct TaggedPartials {
 // Tiles of a round times WARPS * 16 * N sums.
 #define CELLS(n) MAX_OF(4 * WARPS * 16 * (n), 2048)
 
-// Lines of 128 bytes, or less, of a row of the cache.
-#define LINES_OF_ROW MAX_OF(1, HEAD_DIM / 64)
-
 // A head's part of attention: block `item`, `item + gridDim.x`, .. take one each.
 struct Item {
   int t, head, split;
@@ -145,14 +146,23 @@ struct DecodeShared {
     AttentionShared attention;
   };
   float scales[N];
-  int firsts[5];
-  QuantizeShared quantize;
+  // This block's first tile of a phase of each kind, and their number; of the head's, that changes.
+  int firsts[5], counts[4];
+  QuantizeShared quantize[2];  // in turn
   Item item;  // the first part of attention that is this block's
   int has_item;
   u64 barriers[STAGES_MAX * (PIECES + 1)];
 };
 
-enum Epilogue { STORE, ADD, GATE };
+enum Epilogue { STORE, ADD, GATE, HEAD };
+
+// Whether a chunk's weights are taken out of shared memory while those of the one before are multiplied.
+// Elsewhere the compilers spill registers over it.
+#define TAKES_AHEAD (__CUDA_ARCH__ == 900)
+// Chains of sums of a warp: one would wait for itself.
+#ifndef CHAINS
+#define CHAINS 2
+#endif
 
 // A candidate as a number that orders by logit, then by lower id.
 __device__ __forceinline__ u64 packed(float logit, int id) {
@@ -175,100 +185,176 @@ struct Decoder {
   u64 best;       // of the logits this thread has seen, its best
   float dropped;  // and the largest of the others
 
-  // One phase's products: every tile of this block, a round of tiles at a time.
+  __device__ __forceinline__ int tiles_of_block(int phase) const {
+    const int first = first_tile(phase_kind(phase)), tiles = phase_tiles(phase);
+    return first < tiles ? (tiles - 1 - first) / (int)gridDim.x + 1 : 0;
+  }
+
+  // What of a round of tiles becomes this thread's one output.
+  template <Epilogue E>
+  struct Output {
+    static constexpr int TILE_OUT = E == GATE ? 8 : 16;
+    // Tiles of a round.
+    static constexpr int ROUND =
+        MIN_OF(CELLS(N) / (WARPS * 16 * N), THREADS / (TILE_OUT * N));
+    int row, token, slot, tile;
+    // Where the tile's `row` is among all rows.
+    int at;
+    bool is_there;
+    __device__ __forceinline__ Output(const Decoder& d, int phase, int start, int row_base, int rows) {
+      const int tid = thread_now();
+      row = tid % TILE_OUT, token = tid / TILE_OUT % N, slot = tid / TILE_OUT / N;
+      tile = d.s.firsts[phase_kind(phase)] + (start + slot) * gridDim.x;
+      at = row_base + tile * TILE_OUT + row;
+      is_there = slot < ROUND && tile < phase_tiles(phase) && token < d.step.n && at < rows;
+    }
+  };
+  // What an output needs beside its products. Each is a word from far away, so they are asked for
+  // before the products' inputs are awaited.
+  struct Operands {
+    float scale, up_scale, old;
+  };
+  template <Epilogue E>
+  __device__ __forceinline__ Operands operands(int phase, int start, int row_base, int rows,
+                                               const float* residual) {
+    const Output<E> output(*this, phase, start, row_base, rows);
+    Operands needed = {0.f, 0.f, 0.f};
+    if (!output.is_there) return needed;
+    const float* scales = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1)) +
+                          output.tile * 16 + output.row;
+    needed.scale = far_constant(scales);
+    if (E == GATE) needed.up_scale = far_constant(scales + 8);
+    if (E == ADD) needed.old = now(residual + (size_t)output.token * HIDDEN + output.at);
+    return needed;
+  }
+
+  // One phase's products: every tile of this block, a round of tiles at a time. `needed` is what the
+  // first round needs.
   template <int K, Epilogue E>
-  __device__ __forceinline__ void products(int phase, int row_base, float* out, int out_stride,
-                                           int rows, const float* residual = nullptr) {
-  const int tid = thread_now();
-    constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K), BLOCKS = UNIT_COLS / 32;
-    constexpr int TILE_OUT = E == GATE ? 8 : 16, TILE_CELLS = 16 * N;
-    constexpr int ROUND = MIN_OF(CELLS(N) / (WARPS * TILE_CELLS), THREADS / (TILE_OUT * N));
+  __device__ __forceinline__ void products(Operands needed, int phase, int row_base, float* out,
+                                           int out_stride, int rows,
+                                           const float* residual = nullptr) {
+    const int tid = thread_now();
+    constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K), TILE_CELLS = 16 * N;
+    constexpr int ROUND = Output<E>::ROUND;
     const int warp = tid >> 5, lane = tid & 31;
-    const int tiles = phase_tiles(phase);
-    const float* w_scales = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1));
-    const int first = s.firsts[phase_kind(phase)];
-    const int count = first < tiles ? (tiles - 1 - first) / gridDim.x + 1 : 0;
+    const int count = E == HEAD ? tiles_of_block(phase) : s.counts[phase_kind(phase)];
 #if __CUDA_ARCH__ >= 800
     static_assert(N <= 8, "one block of tokens");
-    constexpr int EACH = CHUNK_UNITS / WARPS;
+    constexpr int TILE_CHUNKS = DIV_UP(KU, CHUNK_UNITS);
+    constexpr int SUMMING_WARPS = MIN_OF(WARPS, DIV_UP(KU, UNITS_OF_WARP));
+#else
+    constexpr int SUMMING_WARPS = MIN_OF(WARPS, KU);
 #endif
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
-      // This thread's one output; what it needs is fetched before the products.
-      const int row = tid % TILE_OUT, of_tile = tid / TILE_OUT;
-      const int token = of_tile % N, slot = of_tile / N;
-      const int tile = first + (start + slot) * gridDim.x;
-      const int out_row = tile * TILE_OUT + row;
-      const bool mine = slot < in_round && token < step.n && row_base + out_row < rows;
-      float scale = 0.f, up_scale = 0.f, old = 0.f;
-      float* to = out + (size_t)token * out_stride + row_base + out_row;
-      if (mine) {
-        scale = __ldg(w_scales + tile * 16 + row);
-        if (E == GATE) up_scale = __ldg(w_scales + tile * 16 + 8 + row);
-        if (E == ADD) old = now(residual + (size_t)token * HIDDEN + out_row);
-        // Where one block quantises for all, this one may not have seen the row itself yet.
-        if (E == ADD && N >= TOLD_FROM)
-          while (is_awaited(old)) old = now(residual + (size_t)token * HIDDEN + out_row);
+      Operands next = {0.f, 0.f, 0.f};
+      if (start + ROUND < count) next = operands<E>(phase, start + ROUND, row_base, rows, residual);
+#if __CUDA_ARCH__ >= 800
+      const int chunks = in_round * TILE_CHUNKS;
+      const i8* x_of_lane = s.x + warp * UNITS_OF_WARP * UNIT_COLS;
+      int* cells = s.cells + warp * TILE_CELLS;
+      int of_tile = 0;
+      uint2 x[CHUNK_BLOCKS];
+      int sums[CHAINS][SUMS(N)];
+      auto clear = [&] {
+#pragma unroll
+        for (int i = 0; i < CHAINS * SUMS(N); i++) sums[i / SUMS(N)][i % SUMS(N)] = 0;
+      };
+      auto fetch_columns = [&](int chunk) {
+#pragma unroll
+        for (int i = 0; i < CHUNK_BLOCKS; i++) {
+          const int unit = chunk * CHUNK_UNITS + warp * UNITS_OF_WARP + i / UNIT_BLOCKS;
+          x[i] = KU % CHUNK_UNITS == 0 || unit < KU
+                     ? columns(x_of_lane + chunk * CHUNK_UNITS * UNIT_COLS + i * 32, STRIDE, step.n)
+                     : make_uint2(0u, 0u);
+        }
+      };
+      auto multiply_chunk = [&](const uint4 (&w)[CHUNK_BLOCKS]) {
+        if (TILE_CHUNKS > 1) fetch_columns(of_tile);
+#pragma unroll
+        for (int i = 0; i < CHUNK_BLOCKS; i++) multiply_add(sums[i % CHAINS], w[i], x[i]);
+        if (++of_tile < TILE_CHUNKS) return;
+        of_tile = 0;
+#pragma unroll
+        for (int i = 0; i < SUMS(N); i++)
+#pragma unroll
+          for (int c = 1; c < CHAINS; c++) sums[0][i] += sums[c][i];
+        if (warp < SUMMING_WARPS) put_cells<N>(sums[0], cells, N, step.n);
+        cells += WARPS * TILE_CELLS;
+        clear();
+      };
+      clear();
+      if (TILE_CHUNKS == 1) fetch_columns(0);
+#if TAKES_AHEAD
+      uint4 even[CHUNK_BLOCKS], odd[CHUNK_BLOCKS];
+      stream.take(even, warp, lane);
+#pragma unroll 1
+      for (int chunk = 1;; chunk += 2) {
+        if (chunk < chunks) stream.take(odd, warp, lane);
+        multiply_chunk(even);
+        if (chunk >= chunks) break;
+        if (chunk + 1 < chunks) stream.take(even, warp, lane);
+        multiply_chunk(odd);
+        if (chunk + 1 >= chunks) break;
       }
+#else
+#pragma unroll 1
+      for (int chunk = 0; chunk < chunks; chunk++) {
+        uint4 w[CHUNK_BLOCKS];
+        stream.take(w, warp, lane);
+        multiply_chunk(w);
+      }
+#endif
+#else
       for (int j = 0; j < in_round; j++) {
         // Two chains of sums: one would wait for itself.
         int sums[2][SUMS(N)];
 #pragma unroll
         for (int i = 0; i < SUMS(N); i++) sums[0][i] = sums[1][i] = 0;
-#if __CUDA_ARCH__ >= 800
-#pragma unroll 1
-        for (int first_unit = 0; first_unit < KU; first_unit += CHUNK_UNITS) {
-#pragma unroll
-          for (int m = 0; m < EACH; m++) {
-            const int of = warp + m * WARPS, unit = first_unit + of;
-            if (unit >= KU) break;
-            const uint4* from = reinterpret_cast<const uint4*>(stream.wait(of)) + lane;
-#pragma unroll
-            for (int i = 0; i < BLOCKS; i++)
-              multiply_add(sums[i & 1], from[i * 32],
-                           columns(s.x + unit * UNIT_COLS + i * 32, STRIDE, step.n));
-          }
-          // A warp without a unit here waits all the same: what it gave back unseen would count for a
-          // warp that still reads, and the stream would run ahead of whom it waits for.
-          if (KU % CHUNK_UNITS != 0 && first_unit + warp >= KU) stream.wait(0);
-          stream.give_back();
-        }
-#else
-        const int at_tile = first + (start + j) * gridDim.x;
+        const int at_tile = s.firsts[phase_kind(phase)] + (start + j) * gridDim.x;
         for (int unit = warp; unit < KU; unit += WARPS) {
           const i8* x = s.x + unit * UNIT_COLS;
           const i8* base = reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) +
                            ((size_t)at_tile * KU + unit) * UNIT_BYTES;
-          uint4 a[BLOCKS];
+          uint4 a[UNIT_BLOCKS];
 #pragma unroll
-          for (int i = 0; i < BLOCKS; i++)
+          for (int i = 0; i < UNIT_BLOCKS; i++)
             a[i] = __ldg(reinterpret_cast<const uint4*>(base) + i * 32 + lane);
 #pragma unroll
-          for (int i = 0; i < BLOCKS; i++)
+          for (int i = 0; i < UNIT_BLOCKS; i++)
             multiply<N>(sums[i & 1], a[i], x + i * 32, STRIDE, step.n);
         }
-#endif
 #pragma unroll
         for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
-        if (warp < KU)
+        if (warp < SUMMING_WARPS)
           put_cells<N>(sums[0], s.cells + (j * WARPS + warp) * TILE_CELLS, N, step.n);
       }
+#endif
       block_sync();
+      const Output<E> output(*this, phase, start, row_base, rows);
       auto sum = [&](int of_row) {
-        const int* cell = s.cells + slot * WARPS * TILE_CELLS + of_row * N + token;
+        const int* cell = s.cells + output.slot * WARPS * TILE_CELLS + of_row * N + output.token;
         int all = 0;
 #pragma unroll
-        for (int w = 0; w < MIN_OF(WARPS, KU); w++) all += cell[w * TILE_CELLS];
+        for (int w = 0; w < SUMMING_WARPS; w++) all += cell[w * TILE_CELLS];
         return all;
       };
-      float v = 0.f;
-      if (mine) {
-        v = dequantized(sum(row), s.scales[token], scale);
-        if (E == ADD) v = old + v;
-        if (E == GATE) v = silu_times(v, dequantized(sum(row + 8), s.scales[token], up_scale));
-        tell(to, v);
-        if (E == STORE && phase >= 4 * LAYERS) remember(v, row_base + out_row);
+      if (output.is_there) {
+        const float x_scale = s.scales[output.token];
+        float v = dequantized(sum(output.row), x_scale, needed.scale);
+        if (E == ADD) {
+          // Where one block quantises for all, this one may not have seen the row itself yet.
+          const float* from = residual + (size_t)output.token * HIDDEN + output.at;
+          while (N >= TOLD_FROM && is_awaited(needed.old)) needed.old = now(from);
+          v = needed.old + v;
+        }
+        if (E == GATE)
+          v = silu_times(v, dequantized(sum(output.row + 8), x_scale, needed.up_scale));
+        tell(out + (size_t)output.token * out_stride + output.at, v);
+        if (E == HEAD) remember(v, output.at);
       }
+      needed = next;
       if (start + ROUND < count) block_sync();
     }
   }
@@ -334,21 +420,24 @@ struct Decoder {
 #pragma unroll 1
       for (int t = 0; t < step.n; t++)
         quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
-                                    PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize);
+                                    PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize[t & 1]);
       return;
     }
     u32* levels = e.levels(kind);
     float* scales = e.scales(kind);
     const int teller = gridDim.x - 1 - blockIdx.x;
+    int turn = 0;
 #pragma unroll 1
-    for (int t = teller; t < step.n; t += gridDim.x)
+    for (int t = teller; t < step.n; t += gridDim.x, turn ^= 1)
       quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
                                   ToldRow{levels + (size_t)t * (PADDED(K) / 4), scales + t},
-                                  s.quantize);
+                                  s.quantize[turn]);
     constexpr int OF_ROW = PADDED(K) / 16;
     const int all = step.n * OF_ROW;
     for (int first = 0; first < all; first += THREADS * LEVELS_AT_ONCE) {
       uint4 held[LEVELS_AT_ONCE];
+      const int of_warp = min(first + (tid & ~31), all - 1);
+      await_first(reinterpret_cast<const float*>(levels + of_warp * 4));
       bool complete;
       do {
         complete = true;
@@ -411,22 +500,6 @@ struct Decoder {
     return true;
   }
 
-  // The old keys and values of a layer that the block will want are asked for a phase early: the
-  // weights of a whole step lie between them and their last use.
-  __device__ __forceinline__ void expect_attention(int layer) {
-  const int tid = thread_now();
-    if (!s.has_item) return;
-    const Item& item = s.item;
-    const int count = min(SPLIT, item.token.position - item.split * SPLIT);
-    for (int i = tid; i < count * LINES_OF_ROW; i += THREADS)
-#pragma unroll
-      for (int is_value = 0; is_value < 2; is_value++)
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(
-            page_rows(item.token.page, layer, is_value, item.head / GROUP) +
-            item.token.first_row(item.split) + i * (HEAD_DIM / LINES_OF_ROW)));
-  }
-
-  // Old keys and values are loaded before new ones are awaited.
   __device__ __forceinline__ void attention(int layer, const Exchange& e) {
     const int items = attention_items();
 #pragma unroll 1
@@ -438,20 +511,75 @@ struct Decoder {
   }
   __device__ __forceinline__ void attend_item(int layer, const Exchange& e, const Item& item) {
     AttentionToken token = item.token;
-    AttentionHeld held;
     token.q = e.qkv() + (size_t)item.t * QKV_ROWS;
     token.k = token.q + Q_SIZE;
     token.v = token.k + KV_SIZE;
-    held.load(token, layer, item.head / GROUP, item.split);
     const TaggedPartials partials = {
         step.partials +
             (size_t)item.t * step.pages_max * (PAGE / SPLIT) * HEADS * SPLIT_WIDTH,
         step.tag + layer};
-    attend<true>(s.attention, token, held, layer, item.head, item.split,
+#if __CUDA_ARCH__ >= 800
+    StreamRows rows = {stream};
+#else
+    const PageRows rows(token, layer, item.head / GROUP, item.split);
+#endif
+    attend<true>(s.attention, token, rows, layer, item.head, item.split,
                  step.head_norms + layer * 2 * HEAD_DIM,
                  step.head_norms + (layer * 2 + 1) * HEAD_DIM,
                  e.attended() + (size_t)item.t * Q_SIZE, partials);
   }
+
+#if __CUDA_ARCH__ >= 800
+  // Old keys and values of a split come with the stream, behind the weights of q, k and v: they do not
+  // depend on this step. Each are SPLIT_CHUNKS chunks, and the rows of a warp are in one piece of one.
+  static constexpr int SPLIT_CHUNKS = DIV_UP(SPLIT * HEAD_DIM * 2, CHUNK_BYTES);
+  struct StreamRows {
+    Stream<STAGES>& stream;
+
+    __device__ __forceinline__ const u16* keys() { return enter(); }
+    __device__ __forceinline__ const u16* values() {
+      leave();
+      return enter();
+    }
+    __device__ __forceinline__ void end() { leave(); }
+
+   private:
+    // Where the warp's rows begin.
+    static __device__ __forceinline__ int first_byte() {
+      static_assert(WARP_KEYS * HEAD_DIM * 2 <= PIECE_UNITS * UNIT_BYTES, "in one piece");
+      return (threadIdx.x >> 5) * WARP_KEYS * HEAD_DIM * 2;
+    }
+    __device__ __forceinline__ void pass(int chunks) {
+      for (int i = 0; i < chunks; i++) stream.wait(threadIdx.x >> 5), stream.give_back();
+    }
+    // The first of all keys, or values, as if the warp's were not the only ones here.
+    __device__ __forceinline__ const u16* enter() {
+      constexpr int PART = UNITS_OF_WARP * UNIT_BYTES;
+      const int first = first_byte(), here = first % CHUNK_BYTES;
+      pass(first / CHUNK_BYTES);
+      return reinterpret_cast<const u16*>(stream.wait(here / PART) + here % PART - first);
+    }
+    __device__ __forceinline__ void leave() {
+      stream.give_back();
+      pass(SPLIT_CHUNKS - 1 - first_byte() / CHUNK_BYTES);
+    }
+  };
+
+  // Sends what `attention` takes, in the same order. `first` is the block's first part, if it has one.
+  template <class Send>
+  __device__ __forceinline__ void send_keys(int layer, const Item& first, bool has_first, Send send) {
+    const int items = attention_items();
+#pragma unroll 1
+    for (int number = blockIdx.x; number < items; number += gridDim.x) {
+      Item item = first;
+      if (!(number == (int)blockIdx.x ? has_first : attention_item(number, item))) continue;
+      const int count = min(SPLIT, item.token.position - item.split * SPLIT);
+      const PageRows rows(item.token, layer, item.head / GROUP, item.split);
+      send(rows.keys(), SPLIT_CHUNKS, count * HEAD_DIM * 2);
+      send(rows.values(), SPLIT_CHUNKS, count * HEAD_DIM * 2);
+    }
+  }
+#endif
 
   // Behind the last layer there is room for what comes in: the rows themselves where the residual
   // stream lies, rotations where attention's results lie.
@@ -463,71 +591,134 @@ struct Decoder {
   __device__ __forceinline__ void bring_inputs(const Exchange& last) {
     static_assert(Q_SIZE >= HEAD_DIM, "rotations fit");
     for (int t = blockIdx.x; t < step.n; t += gridDim.x) {
-      for (int i = threadIdx.x; i < HIDDEN; i += THREADS)
-        tell(last.x() + t * HIDDEN + i, from_host(step.x + t * HIDDEN + i));
-      for (int i = threadIdx.x; i < HEAD_DIM; i += THREADS)
-        tell(rotations() + t * HEAD_DIM + i, from_host(step.rotations + t * HEAD_DIM + i));
+      // All of it is asked for at once: it takes a microsecond or two to come.
+      constexpr int EACH = DIV_UP(HIDDEN, 4 * THREADS);
+      const float* x = step.x + t * HIDDEN;
+      float4 held[EACH], rotation;
+#pragma unroll
+      for (int i = 0; i < EACH; i++) {
+        const int at = 4 * (i * THREADS + threadIdx.x);
+        if (at < HIDDEN) held[i] = from_host4(x + at);
+      }
+      const int at = 4 * threadIdx.x;
+      if (at < HEAD_DIM) rotation = from_host4(step.rotations + t * HEAD_DIM + at);
+#pragma unroll
+      for (int i = 0; i < EACH; i++) {
+        const int at = 4 * (i * THREADS + threadIdx.x);
+        if (at < HIDDEN) tell4(last.x() + t * HIDDEN + at, held[i]);
+      }
+      if (at < HEAD_DIM) tell4(rotations() + t * HEAD_DIM + at, rotation);
     }
     if (threadIdx.x == 0)
       s.has_item = blockIdx.x < attention_items() && attention_item(blockIdx.x, s.item);
     block_sync();
-    // Also where the first item is none: a later one may be.
+  }
+  // Also where a block's first part of attention is none: a later one may be.
+  __device__ __forceinline__ void await_rotations() {
     for (int i = threadIdx.x; i < step.n * HEAD_DIM; i += THREADS)
       while (is_awaited(now(rotations() + i))) {
       }
     block_sync();
   }
 
+  // What the phases of a layer work on. It is made anew where it is used, from a layer that the
+  // compiler takes for another: kept in registers, it would push out what attention holds.
+  struct Here {
+    Exchange e;
+    const float* x;
+    const float* norms;
+    __device__ __forceinline__ Here(const DecodeStep& step, int layer)
+        : e(step.exchange, step.rows, hidden(layer)), norms(step.norms + (size_t)layer * 2 * HIDDEN) {
+      // What comes in lies behind the last layer's.
+      x = Exchange(step.exchange, step.rows, layer == 0 ? LAYERS : layer - 1).x();
+    }
+    static __device__ __forceinline__ int hidden(int& layer) {
+      asm volatile("" : "+r"(layer));
+      return layer;
+    }
+  };
+
   __device__ __forceinline__ void run() {
     const Exchange last(step.exchange, step.rows, LAYERS);
     bring_inputs(last);
-    const float* x = last.x();
 #pragma unroll 1
     for (int layer = 0; layer < LAYERS; layer++) {
       const int p = layer * 4;
-      const float* norms = step.norms + (size_t)layer * 2 * HIDDEN;
-      const Exchange e(step.exchange, step.rows, layer);
-      expect_attention(layer);
-      quantize<HIDDEN, true>(0, e, x, norms);
-      products<HIDDEN, STORE>(p, 0, e.qkv(), QKV_ROWS, QKV_ROWS);
+      {
+        const Here here(step, layer);
+        const Operands needed = operands<STORE>(p, 0, 0, QKV_ROWS, nullptr);
+        quantize<HIDDEN, true>(0, here.e, here.x, here.norms);
+        products<HIDDEN, STORE>(needed, p, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
+      }
+      if (layer == 0) await_rotations();
       block_sync();
-      attention(layer, e);
-      quantize<Q_SIZE, false>(1, e, e.attended(), nullptr);
-      products<Q_SIZE, ADD>(p + 1, 0, e.middle(), HIDDEN, HIDDEN, x);
-      quantize<HIDDEN, true>(2, e, e.middle(), norms + HIDDEN);
-      products<HIDDEN, GATE>(p + 2, 0, e.gated(), FFN, FFN);
-      quantize<FFN, false>(3, e, e.gated(), nullptr);
-      products<FFN, ADD>(p + 3, 0, e.x(), HIDDEN, HIDDEN, e.middle());
-      x = e.x();
+      attention(layer, Here(step, layer).e);
+      {
+        const Here here(step, layer);
+        Operands needed = operands<ADD>(p + 1, 0, 0, HIDDEN, here.x);
+        quantize<Q_SIZE, false>(1, here.e, here.e.attended(), nullptr);
+        products<Q_SIZE, ADD>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
+        needed = operands<GATE>(p + 2, 0, 0, FFN, nullptr);
+        quantize<HIDDEN, true>(2, here.e, here.e.middle(), here.norms + HIDDEN);
+        products<HIDDEN, GATE>(needed, p + 2, 0, here.e.gated(), FFN, FFN);
+        needed = operands<ADD>(p + 3, 0, 0, HIDDEN, here.e.middle());
+        quantize<FFN, false>(3, here.e, here.e.gated(), nullptr);
+        products<FFN, ADD>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
+      }
     }
     if (!step.wants_logits) return;
-    quantize<HIDDEN, true>(0, last, x, step.norms + (size_t)2 * LAYERS * HIDDEN);
+    best = 0, dropped = NEGATIVE_INFINITY;
+    const auto first_row = [](int piece) { return piece * HEAD_PIECE_TILES * 16; };
+    Operands needed = operands<HEAD>(4 * LAYERS, 0, 0, VOCAB, nullptr);
+    const Here here(step, LAYERS);
+    quantize<HIDDEN, true>(0, here.e, here.x, here.norms);
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
-      products<HIDDEN, STORE>(4 * LAYERS + piece, piece * HEAD_PIECE_TILES * 16, step.logits,
-                              VOCAB, VOCAB);
+      if (piece > 0)
+        needed = operands<HEAD>(4 * LAYERS + piece, 0, first_row(piece), VOCAB, nullptr);
+      products<HIDDEN, HEAD>(needed, 4 * LAYERS + piece, first_row(piece), step.logits, VOCAB,
+                             VOCAB);
       block_sync();
     }
     report();
   }
 };
 
+#if __CUDA_ARCH__ >= 800
+// Keys and values follow the weights of q, k and v. `first` is the block's first part of attention.
+template <class Decoder>
+struct KeysBehind {
+  Decoder& decoder;
+  const Item& first;
+  bool has_first;
+  template <class Send>
+  __device__ __forceinline__ void operator()(int phase, Send send) const {
+    if (phase % 4 == 0 && phase < 4 * LAYERS)
+      decoder.send_keys(phase / 4, first, has_first, send);
+  }
+};
+#endif
+
 template <int N, int STAGES>
 __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
   i8* ring_bytes = dynamic + ROUND_UP((int)sizeof(DecodeShared<N>), 128);
   Decoder<N, STAGES> decoder{step, s};
-  decoder.best = 0;
-  decoder.dropped = NEGATIVE_INFINITY;
   if (threadIdx.x < 5) s.firsts[threadIdx.x] = first_tile(threadIdx.x);
+  if (threadIdx.x < 4) s.counts[threadIdx.x] = decoder.tiles_of_block(threadIdx.x);
 #if __CUDA_ARCH__ >= 800
   decoder.stream.init(ring_bytes, s.barriers);
   __syncthreads();
   if (threadIdx.x >= THREADS) {
     // The warp that brings weights also clears what the step before left.
-    decoder.stream.bring(step.phases, s.firsts,
-                         4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0), [&](int phase) {
-                           if (phase % 4 == 0 && phase < 4 * LAYERS) decoder.forget(phase / 4);
-                         });
+    Item item;
+    const bool has_item =
+        (int)blockIdx.x < decoder.attention_items() && decoder.attention_item(blockIdx.x, item);
+    decoder.stream.bring(
+        step.phases, s.firsts, 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0),
+        [&](int phase) {
+          if (phase % 4 == 0 && phase < 4 * LAYERS) decoder.forget(phase / 4);
+        },
+        KeysBehind<decltype(decoder)>{decoder, item, has_item});
     decoder.forget(LAYERS);
     return;
   }

@@ -58,6 +58,7 @@ __device__ __forceinline__ void put_cells(const int* sums, int* cells, int width
 #pragma unroll
   for (int i = 0; i < SUMS(N); i++) {
     const int token = i / 4 * 8 + t * 2 + (i & 1), row = g + (i & 2) * 4;
+    if (N == 1 && (i & 1)) continue;
     if (token < n) cells[row * width + token] = sums[i];
   }
 #else
@@ -110,11 +111,19 @@ __device__ __forceinline__ int first_tile(int kind) {
 // A chunk comes in pieces of this many units.
 #define PIECE_UNITS 4
 #define PIECES (CHUNK_UNITS / PIECE_UNITS)
+// Units of a chunk that a warp multiplies, one behind the other, and their blocks of 32 columns.
+#define UNITS_OF_WARP (CHUNK_UNITS / WARPS)
+#define UNIT_BLOCKS (UNIT_COLS / 32)
+#define CHUNK_BLOCKS (UNITS_OF_WARP * UNIT_BLOCKS)
 // Pieces on their way at a time. Enough to keep memory busy; more would only queue up in front of
 // the few words that everybody waits for: what is on its way, over the bandwidth, is what every
 // other access takes.
 #ifndef WINDOW
-#define WINDOW 2
+#define WINDOW 3
+#endif
+// The output head waits for nobody.
+#ifndef HEAD_WINDOW
+#define HEAD_WINDOW 8
 #endif
 
 #if __CUDA_ARCH__ >= 800
@@ -172,47 +181,67 @@ struct Stream {
     }
   }
 
-  // A reading warp waits for a unit of the current chunk, and gives the chunk back.
-  __device__ __forceinline__ const i8* wait(int unit) {
-    barrier_wait(full + stage * PIECES + unit / PIECE_UNITS, parity);
-    return bytes + stage * CHUNK_BYTES + unit * UNIT_BYTES;
+  // A reading warp waits for its part of the current chunk, UNITS_OF_WARP units, and finds it here. A
+  // warp for which there is nothing waits all the same: what it gave back unseen would count for a warp
+  // that still reads, and the stream would run ahead of whom it waits for.
+  __device__ __forceinline__ const i8* wait(int warp) {
+    barrier_wait(full + stage * PIECES + warp / (PIECE_UNITS / UNITS_OF_WARP), parity);
+    return bytes + stage * CHUNK_BYTES + warp * UNITS_OF_WARP * UNIT_BYTES;
   }
   __device__ __forceinline__ void give_back() {
     __syncwarp();
     if ((threadIdx.x & 31) == 0) barrier_arrive(empty + stage);
     if (++stage == STAGES) stage = 0, parity ^= 1;
   }
+  __device__ __forceinline__ void take(uint4 (&w)[CHUNK_BLOCKS], int warp, int lane) {
+    const i8* from = wait(warp) + lane * 16;
+#pragma unroll
+    for (int i = 0; i < CHUNK_BLOCKS; i++) w[i] = *reinterpret_cast<const uint4*>(from + i * 512);
+    give_back();
+  }
 
-  // What the bringing warp does: everything that this block reads in phases 0 .. end - 1. It calls
-  // `before` with the number of each phase, as it has time.
-  template <class Before>
-  __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end,
-                                        Before before) {
-    u64 policy = 0;
+  // What the bringing warp does: everything that this block reads in phases 0 .. end - 1. `before` is
+  // called with the number of each phase, and `behind` with it and what sends a chunk that is no weights.
+  template <class Before, class Behind>
+  __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end, Before before,
+                                        Behind behind) {
+    u64 once = 0, often = 0;
 #if __CUDA_ARCH__ >= 900
     // Weights pass through the L2 cache once, so they must not push out what is used again.
-    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(once));
+    asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(often));
 #endif
     u32 sent = 0;
+    int window = 0;
+    auto send = [&](const i8* source, int n, u64 policy) {
+      const u32 to = sent % STAGES;
+      if (sent >= STAGES) barrier_wait(empty + to, (sent / STAGES - 1) & 1);
+      for (int piece = 0; piece < PIECES; piece++) {
+        const u32 before_it = sent * PIECES + piece - window;
+        if (window < STAGES * PIECES && (int)before_it >= 0)
+          barrier_wait(full + before_it % (STAGES * PIECES), before_it / (STAGES * PIECES) & 1);
+        const int from = piece * PIECE_UNITS * UNIT_BYTES;
+        copy(source + from, bytes + to * CHUNK_BYTES + from,
+             max(0, min(n - from, PIECE_UNITS * UNIT_BYTES)), full + to * PIECES + piece, policy);
+      }
+      sent++;
+    };
     for (int phase = 0; phase < end; phase++) {
       before(phase);
+      window = phase < 4 * LAYERS ? WINDOW : HEAD_WINDOW;
       const int tiles = phase_tiles(phase), units = phase_units(phase);
       const i8* base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
-      for (int tile = firsts[phase_kind(phase)]; tile < tiles; tile += gridDim.x)
-        for (int unit = 0; unit < units; unit += CHUNK_UNITS, sent++) {
-          const u32 to = sent % STAGES;
-          if (sent >= STAGES) barrier_wait(empty + to, (sent / STAGES - 1) & 1);
-          const i8* source = base + ((u32)tile * units + unit) * (size_t)UNIT_BYTES;
-          for (int piece = 0; piece < PIECES; piece++) {
-            const u32 behind = sent * PIECES + piece - WINDOW;
-            if (WINDOW < STAGES * PIECES && (int)behind >= 0)
-              barrier_wait(full + behind % (STAGES * PIECES), behind / (STAGES * PIECES) & 1);
-            const int from = piece * PIECE_UNITS;
-            const int n = max(0, min(units - unit - from, PIECE_UNITS)) * UNIT_BYTES;
-            copy(source + from * UNIT_BYTES, bytes + to * CHUNK_BYTES + from * UNIT_BYTES, n,
-                 full + to * PIECES + piece, policy);
-          }
-        }
+      const float* scales = reinterpret_cast<const float*>(__ldg(phases + 2 * phase + 1));
+      for (int tile = firsts[phase_kind(phase)]; tile < tiles; tile += gridDim.x) {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(scales + tile * TILE_ROWS));
+        for (int unit = 0; unit < units; unit += CHUNK_UNITS)
+          send(base + ((u32)tile * units + unit) * (size_t)UNIT_BYTES, (units - unit) * UNIT_BYTES,
+               once);
+      }
+      behind(phase, [&](const void* source, int chunks, int n) {
+        for (int i = 0; i < chunks; i++)
+          send(reinterpret_cast<const i8*>(source) + i * CHUNK_BYTES, n - i * CHUNK_BYTES, often);
+      });
     }
   }
 

@@ -300,7 +300,6 @@ PRODUCT_KERNEL(head, PRODUCT_SHAPE_GATE,
 // warp a head.
 extern "C" __global__ void __launch_bounds__(THREADS)
     append(const float* qkv, Tokens tokens, const float* head_norms, int layer) {
-  __shared__ float scratch[WARPS][HEAD_DIM];
   await_inputs();
   const int t = blockIdx.x, warp = threadIdx.x >> 5, position = tokens.positions[t];
   const u64 page = tokens.pages[(size_t)tokens.slots[t] * tokens.pages_max + position / PAGE];
@@ -310,9 +309,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (int head = warp; head < 2 * KV_HEADS; head += WARPS) {
     const int is_value = head >= KV_HEADS, kv_head = head % KV_HEADS;
     u16* to = page_rows(page, layer, is_value, kv_head) + (size_t)(position % PAGE) * HEAD_DIM;
-    if (is_value) append_value<false>(k + KV_SIZE + kv_head * HEAD_DIM, to, nullptr);
-    else append_key<false>(k + kv_head * HEAD_DIM, rotation, k_norm, scratch[warp], to, nullptr);
-    __syncwarp();
+    auto put = [&](int, int at, float x) { to[at] = half_bits(x); };
+    const float* const heads[1] = {k + is_value * KV_SIZE + kv_head * HEAD_DIM};
+    const float* const norms[1] = {k_norm};
+    if (is_value) take_heads<false, 0>(heads, rotation, norms, put);
+    else take_heads<false, 1>(heads, rotation, norms, put);
   }
 }
 
@@ -358,10 +359,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   token.rotation = tokens.rotations + (size_t)t * HEAD_DIM;
   token.page =
       tokens.pages[(size_t)tokens.slots[t] * tokens.pages_max + split / (PAGE / SPLIT)];
-  AttentionHeld held;
-  held.load(token, layer, head / GROUP, split);
   const CountedPartials counted = {partials + (size_t)t * gridDim.z * HEADS * SPLIT_WIDTH,
                                    arrivals + t * HEADS + head};
-  attend<false>(shared, token, held, layer, head, split, head_norms + layer * 2 * HEAD_DIM,
+  const PageRows rows(token, layer, head / GROUP, split);
+  attend<false>(shared, token, rows, layer, head, split, head_norms + layer * 2 * HEAD_DIM,
                 head_norms + (layer * 2 + 1) * HEAD_DIM, out + (size_t)t * Q_SIZE, counted);
 }

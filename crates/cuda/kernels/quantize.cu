@@ -6,14 +6,14 @@
 // elements first and then over those sums, in one fixed order: so the bits do not depend on how
 // many rows there are or which block works on them.
 
-// 127 / max|v|, or 0 for a row that is zero in effect. NaN fails the comparison and is kept.
+// 127 / max|v|, or 0 for a row whose scale would be no normal number. NaN fails the comparison and is
+// kept. A max below 127 * 2^-126 is one whose 127th part rounds to less than 2^-126.
+#define LEVELS_TOP_MIN 0x03fe0000u
 __device__ __forceinline__ float levels_per_unit(u32 top) {
-  const float scale = __fdiv_rn(__uint_as_float(top), 127.0f);
-  return scale < 1.17549435e-38f ? 0.f : __fdiv_rn(127.0f, __uint_as_float(top));
+  return top < LEVELS_TOP_MIN ? 0.f : __fdiv_rn(127.0f, __uint_as_float(top));
 }
 __device__ __forceinline__ float unit_of_level(u32 top) {
-  const float scale = __fdiv_rn(__uint_as_float(top), 127.0f);
-  return scale < 1.17549435e-38f ? 0.f : scale;
+  return top < LEVELS_TOP_MIN ? 0.f : __fdiv_rn(__uint_as_float(top), 127.0f);
 }
 // Adding 1.5 * 2^23 rounds half to even, as the CPU engine does.
 __device__ __forceinline__ u32 level(float v, float factor) {
@@ -40,7 +40,8 @@ struct PlainRow {
 };
 
 // Row `row` of K elements by the whole block into `out`. With AWAIT, elements may still be AWAITED.
-// Ends in step.
+// Levels are there when it ends; the scale when the block has met once more, and until then `s` is not
+// for the next row.
 template <int K, bool NORM, bool AWAIT, class Out>
 __device__ __forceinline__ void quantize_row(const float* row, const float* weight, Out out,
                                              QuantizeShared& s) {
@@ -50,11 +51,16 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
   float4 held[ITEMS], w[ITEMS];
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
+    w[i] = make_float4(0.f, 0.f, 0.f, 0.f);
+    const int vector = i * THREADS + tid;
+    if (NORM && vector < VECTORS) w[i] = far_constant4(weight + vector * 4);
+  }
+  if (AWAIT) await_first(row + 4 * min(warp * 32, VECTORS - 1));
+#pragma unroll
+  for (int i = 0; i < ITEMS; i++) {
     const int vector = i * THREADS + tid;
     held[i] = make_float4(0.f, 0.f, 0.f, 0.f);
     if (vector < VECTORS) held[i] = now4(row + vector * 4);
-    if (NORM) w[i] = held[i];
-    if (NORM && vector < VECTORS) w[i] = __ldg(reinterpret_cast<const float4*>(weight) + vector);
   }
   if (AWAIT) {
     bool complete;
@@ -69,14 +75,12 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
     } while (!complete);
   }
   u32 top = 0;
+  float squares[ITEMS];
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
     float4& v = held[i];
     if (NORM) {
-      const float sum = warp_sum((v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w));
-      const int of = i * WARPS + warp;
-      // Warps whose 128 elements lie past the row have nothing to add.
-      if (lane == 0 && of < DIV_UP(K, 128)) s.sums[of] = sum;
+      squares[i] = (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
       v = make_float4(v.x * w[i].x, v.y * w[i].y, v.z * w[i].z, v.w * w[i].w);
     }
     top = max(max(max(top, magnitude(v.x)), max(magnitude(v.y), magnitude(v.z))), magnitude(v.w));
@@ -85,17 +89,16 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
   if (lane == 0) s.tops[warp] = top;
   block_sync();
   top = warp_max(s.tops[lane % WARPS]);
-  const float factor = levels_per_unit(top);
-  if (warp == 0) {
-    float unit = unit_of_level(top);
-    if (NORM) {
-      float total = 0.f;
-      for (int i = lane; i < DIV_UP(K, 128); i += 32) total += s.sums[i];
-      const float mean = __fdiv_rn(warp_sum(total), (float)K);
-      unit *= __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
+  if (NORM) {
+#pragma unroll
+    for (int i = 0; i < ITEMS; i++) {
+      const float sum = warp_sum(squares[i]);
+      const int of = i * WARPS + warp;
+      // Warps whose 128 elements lie past the row have nothing to add.
+      if (lane == 0 && of < DIV_UP(K, 128)) s.sums[of] = sum;
     }
-    if (lane == 0) out.put_scale(unit);
   }
+  const float factor = levels_per_unit(top);
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
     const int vector = i * THREADS + tid;
@@ -105,4 +108,15 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
                           level(v.w, factor) << 24);
   }
   block_sync();
+  // Products of levels can begin; the scale is needed behind them.
+  if (warp == WARPS - 1) {
+    float unit = unit_of_level(top);
+    if (NORM) {
+      float total = 0.f;
+      for (int i = lane; i < DIV_UP(K, 128); i += 32) total += s.sums[i];
+      const float mean = __fdiv_rn(warp_sum(total), (float)K);
+      unit *= __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
+    }
+    if (lane == 0) out.put_scale(unit);
+  }
 }

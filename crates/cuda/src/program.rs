@@ -135,8 +135,8 @@ impl Shape {
         let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
         let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
-        let attention = 4 * (2 * c.head_dim + SPLIT_TOKENS + WARPS * c.head_dim) + 64;
-        let quantize = 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
+        let attention = (8 * WARPS + 4) * c.head_dim + 8 * WARPS + 64;
+        let quantize = 2 * 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
         let barriers = 8 * STAGES_MAX * (CHUNK_UNITS / PIECE_UNITS + 1);
         (x + cells + 64).max(attention) + 4 * tokens + quantize + barriers + 512
     }
