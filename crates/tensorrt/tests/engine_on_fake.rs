@@ -197,6 +197,16 @@ fn a_build_that_fails_says_why() {
 }
 
 #[test]
+fn a_builder_that_falls_over_at_its_end_has_built_all_the_same() {
+    let Some(_fake) = Fake::take() else { return };
+    let workshop = Workshop::new();
+    let request = workshop.request(Target::Gpu, false);
+    let (built, _) = workshop.build(&request, "kill=~IBuilder");
+    let plan = std::fs::metadata(&request.plan).unwrap();
+    assert_eq!(built.unwrap(), plan.len());
+}
+
+#[test]
 fn a_cancelled_build_keeps_its_timings_only() {
     let Some(_fake) = Fake::take() else { return };
     if !Capability::Monitor.is_there() {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -103,7 +103,18 @@ impl WorkerCommand {
         if cancelled_at.is_some() && !matches!(last.end, Some(Message::Done { .. })) {
             return Err(BuildError::Cancelled);
         }
-        last.outcome(status, available_bytes)
+        // Once a plan is written, how the worker ends says nothing about it: destructors of TensorRT
+        // have crashed programs at their end, and that must not cost the minutes of a build.
+        let written = std::fs::metadata(&request.plan).map_or(0, |plan| plan.len());
+        match last.end {
+            Some(Message::Done { plan_bytes }) if plan_bytes == written => {
+                if !status.success() {
+                    tracing::warn!(%status, "the builder fell over after its work; the plan is whole");
+                }
+                Ok(plan_bytes)
+            }
+            _ => Err(last.explain(status, (&request.plan, written), available_bytes)),
+        }
     }
 
     fn start(&self) -> std::io::Result<Child> {
@@ -150,23 +161,35 @@ impl Last {
         }
     }
 
-    fn outcome(self, status: ExitStatus, available_bytes: u64) -> Result<u64, BuildError> {
+    /// Why there is no plan, or no whole one.
+    fn explain(
+        self,
+        status: ExitStatus,
+        (plan, written): (&Path, u64),
+        available_bytes: u64,
+    ) -> BuildError {
         let words = || {
             let words: Vec<String> = self.words.iter().cloned().collect();
             if words.is_empty() { "none".to_owned() } else { words.join("; ") }
         };
         match (status.signal(), &self.end) {
-            (Some(SIGKILL), _) => Err(BuildError::Killed { available_mib: available_bytes >> 20 }),
-            (Some(signal), _) => Err(BuildError::Crashed { signal, words: words() }),
-            (None, Some(Message::Done { plan_bytes })) if status.success() => Ok(*plan_bytes),
-            (None, Some(Message::Failed(failure))) => Err(match failure.clone() {
+            (Some(SIGKILL), _) => BuildError::Killed { available_mib: available_bytes >> 20 },
+            (Some(signal), _) => BuildError::Crashed { signal, words: words() },
+            (None, Some(Message::Failed(failure))) => match failure.clone() {
                 Failure::Cancelled => BuildError::Cancelled,
                 Failure::Dla(report) => BuildError::Dla { report },
                 Failure::Other(detail) => BuildError::Failed { detail },
-            }),
+            },
+            (None, Some(Message::Done { plan_bytes })) => BuildError::Failed {
+                detail: format!(
+                    "the builder said that it wrote {plan_bytes} bytes, '{}' has {written}; is the \
+                     disk full?",
+                    plan.display()
+                ),
+            },
             (None, _) => {
                 let code = status.code().unwrap_or(-1);
-                Err(BuildError::Silent { code, words: words() })
+                BuildError::Silent { code, words: words() }
             }
         }
     }
@@ -259,6 +282,15 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_outlives_whatever_ends_its_worker() {
+        for end in ["kill -11 $$", "kill -6 $$", "kill -9 $$", "exit 4", "exec 1>&- sleep 600"] {
+            let (built, _, plan_is_kept) =
+                run(&format!("echo '{{\"done\":{{\"plan_bytes\":11}}}}'; {end}"));
+            assert_eq!((built.unwrap(), plan_is_kept), (11, true), "{end}");
+        }
+    }
+
+    #[test]
     fn every_end_is_explained_and_leaves_no_plan() {
         let off_dla = vec!["norm (Reduce)".to_owned()];
         let report = LayerReport { total: 2, on_dla: 1, off_dla };
@@ -269,7 +301,7 @@ mod tests {
             ("echo '{\"log\":\"tactic 7\"}'; kill -11 $$", "signal 11; its last words: tactic 7"),
             ("exit 3", "ended with code 3 and no result; its last words: none"),
             // To say so is not enough.
-            ("echo '{\"done\":{\"plan_bytes\":1}}'; exit 4", "ended with code 4"),
+            ("echo '{\"done\":{\"plan_bytes\":12}}'", "wrote 12 bytes"),
             ("exec 1>&-; exit 0", "ended with code 0 and no result"),
             (
                 "echo '{\"failed\":{\"other\":\"no importer for Foo\"}}'; exit 1",
@@ -289,8 +321,8 @@ mod tests {
     #[test]
     fn endless_lines_and_strange_bytes_are_bounded() {
         let (built, heard, _) = run(r#"head -c 300000 /dev/zero | tr '\0' 'x'
-            printf '\n\377\376\033[2J{\n'; echo '{"done":{"plan_bytes":2}}'"#);
-        assert_eq!(built.unwrap(), 2);
+            printf '\n\377\376\033[2J{\n'; echo '{"done":{"plan_bytes":11}}'"#);
+        assert_eq!(built.unwrap(), 11);
         for message in &heard[..heard.len() - 1] {
             let Message::Log(text) = message else { panic!("{message:?}") };
             assert!(text.len() <= 4000 && !text.contains('\u{1b}'));

@@ -27,7 +27,7 @@ const TIMING_CACHE_BYTES_MAX: u64 = 256 << 20;
 pub type Say = Arc<dyn Fn(&Message) + Send + Sync>;
 
 /// The whole life of the worker: request from standard input, messages to standard output. Returns
-/// whether there is a plan.
+/// whether there is a plan; by then its supervisor knows.
 ///
 /// # Errors
 /// When the request cannot be read.
@@ -47,15 +47,16 @@ pub fn serve() -> std::io::Result<bool> {
             let _ = output.write_all(&line).and_then(|()| output.flush());
         }
     });
-    let last = match build(&request, &Libraries::from_env(), &cancelled, &say) {
-        Ok(plan_bytes) => Message::Done { plan_bytes },
-        Err(failure) => Message::Failed(failure),
-    };
-    say(&last);
-    Ok(matches!(last, Message::Done { .. }))
+    let built = build(&request, &Libraries::from_env(), &cancelled, &say);
+    let is_built = built.is_ok();
+    if let Err(failure) = built {
+        say(&Message::Failed(failure));
+    }
+    Ok(is_built)
 }
 
-/// Builds the plan of a request and writes it. Returns its length.
+/// Builds the plan of a request, writes it, and says so before anything of TensorRT goes: its
+/// destructors may end the process.
 ///
 /// # Errors
 /// [`Failure`].
@@ -64,7 +65,7 @@ pub fn build(
     libraries: &Libraries,
     cancelled: &Arc<AtomicBool>,
     say: &Say,
-) -> Result<u64, Failure> {
+) -> Result<(), Failure> {
     let library = Library::open(libraries, log_to(say)).map_err(other)?;
     let builder = library.builder().map_err(other)?;
     let typing = if Capability::StronglyTyped.is_there() { Typing::Strong } else { Typing::Weak };
@@ -96,7 +97,8 @@ pub fn build(
     std::fs::write(&request.plan, &*plan).map_err(|error| {
         Failure::Other(format!("cannot write '{}': {error}", request.plan.display()))
     })?;
-    Ok(plan.len() as u64)
+    say(&Message::Done { plan_bytes: plan.len() as u64 });
+    Ok(())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -313,6 +313,8 @@ using Config = Object<IBuilderConfig, ConfigTable>;
 class BuilderTable : public FakeVBuilder {
 public:
     explicit BuilderTable(ILogger* logger) : logger_(logger) {}
+    // Builders of TensorRT have fallen over when they went, with the plan long made.
+    ~BuilderTable() override { fails("~IBuilder", logger_); }
 
     int32_t getNbDLACores() const noexcept override { return static_cast<int32_t>(number("dla_cores", 0)); }
 
