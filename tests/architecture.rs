@@ -22,6 +22,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/llm/src/engine/cpu/kernels/x86.rs",
     "crates/llm/src/engine/cpu/pool.rs",
     "crates/llm/src/weights.rs",
+    "crates/tensorrt/src/device.rs",
     "crates/tensorrt/src/device/cuda.rs",
     "crates/tensorrt/src/device/host.rs",
     "crates/tensorrt/src/engine/fake.rs",

@@ -3,6 +3,10 @@
 //!
 //! [`cuda`] is the GPU. `host` (feature `testkit`) keeps everything in ordinary memory, so that a
 //! fake TensorRT can drive the engine where there is no GPU.
+//!
+//! One of the files with `unsafe`: kernels and graphs are told addresses as numbers, behind which only
+//! the engine knows what lies, so that the calls that start them are `unsafe`.
+#![allow(unsafe_code)]
 
 pub mod cuda;
 #[cfg(any(test, feature = "testkit"))]
@@ -78,13 +82,29 @@ pub trait Device: Send {
     ///
     /// # Errors
     /// When the driver fails.
-    fn append(&mut self, append: &Append) -> Result<(), DeviceError>;
+    ///
+    /// # Safety
+    /// Until the work is done, the addresses are those of this device's living buffers, which hold what
+    /// [`Append`] says, rows inside the cache above all; when recorded, whenever the graph is launched.
+    ///
+    /// ```compile_fail,E0133
+    /// use hymt_tensorrt::device::{Append, Device};
+    ///
+    /// // Any number could be an address, so this needs `unsafe`.
+    /// fn write_anywhere<D: Device>(device: &mut D, append: &Append) {
+    ///     let _ = device.append(append);
+    /// }
+    /// ```
+    unsafe fn append(&mut self, append: &Append) -> Result<(), DeviceError>;
 
     /// Finds the best of each row of logits.
     ///
     /// # Errors
     /// When the driver fails.
-    fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError>;
+    ///
+    /// # Safety
+    /// As [`Self::append`], for [`Shorten`].
+    unsafe fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError>;
 
     /// From now on, work is recorded instead of done.
     ///
@@ -102,7 +122,10 @@ pub trait Device: Send {
     ///
     /// # Errors
     /// When the driver fails.
-    fn launch(&mut self, graph: &Self::Graph) -> Result<(), DeviceError>;
+    ///
+    /// # Safety
+    /// Everything that the recorded work uses is still there, until it is done.
+    unsafe fn launch(&mut self, graph: &Self::Graph) -> Result<(), DeviceError>;
 
     /// Waits for everything.
     ///

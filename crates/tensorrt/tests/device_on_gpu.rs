@@ -1,6 +1,7 @@
 //! The GPU's kernels, copies and graphs against their twins in ordinary memory, with fresh random
 //! inputs. Needs a GPU and NVRTC; says so without.
 
+#![allow(unsafe_code, reason = "kernels are told addresses")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
 use std::io::Write as _;
@@ -72,13 +73,16 @@ fn append<D: Device>(device: &mut D, seed: u64) -> Vec<Vec<u8>> {
         words,
     };
     place(device);
-    device.append(&work).unwrap();
+    // SAFETY: the buffers are as long as `work` says, their rows inside the cache, and all live to the end.
+    unsafe { device.append(&work) }.unwrap();
     device.begin_capture().unwrap();
-    device.append(&work).unwrap();
+    // SAFETY: as above.
+    unsafe { device.append(&work) }.unwrap();
     let graph = device.end_capture().unwrap();
     for _ in 0..2 {
         place(device);
-        device.launch(&graph).unwrap();
+        // SAFETY: as above.
+        unsafe { device.launch(&graph) }.unwrap();
     }
     device.synchronize().unwrap();
     let mut out = vec![vec![0; 4 * slots * heads * context * words]; TENSORS];
@@ -107,7 +111,8 @@ fn shorten<D: Device>(device: &mut D, seed: u64) -> Vec<u8> {
     let mut out = vec![0; Shorten::best_bytes(rows)];
     let best = device.alloc("a test", out.len()).unwrap();
     let (at, to) = (device.address(&logits), device.address(&best));
-    device.shorten(&Shorten { logits: at, rows, vocab, best: to }).unwrap();
+    // SAFETY: both buffers are as long as it takes, and live to the end.
+    unsafe { device.shorten(&Shorten { logits: at, rows, vocab, best: to }) }.unwrap();
     device.read(&best, 0, &mut out).unwrap();
     out
 }

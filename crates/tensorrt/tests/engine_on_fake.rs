@@ -308,12 +308,14 @@ impl Device for FakeDevice {
         self.host.read(from, at, into)
     }
 
-    fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
-        self.host.append(append)
+    unsafe fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.host.append(append) }
     }
 
-    fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {
-        self.host.shorten(shorten)
+    unsafe fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {
+        // SAFETY: as above.
+        unsafe { self.host.shorten(shorten) }
     }
 
     fn begin_capture(&mut self) -> Result<(), DeviceError> {
@@ -327,9 +329,9 @@ impl Device for FakeDevice {
         Ok(FakeGraph { runs, work: self.host.end_capture()? })
     }
 
-    fn launch(&mut self, graph: &FakeGraph) -> Result<(), DeviceError> {
-        // SAFETY: the function takes a number and checks it; the engine drops a graph before its
-        // context.
+    unsafe fn launch(&mut self, graph: &FakeGraph) -> Result<(), DeviceError> {
+        // SAFETY: the function takes a number and checks it; that the contexts are there is the caller's
+        // promise.
         let went_well = unsafe {
             let name = b"hymt_fake_launch";
             self.fake.get::<unsafe extern "C" fn(i64) -> i32>(name).unwrap()(graph.runs)
@@ -339,7 +341,8 @@ impl Device for FakeDevice {
             return Err(DeviceError::Call { call: "hymt_fake_launch", detail });
         }
         // The network's run comes first in what the engine captures.
-        self.host.launch(&graph.work)
+        // SAFETY: as above.
+        unsafe { self.host.launch(&graph.work) }
     }
 
     fn synchronize(&mut self) -> Result<(), DeviceError> {

@@ -150,8 +150,8 @@ impl Device for CudaDevice {
     }
 
     fn stream(&self) -> Stream {
-        // SAFETY: the engine, the only user, holds the device, whose stream lives as long.
-        unsafe { Stream::from_raw(self.gpu.stream.cast()) }
+        // SAFETY: `Gpu` destroys its stream when it goes, and whoever uses the device binds it first.
+        unsafe { Stream::from_raw(self.gpu.stream.cast(), Arc::clone(&self.gpu) as _) }
     }
 
     fn alloc(&mut self, what: &'static str, bytes: usize) -> Result<CudaBuffer, DeviceError> {
@@ -201,19 +201,19 @@ impl Device for CudaDevice {
         self.gpu.synchronize()
     }
 
-    fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
+    unsafe fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
         let grid = [append.tensors, append.batch, append.heads];
         let (mut table, mut rows) = (append.table, append.rows);
         let sizes = [append.tensors, append.first_slot, append.heads, append.context];
         let [mut tensors, mut first_slot, mut heads, mut context] = sizes.map(|size| size as i32);
         let (mut tokens, mut words) = (append.tokens as i32, append.words as i32);
         let arguments = arguments![table, rows, tensors, first_slot, heads, context, tokens, words];
-        // SAFETY: the parameters are those of `append` in kernels.rs; the engine's buffers hold what
-        // `Append` says, and go after its graphs and after the stream has been synchronised.
+        // SAFETY: the parameters are those of `append` in kernels.rs; what the addresses are is the
+        // caller's promise.
         unsafe { self.start(self.append, grid, arguments) }
     }
 
-    fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {
+    unsafe fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {
         let Shorten { mut logits, rows, vocab, mut best } = *shorten;
         let mut dropped = best + (rows * SLICES * KEPT * 8) as u64;
         let mut vocab = vocab as i32;
@@ -249,8 +249,8 @@ impl Device for CudaDevice {
         Ok(CudaGraph { executable, gpu: Arc::clone(&self.gpu) })
     }
 
-    fn launch(&mut self, graph: &CudaGraph) -> Result<(), DeviceError> {
-        // SAFETY: both live; the engine drops a graph before what it uses.
+    unsafe fn launch(&mut self, graph: &CudaGraph) -> Result<(), DeviceError> {
+        // SAFETY: both live; that what the graph uses does is the caller's promise.
         unsafe { sys::cuGraphLaunch(graph.executable, self.gpu.stream).result() }
             .map_err(failed("cuGraphLaunch"))
     }

@@ -244,14 +244,14 @@ impl Device for HostDevice {
         Ok(())
     }
 
-    fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
+    unsafe fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
         self.call("append")?;
         let (device, append) = (self.clone(), *append);
         self.push(Arc::new(move || device.append_now(&append)));
         Ok(())
     }
 
-    fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {
+    unsafe fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {
         self.call("shorten")?;
         let (device, shorten) = (self.clone(), *shorten);
         self.push(Arc::new(move || device.shorten_now(&shorten)));
@@ -270,7 +270,7 @@ impl Device for HostDevice {
         Ok(HostGraph(recorded))
     }
 
-    fn launch(&mut self, graph: &HostGraph) -> Result<(), DeviceError> {
+    unsafe fn launch(&mut self, graph: &HostGraph) -> Result<(), DeviceError> {
         self.call("launch")?;
         graph.0.iter().for_each(|work| work());
         Ok(())

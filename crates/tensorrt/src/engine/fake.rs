@@ -140,7 +140,7 @@ pub(super) struct FakeContext {
 }
 
 impl Context for FakeContext {
-    fn set_profile(&mut self, profile: usize, _: Stream) -> Result<(), TensorRtError> {
+    fn set_profile(&mut self, profile: usize, _: &Stream) -> Result<(), TensorRtError> {
         call(&self.plan.device, "set_profile")?;
         self.profile = Some(profile);
         self.shapes.clear();
@@ -175,7 +175,7 @@ impl Context for FakeContext {
         Ok(())
     }
 
-    unsafe fn enqueue(&mut self, _: Stream) -> Result<(), TensorRtError> {
+    unsafe fn enqueue(&mut self, _: &Stream) -> Result<(), TensorRtError> {
         call(&self.plan.device, "enqueue")?;
         self.check_open();
         let now = self.changes.load(Ordering::Relaxed);

@@ -42,7 +42,7 @@ pub trait Context: Send {
     ///
     /// # Errors
     /// When TensorRT says no.
-    fn set_profile(&mut self, profile: usize, stream: Stream) -> Result<(), TensorRtError>;
+    fn set_profile(&mut self, profile: usize, stream: &Stream) -> Result<(), TensorRtError>;
 
     /// Shape of an input from the next run on.
     ///
@@ -69,7 +69,7 @@ pub trait Context: Send {
     ///
     /// # Safety
     /// As [`safe::Context::enqueue`]: all addresses are valid for their tensors until the run is done.
-    unsafe fn enqueue(&mut self, stream: Stream) -> Result<(), TensorRtError>;
+    unsafe fn enqueue(&mut self, stream: &Stream) -> Result<(), TensorRtError>;
 }
 
 impl Plan for safe::Engine {
@@ -93,7 +93,7 @@ impl Plan for safe::Engine {
 }
 
 impl Context for safe::Context {
-    fn set_profile(&mut self, profile: usize, stream: Stream) -> Result<(), TensorRtError> {
+    fn set_profile(&mut self, profile: usize, stream: &Stream) -> Result<(), TensorRtError> {
         self.set_profile(profile, stream)
     }
 
@@ -109,7 +109,7 @@ impl Context for safe::Context {
         self.infer_shapes()
     }
 
-    unsafe fn enqueue(&mut self, stream: Stream) -> Result<(), TensorRtError> {
+    unsafe fn enqueue(&mut self, stream: &Stream) -> Result<(), TensorRtError> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.enqueue(stream) }
     }

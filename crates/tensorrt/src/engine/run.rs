@@ -1,6 +1,8 @@
 //! Passes through the network: what is written where, in which order.
 //!
-//! One of the files with `unsafe`: it lets TensorRT write to the addresses it was given.
+//! One of the files with `unsafe`: it lets TensorRT and the device write to addresses that are numbers.
+//! They all lie inside [`Buffers`], which hold the largest pass of either profile, as `passes` keeps to;
+//! buffers live as long as the engine, and graphs and contexts go before them.
 #![allow(unsafe_code)]
 
 use hymt_llm::engine::{BatchRow, Shortlist};
@@ -143,7 +145,7 @@ impl<C: Context, G> Lane<C, G> {
         buffers: &Buffers<D>,
         limits: &Limits,
     ) -> Result<Self, TensorRtError> {
-        context.set_profile(profile, device.stream())?;
+        context.set_profile(profile, &device.stream())?;
         let places = &buffers.places;
         for (name, place) in [
             (TOKEN_IDS, places.token_ids),
@@ -269,7 +271,8 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
         let (logits, best) =
             (self.device.address(&self.buffers.logits), self.device.address(&self.buffers.best));
         let (rows, vocab) = (pass.batch, self.limits.vocab);
-        self.device.shorten(&Shorten { logits, rows, vocab, best })?;
+        // SAFETY: both are buffers of ours, made for as many rows as a decode pass has.
+        unsafe { self.device.shorten(&Shorten { logits, rows, vocab, best }) }?;
         let mut bytes = vec![0; Shorten::best_bytes(rows)];
         self.device.read(&self.buffers.best, 0, &mut bytes)?;
         self.shortlisted = vec![None; batch.len()];
@@ -305,7 +308,8 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             }
         }
         match &self.decode.graph {
-            Some(graph) if pass.is_decode => Ok(self.device.launch(graph)?),
+            // SAFETY: recorded by `enqueue` from buffers and a context that live as long as `self`.
+            Some(graph) if pass.is_decode => Ok(unsafe { self.device.launch(graph) }?),
             _ => self.enqueue(pass),
         }
     }
@@ -322,10 +326,9 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
     /// Puts the network and the copy of what is new into the stream.
     fn enqueue(&mut self, pass: &Pass) -> Result<(), RunError> {
         let lane = if pass.is_decode { &mut self.decode } else { &mut self.prefill };
-        // SAFETY: `Lane` gave the context addresses inside `self.buffers`, which hold the largest pass
-        // of either profile, as `passes` keeps to; they live as long as `self`, nothing else is in the
-        // stream, and graphs and contexts go before the buffers do.
-        unsafe { lane.context.enqueue(self.device.stream()) }?;
+        // SAFETY: `Lane` gave the context addresses inside `self.buffers`, as the module says, and nothing
+        // else is in the stream.
+        unsafe { lane.context.enqueue(&self.device.stream()) }?;
         lane.runs += 1;
         let (limits, buffers) = (&self.limits, &self.buffers);
         let append = Append {
@@ -339,7 +342,9 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             tokens: pass.tokens,
             words: limits.head_dim * limits.element_bytes / 4,
         };
-        Ok(self.device.append(&append)?)
+        // SAFETY: addresses and sizes are those of `self.buffers`; `staged` wrote the rows, which the
+        // batch's check keeps inside the cache.
+        Ok(unsafe { self.device.append(&append) }?)
     }
 }
 

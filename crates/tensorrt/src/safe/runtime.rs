@@ -4,6 +4,7 @@
 //! as it has the GPU write to addresses that only the caller knows.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::ffi::c_void;
 use std::ops::Deref;
 use std::ptr;
@@ -194,24 +195,27 @@ enum Bound {
     Max = 2,
 }
 
-/// A CUDA stream of somebody else.
-#[derive(Debug, Clone, Copy)]
-pub struct Stream(*mut c_void);
+/// A CUDA stream of somebody else, who lives at least as long.
+#[derive(Clone)]
+pub struct Stream {
+    raw: *mut c_void,
+    _owner: Option<Arc<dyn Any + Send + Sync>>,
+}
 
-// SAFETY: a stream may be used from any thread; `from_raw` promises that it lives.
+// SAFETY: a stream may be used from any thread, and its owner keeps it alive.
 unsafe impl Send for Stream {}
 
 impl Stream {
     /// The default stream.
-    pub const DEFAULT: Self = Self(ptr::null_mut());
+    pub const DEFAULT: Self = Self { raw: ptr::null_mut(), _owner: None };
 
     /// Takes a `CUstream`, which is a `cudaStream_t`.
     ///
     /// # Safety
-    /// The stream lives as long as this value and its copies are used, and its CUDA context is
-    /// current wherever they are.
-    pub unsafe fn from_raw(stream: *mut c_void) -> Self {
-        Self(stream)
+    /// The stream lives as long as `owner`, and its CUDA context is current wherever the value and its
+    /// clones are used.
+    pub unsafe fn from_raw(stream: *mut c_void, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { raw: stream, _owner: Some(owner) }
     }
 }
 
@@ -232,11 +236,11 @@ impl Context {
     ///
     /// # Errors
     /// [`TensorRtError::Argument`] for what is no profile, [`TensorRtError::Refused`].
-    pub fn set_profile(&mut self, profile: usize, stream: Stream) -> Result<(), TensorRtError> {
+    pub fn set_profile(&mut self, profile: usize, stream: &Stream) -> Result<(), TensorRtError> {
         let profile = i32::try_from(profile).unwrap_or(i32::MAX);
-        // SAFETY: alive; the stream lives, says `Stream::from_raw`.
+        // SAFETY: alive, and so is the stream, says `Stream::from_raw`.
         Ok(result::check(|error| unsafe {
-            sys::hymt_trt_context_set_profile(self.handle.raw(), profile, stream.0, error)
+            sys::hymt_trt_context_set_profile(self.handle.raw(), profile, stream.raw, error)
         })?)
     }
 
@@ -300,10 +304,10 @@ impl Context {
     /// # Safety
     /// Every address that was set is valid for its tensor's shape and type until the run is done, and
     /// nothing else uses the outputs meanwhile; when captured, until the graph is gone.
-    pub unsafe fn enqueue(&mut self, stream: Stream) -> Result<(), TensorRtError> {
+    pub unsafe fn enqueue(&mut self, stream: &Stream) -> Result<(), TensorRtError> {
         // SAFETY: alive; the addresses are the caller's promise.
         Ok(result::check(|error| unsafe {
-            sys::hymt_trt_context_enqueue(self.handle.raw(), stream.0, error)
+            sys::hymt_trt_context_enqueue(self.handle.raw(), stream.raw, error)
         })?)
     }
 }

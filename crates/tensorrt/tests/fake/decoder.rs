@@ -55,7 +55,7 @@ impl Decoder {
 
     pub(crate) fn enqueue(&mut self) -> Result<(), TensorRtError> {
         // SAFETY: the buffers live as long as the context, and the fake has run when this returns.
-        unsafe { self.context.enqueue(Stream::DEFAULT) }
+        unsafe { self.context.enqueue(&Stream::DEFAULT) }
     }
 
     pub(crate) fn step(&mut self, tokens: &[u32]) -> Vec<f32> {

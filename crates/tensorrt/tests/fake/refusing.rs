@@ -42,7 +42,7 @@ fn a_refusal_of_each_call_is_its_own_error() {
         (
             "setOptimizationProfileAsync",
             "Refused",
-            Box::new(|| engine.context()?.set_profile(1, Stream::DEFAULT)),
+            Box::new(|| engine.context()?.set_profile(1, &Stream::DEFAULT)),
         ),
         (
             "setInputShape",

@@ -43,7 +43,7 @@ fn steps_with_the_cache_fed_back_are_the_whole() {
         for cut in cuts {
             let past = decoder.past;
             let profile = usize::from(cut == 1);
-            decoder.context.set_profile(profile, Stream::DEFAULT).unwrap();
+            decoder.context.set_profile(profile, &Stream::DEFAULT).unwrap();
             let logits = decoder.step(&tokens[past..past + cut]);
             assert_eq!(logits, MODEL.logits(&tokens[..past + cut]), "after {past} and {cut}");
         }
@@ -75,13 +75,13 @@ fn shapes_and_addresses_are_asked_for_by_name() {
     tensor_error(context.set_address(ids, 0), "is null");
     tensor_error(context.set_address(ids, 4097), "256 bytes");
     tensor_error(context.set_address("nobody", 4096), "nobody");
-    let profile = context.set_profile(7, Stream::DEFAULT).unwrap_err();
+    let profile = context.set_profile(7, &Stream::DEFAULT).unwrap_err();
     assert!(matches!(profile, TensorRtError::Argument { .. }), "{profile:?}");
 
     // What is bound is no longer named; what is not, is.
     context.set_address(ids, Buffer::new(64).address()).unwrap();
     // SAFETY: refused before anything is read.
-    let unbound = unsafe { context.enqueue(Stream::DEFAULT) }.unwrap_err().to_string();
+    let unbound = unsafe { context.enqueue(&Stream::DEFAULT) }.unwrap_err().to_string();
     assert!(unbound.contains(graph::POSITIONS) && !unbound.contains(ids), "{unbound}");
 
     // Shapes that fit each for itself and not together.
@@ -100,7 +100,7 @@ fn a_profile_change_forgets_shapes_and_keeps_addresses() {
     let engine = engine(&open(&fake));
     let mut decoder = Decoder::new(&engine);
     decoder.step(&[1, 2, 3]);
-    decoder.context.set_profile(1, Stream::DEFAULT).unwrap();
+    decoder.context.set_profile(1, &Stream::DEFAULT).unwrap();
     tensor_error(decoder.context.infer_shapes(), graph::TOKEN_IDS);
     let error = decoder.enqueue().unwrap_err();
     assert!(matches!(&error, TensorRtError::Enqueue { detail } if detail.contains("no shape")));
@@ -114,7 +114,7 @@ fn a_captured_run_is_done_when_launched_and_needs_a_run_before() {
     let Some(fake) = Fake::take() else { return };
     let engine = engine(&open(&fake));
     let mut decoder = Decoder::new(&engine);
-    decoder.context.set_profile(1, Stream::DEFAULT).unwrap();
+    decoder.context.set_profile(1, &Stream::DEFAULT).unwrap();
     decoder.set_shapes(1);
     decoder.write_inputs(&[9]);
     fake.begin_capture();
