@@ -9,7 +9,7 @@
 //    process. So CUDA is initialised first, and a pointer below 4096 is never believed.
 //  - Tables of virtual functions move between majors and grow within one. So another major is refused,
 //    and so is a library older than the headers.
-//  - Destructors and threads of TensorRT run late. So nothing is ever dlclosed.
+//  - Destructors and threads of TensorRT run late. So nothing is ever dlclosed, and no logger destroyed.
 
 #include "hymt_trt.h"
 
@@ -19,6 +19,7 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -96,15 +97,37 @@ void require_index(int32_t index, int32_t count, char const* what) {
 
 // ---- the log -------------------------------------------------------------------------------------
 
-// Forwards to the callback, and keeps the errors of the present call for its error text.
+// Forwards to the callback of the library that has it, and keeps the errors of the present call for its
+// error text.
 class Logger final : public nvinfer1::ILogger {
 public:
-    Logger(hymt_trt_log_fn forward, void* user) : forward_(forward), user_(user) {}
+    void attach(hymt_trt_log_fn forward, void* user) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        forward_ = forward;
+        user_ = user;
+        errors_.clear();
+    }
+
+    // Returns when nobody is in the callback any more, so that what it was given may go.
+    void detach() noexcept {
+        std::unique_lock<std::mutex> lock(mutex_);
+        forward_ = nullptr;
+        idle_.wait(lock, [this] { return running_ == 0; });
+    }
 
     void log(Severity severity, nvinfer1::AsciiChar const* message) noexcept override {
         char const* text = message == nullptr ? "" : message;
         if (severity <= Severity::kERROR) keep(text);
-        if (forward_ != nullptr) forward_(user_, static_cast<int32_t>(severity), text);
+        std::unique_lock<std::mutex> lock(mutex_);
+        if (forward_ == nullptr) return;
+        hymt_trt_log_fn const forward = forward_;
+        void* const user = user_;
+        ++running_;
+        // Several threads log at once.
+        lock.unlock();
+        forward(user, static_cast<int32_t>(severity), text);
+        lock.lock();
+        if (--running_ == 0) idle_.notify_all();
     }
 
     void begin() {
@@ -131,11 +154,56 @@ private:
         }
     }
 
-    hymt_trt_log_fn forward_;
-    void* user_;
     std::mutex mutex_;
+    std::condition_variable idle_;
+    hymt_trt_log_fn forward_ = nullptr;
+    void* user_ = nullptr;
+    int running_ = 0;
     std::string errors_;
 };
+
+// TensorRT keeps the first logger that it is given for what belongs to no object, and its threads and
+// destructors log when everybody thinks that they are done. So no logger is ever destroyed: that of a
+// closed library is deaf, and the next library takes it.
+struct IdleLoggers {
+    std::mutex mutex;
+    std::vector<Logger*> all;
+};
+
+IdleLoggers& idle_loggers() {
+    // Never destroyed either: what logs may outlive static objects.
+    static IdleLoggers* const loggers = new IdleLoggers;
+    return *loggers;
+}
+
+struct Retire {
+    void operator()(Logger* logger) const noexcept {
+        logger->detach();
+        try {
+            std::lock_guard<std::mutex> lock(idle_loggers().mutex);
+            idle_loggers().all.push_back(logger);
+        } catch (...) {
+            // Out of memory: it stays deaf for good.
+        }
+    }
+};
+
+using OwnedLogger = std::unique_ptr<Logger, Retire>;
+
+OwnedLogger take_logger(hymt_trt_log_fn forward, void* user) {
+    OwnedLogger logger;
+    {
+        std::lock_guard<std::mutex> lock(idle_loggers().mutex);
+        auto& idle = idle_loggers().all;
+        if (!idle.empty()) {
+            logger.reset(idle.back());
+            idle.pop_back();
+        }
+    }
+    if (logger == nullptr) logger.reset(new Logger);
+    logger->attach(forward, user);
+    return logger;
+}
 
 // ---- dynamic libraries ---------------------------------------------------------------------------
 
@@ -201,7 +269,7 @@ struct hymt_trt_library {
     std::string cuda_path;
     void* nvinfer = nullptr;
     void* parser = nullptr;
-    std::unique_ptr<Logger> logger;
+    OwnedLogger logger;
 };
 
 struct hymt_trt_runtime {
@@ -580,7 +648,7 @@ int32_t hymt_trt_open(hymt_trt_open_options const* options, hymt_trt_library** l
         auto result = std::make_unique<hymt_trt_library>();
         result->path = options->nvinfer;
         result->cuda_path = options->cuda == nullptr ? "libcuda.so.1" : options->cuda;
-        result->logger = std::make_unique<Logger>(options->log, options->log_user);
+        result->logger = take_logger(options->log, options->log_user);
         result->nvinfer = open_library(options->nvinfer);
         hymt_trt_version const found = version_of(result->nvinfer, options->nvinfer);
         if (version != nullptr) *version = found;

@@ -201,7 +201,7 @@ typedef struct hymt_trt_open_options {
     const char *onnx_parser; /* of libnvonnxparser; null: plans can be run and not built */
     const char *cuda; /* of the driver; null: "libcuda.so.1" */
     hymt_trt_log_fn log; /* null: nothing is forwarded */
-    void *log_user;
+    void *log_user; /* used until hymt_trt_close returns, which waits for calls that are under way */
 } hymt_trt_open_options;
 
 /* Opens the libraries and holds the version against the headers; needs no GPU. The files stay mapped

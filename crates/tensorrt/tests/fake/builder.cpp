@@ -416,6 +416,7 @@ extern "C" {
 
 void* createInferBuilder_INTERNAL(void* logger, int32_t) noexcept {
     auto* const sink = static_cast<nvinfer1::ILogger*>(logger);
+    fake::keep(sink);
     if (fake::is_bogus("createInferBuilder")) return fake::bogus<void>();
     return fake::fails("createInferBuilder", sink) ? nullptr : new fake::Builder(sink);
 }

@@ -10,6 +10,8 @@
 namespace {
 
 std::mutex mutex;
+nvinfer1::ILogger* first_logger = nullptr;
+
 std::map<std::string, std::string>& switches() {
     static std::map<std::string, std::string> all;
     return all;
@@ -75,6 +77,11 @@ void error(nvinfer1::ILogger* logger, std::string const& text) {
     log(logger, nvinfer1::ILogger::Severity::kERROR, text);
 }
 
+void keep(nvinfer1::ILogger* logger) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (first_logger == nullptr) first_logger = logger;
+}
+
 bool fails(char const* call, nvinfer1::ILogger* logger) {
     // As the kernel's out-of-memory killer does it.
     if (is_due("kill", call)) std::raise(SIGKILL);
@@ -112,7 +119,11 @@ void hymt_fake_set(char const* key, char const* value) {
 void hymt_fake_reset() {
     std::lock_guard<std::mutex> lock(mutex);
     switches().clear();
+    first_logger = nullptr;
 }
+
+// What a thread or a destructor of TensorRT says when the program is done with it.
+void hymt_fake_log_late(char const* text) { fake::error(first_logger, text); }
 
 int cuInit(unsigned) { return static_cast<int>(fake::number("cuda_status", 0)); }
 

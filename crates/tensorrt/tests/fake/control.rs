@@ -62,6 +62,18 @@ impl Fake {
         }
     }
 
+    /// Has TensorRT log an error that belongs to no object, to the first logger that it was given.
+    pub(crate) fn log_late(&self, text: &str) {
+        let text = CString::new(text).unwrap();
+        // SAFETY: the text lives during the call; that the logger does is what is tested.
+        unsafe {
+            let name = b"hymt_fake_log_late";
+            self.library.get::<unsafe extern "C" fn(*const i8)>(name).unwrap()(
+                text.as_ptr().cast(),
+            );
+        }
+    }
+
     fn reset(&self) {
         self.call::<()>("hymt_fake_reset");
     }

@@ -43,6 +43,9 @@ bool fails(char const* call, nvinfer1::ILogger* logger);
 void log(nvinfer1::ILogger* logger, nvinfer1::ILogger::Severity severity, std::string const& text);
 void error(nvinfer1::ILogger* logger, std::string const& text);
 
+// TensorRT keeps the first logger that it is given, for what belongs to no object.
+void keep(nvinfer1::ILogger* logger);
+
 // What a creator returns when it is to return the bogus pointer of a machine without CUDA.
 template <typename T>
 T* bogus() {

@@ -1,6 +1,7 @@
 //! TensorRT says no, or is not what it should be: each time that is the error it is.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hymt_tensorrt::error::{TensorRtError, Version};
 use hymt_tensorrt::graph;
@@ -12,7 +13,6 @@ use crate::support::{
     MODEL, OPS, add_profiles, build, engine, next_version, open, packed, parsed, typing,
 };
 
-/// Everything that TensorRT may refuse, refused: each is the error it is, with what was logged.
 /// Everything that TensorRT may refuse, refused: each is the error it is, with what was logged.
 #[test]
 fn a_refusal_of_each_call_is_its_own_error() {
@@ -230,6 +230,39 @@ fn plans_of_others_are_explained() {
     fake.set("version", &next_version(&library));
     let Version { major, minor, patch, .. } = library.version();
     refused(&plan, &format!("{major}.{minor}.{patch}"));
+}
+
+/// TensorRT's threads and destructors log when they like, to the first logger that they were given.
+#[test]
+fn what_is_logged_after_the_end_does_no_harm() {
+    let Some(fake) = Fake::take() else { return };
+    let listen = || {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let log = move |_, text: &str| {
+            // Whoever lets go of the library meanwhile has to wait.
+            std::thread::sleep(Duration::from_millis(if text == "slow" { 200 } else { 0 }));
+            sink.lock().unwrap().push(text.to_owned());
+        };
+        (Library::open(&fake.libraries(), Box::new(log)).unwrap(), lines)
+    };
+    let (library, lines) = listen();
+    library.runtime().unwrap();
+    drop(library);
+    lines.lock().unwrap().clear();
+    fake.log_late("nobody hears this");
+    assert!(lines.lock().unwrap().is_empty(), "a closed library's log is called");
+
+    // Libraries opened one after the other have one logger, so that they may be any number.
+    let (library, lines) = listen();
+    fake.log_late("the next one does");
+    assert_eq!(*lines.lock().unwrap(), ["the next one does"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| fake.log_late("slow"));
+        std::thread::sleep(Duration::from_millis(50));
+        drop(library);
+        assert_eq!(lines.lock().unwrap().len(), 2, "its log was still in use");
+    });
 }
 
 #[test]

@@ -334,6 +334,7 @@ extern "C" {
 
 void* createInferRuntime_INTERNAL(void* logger, int32_t) noexcept {
     auto* const sink = static_cast<nvinfer1::ILogger*>(logger);
+    fake::keep(sink);
     fake::log(sink, nvinfer1::ILogger::Severity::kINFO, "this is the fake TensorRT");
     if (fake::is_bogus("createInferRuntime")) return fake::bogus<void>();
     return fake::fails("createInferRuntime", sink) ? nullptr : new fake::Runtime(sink);
