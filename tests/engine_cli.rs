@@ -33,9 +33,30 @@ impl Board {
         let fake = PathBuf::from(fake).canonicalize().unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(&fake, folder.path().join("libcuda.so.1")).unwrap();
-        let synth = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 3 };
-        write_model(&folder.path().join("model"), &synth, &mut |_| {}).unwrap();
-        Some(Self { folder, fake })
+        let board = Self { folder, fake };
+        board.synth("model", 3);
+        Some(board)
+    }
+
+    /// Writes a tiny model; all have the same shape.
+    fn synth(&self, name: &str, seed: u64) {
+        let synth = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed };
+        write_model(&self.folder.path().join(name), &synth, &mut |_| {}).unwrap();
+    }
+
+    /// Exports a model into a new folder.
+    fn export(&self, model: &str, out: &str, arguments: &[&str]) -> PathBuf {
+        let out = self.folder.path().join(out);
+        let exported = Command::new(env!("CARGO_BIN_EXE_hymt"))
+            .args(["engine", "export-onnx", "--random-calibration", "--context", "64"])
+            .args(["--lint", "11"])
+            .args(arguments)
+            .args([Path::new("--model"), &self.folder.path().join(model)])
+            .args([Path::new("--out"), &out])
+            .output()
+            .unwrap();
+        assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+        out
     }
 
     fn cache(&self) -> PathBuf {
@@ -154,17 +175,22 @@ fn the_plan_of_another_graph_is_another_plan() {
     let Some(board) = Board::new() else { return };
     let usual = json(&board.build(&["--json"], &[]));
     assert_eq!(usual["description"]["key"]["precision"], "int8-f16-random-scales");
-    let graph = board.folder.path().join("graph");
-    let exported = Command::new(env!("CARGO_BIN_EXE_hymt"))
-        .args(["engine", "export-onnx", "--random-calibration", "--keep-float", "down"])
-        .args(["--float", "f16", "--context", "64", "--lint", "11", "--model"])
-        .args([&board.folder.path().join("model"), Path::new("--out"), &graph])
-        .output()
-        .unwrap();
-    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let graph = board.export("model", "graph", &["--keep-float", "down", "--float", "f16"]);
     let other = json(&board.build(&["--onnx", graph.to_str().unwrap(), "--json"], &[]));
     assert_eq!(other["result"], "built", "it passed for the usual one");
     assert_ne!(other["plan"], usual["plan"]);
+}
+
+/// Of the same shape, so that nothing but the file itself says that it is another model's.
+#[test]
+fn the_graph_of_another_model_is_refused() {
+    let Some(board) = Board::new() else { return };
+    board.synth("other", 4);
+    let graph = board.export("other", "graph", &[]);
+    let said = refusal(&board.build(&["--onnx", graph.to_str().unwrap()], &[]));
+    let named = format!("'{}' was exported from another model", graph.join("model.onnx").display());
+    assert!(said.contains(&named) && said.contains("hymt engine export-onnx"), "{said}");
+    assert!(!board.cache().exists(), "a plan of another model is kept");
 }
 
 #[test]

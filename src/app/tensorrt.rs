@@ -91,14 +91,13 @@ pub(crate) fn is_built() -> Result<(), String> {
 #[cfg(feature = "tensorrt")]
 mod with_tensorrt {
     use anyhow::Context as _;
-    use hymt_llm::weights::ModelSource;
     use hymt_tensorrt::device::{DeviceInfo, probe};
     use hymt_tensorrt::engine::load::GpuEngine;
     use hymt_tensorrt::plan::fingerprint::Fingerprint;
     use hymt_tensorrt::plan::{GRAPH_VERSION, Lookup, PlanCache, PlanKey, PlanShapes, StoredPlan};
     use hymt_tensorrt::safe::{Libraries, Library, board_model, log_to_tracing};
 
-    use super::super::{EngineOptions, ModelChoice, demo_model};
+    use super::super::{EngineOptions, ModelChoice};
     use super::Loaded;
     use crate::board::PlanState;
     use crate::config::{GpuDevice, Precision};
@@ -143,17 +142,11 @@ mod with_tensorrt {
     }
 
     fn fingerprint(options: &EngineOptions) -> anyhow::Result<Fingerprint> {
-        let ModelChoice::Folder(folder) = &options.model else {
-            let ModelSource::Embedded { config, weights } = demo_model::source() else {
-                anyhow::bail!("the demo model is a part of this program")
-            };
-            return Ok(Fingerprint::of_parts([("config", config), ("weights", weights)]));
-        };
         let plans = PlanCache::of_user().list().plans;
         let known = plans
             .iter()
             .map(|plan| (plan.sidecar.model_files.as_slice(), plan.sidecar.key.model.as_str()));
-        Ok(Fingerprint::of(folder, known)?)
+        Ok(Fingerprint::of_source(&options.source(), known)?)
     }
 
     pub(super) fn state_of_plan(options: &EngineOptions) -> PlanState {

@@ -8,12 +8,14 @@
 //! | nodes, constants, the file of weights | `builder`, `data` |
 //! | the messages of the ONNX file | [`proto`] |
 //! | what parsers of TensorRT refuse | [`lint`] |
+//! | of which model a graph is | [`origin`] |
 
 mod builder;
 mod data;
 pub mod export;
 pub mod lint;
 mod network;
+pub mod origin;
 pub mod proto;
 mod weights;
 

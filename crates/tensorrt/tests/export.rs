@@ -10,7 +10,9 @@ use hymt_llm::quant::activation_scales::ActivationScales;
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::weights::ModelSource;
 use hymt_tensorrt::onnx::export::{GRAPH_FILE, export_model};
+use hymt_tensorrt::onnx::origin::check_origin;
 use hymt_tensorrt::onnx::{ExportError, ExportOptions, ExportReport, FloatType};
+use hymt_tensorrt::plan::fingerprint::Fingerprint;
 
 fn tiny(dir: &Path) -> ModelSource {
     let options = SynthOptions { shape: SynthShape::Tiny, dtype: SynthDtype::Bf16, seed: 2 };
@@ -73,6 +75,19 @@ fn an_export_that_is_broken_off_leaves_nothing_and_replaces_nothing() {
     let model = dir.path().join("model");
     let error = export(&source, &model, &options(16), true, usize::MAX).unwrap_err();
     assert!(matches!(error, ExportError::NotOurs { .. }), "{error}");
+}
+
+#[test]
+fn a_graph_says_which_model_it_is_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = tiny(&dir.path().join("model"));
+    let graph = export(&source, &dir.path().join("out"), &options(16), false, usize::MAX);
+    let graph = graph.unwrap().graph;
+    let hash = Fingerprint::of(&dir.path().join("model"), []).unwrap().hash;
+    check_origin(&graph, &hash).unwrap();
+    damaged(&dir.path().join("other"), "model.embed_tokens.weight", 1.0);
+    let hash = Fingerprint::of(&dir.path().join("other"), []).unwrap().hash;
+    assert!(check_origin(&graph, &hash).unwrap_err().to_string().contains("another model"));
 }
 
 #[test]

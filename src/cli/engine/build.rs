@@ -15,6 +15,7 @@ use hymt_tensorrt::engine::limits::SLOTS_MAX;
 use hymt_tensorrt::error::Version;
 use hymt_tensorrt::onnx::export::{CONTEXT_TOKENS_MAX, GRAPH_FILE};
 use hymt_tensorrt::onnx::lint::Parser;
+use hymt_tensorrt::onnx::origin::check_origin;
 use hymt_tensorrt::plan::fingerprint::Fingerprint;
 use hymt_tensorrt::plan::sidecar::SIDECAR_FORMAT;
 use hymt_tensorrt::plan::{
@@ -39,7 +40,8 @@ pub struct BuildArgs {
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// Folder of `hymt engine export-onnx`; without it the model is exported for this build, and the
-    /// export removed afterwards. It must be of this model, and its cache as long as --context says.
+    /// export removed afterwards. One of another model is refused; its cache must be as long as
+    /// --context says.
     #[arg(long, value_name = "DIR")]
     onnx: Option<PathBuf>,
     /// What the plan is for.
@@ -163,6 +165,9 @@ impl Job {
             (None, false) => precision.to_owned(),
         };
         let (key, model) = app::tensorrt::plan_key(library, gpu, options)?;
+        if let Some(onnx) = &args.onnx {
+            check_origin(&onnx.join(GRAPH_FILE), &model.hash)?;
+        }
         let key = PlanKey {
             gpu_fallback: args.allow_gpu_fallback,
             precision,

@@ -14,9 +14,11 @@ use prost::Message as _;
 use super::builder::GraphBuilder;
 use super::data::DataFile;
 use super::network::Network;
+use super::origin;
 use super::proto::{
     GraphProto, IR_VERSION, ModelProto, OPSET, OperatorSetIdProto, StringStringEntryProto,
 };
+use crate::plan::fingerprint::{Fingerprint, FingerprintError};
 
 /// The graph.
 pub const GRAPH_FILE: &str = "model.onnx";
@@ -96,6 +98,9 @@ pub enum ExportError {
     /// The model cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The model cannot be hashed, which its plans are known by.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// A file could not be written.
     #[error("cannot write '{}'", path.display())]
     Io {
@@ -216,7 +221,8 @@ fn write(
     let (graph, data) = graph.finish();
     let (nodes, initializers) = (graph.node.len(), graph.initializer.len());
     let data_bytes = data.finish()?;
-    let bytes = model(graph, options).encode_to_vec();
+    let origin = Fingerprint::of_source(source, [])?.hash;
+    let bytes = model(graph, options, &origin).encode_to_vec();
     let path = dir.join(GRAPH_FILE);
     std::fs::write(&path, &bytes).map_err(ExportError::io(&path))?;
     let path = dir.join(ACTIVATION_SCALES_FILE);
@@ -225,7 +231,7 @@ fn write(
     Ok(ExportReport { graph, nodes, initializers, graph_bytes: bytes.len() as u64, data_bytes })
 }
 
-fn model(graph: GraphProto, options: &ExportOptions) -> ModelProto {
+fn model(graph: GraphProto, options: &ExportOptions, origin: &str) -> ModelProto {
     let fact =
         |key: &str, value: String| StringStringEntryProto { key: format!("hymt.{key}"), value };
     let (float, weights) = (options.float, options.weights);
@@ -240,6 +246,7 @@ fn model(graph: GraphProto, options: &ExportOptions) -> ModelProto {
             fact("context", options.context.to_string()),
             fact("float", float.name().to_owned()),
             fact("weights", weights.name().to_owned()),
+            origin::fact(origin),
         ],
     }
 }

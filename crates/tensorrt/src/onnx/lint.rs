@@ -216,16 +216,20 @@ pub enum LintError {
 /// # Errors
 /// [`LintError`] when there is no graph to look at.
 pub fn lint_file(path: &Path, parser: Parser) -> Result<Vec<Finding>, LintError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    Ok(lint(&read_graph(path)?, dir, parser))
+}
+
+/// Reads a graph, without its file of weights.
+pub(super) fn read_graph(path: &Path) -> Result<ModelProto, LintError> {
     let io = |source| LintError::Io { path: path.to_owned(), source };
     let len = std::fs::metadata(path).map_err(io)?.len();
     if len > GRAPH_BYTES_MAX {
         return Err(LintError::TooLarge { path: path.to_owned(), len });
     }
     let bytes = std::fs::read(path).map_err(io)?;
-    let model = ModelProto::decode(&bytes[..])
-        .map_err(|source| LintError::Damaged { path: path.to_owned(), source })?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    Ok(lint(&model, dir, parser))
+    ModelProto::decode(&bytes[..])
+        .map_err(|source| LintError::Damaged { path: path.to_owned(), source })
 }
 
 /// Looks for broken rules, in the order of the graph. `dir` is where the file of weights lies.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use hymt_llm::weights::ModelSource;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -74,6 +75,22 @@ impl Fingerprint {
             update(&mut hash, path)?;
         }
         Ok(Self { hash: hex(&hash.finalize()), files })
+    }
+
+    /// Reads a model wherever it lies; `known` is for files, as for [`Self::of`].
+    ///
+    /// # Errors
+    /// [`FingerprintError`].
+    pub fn of_source<'a>(
+        source: &ModelSource,
+        known: impl IntoIterator<Item = (&'a [FileStamp], &'a str)>,
+    ) -> Result<Self, FingerprintError> {
+        match source {
+            ModelSource::Dir(path) => Self::of(path, known),
+            ModelSource::Embedded { config, weights } => {
+                Ok(Self::of_parts([("config", *config), ("weights", *weights)]))
+            }
+        }
     }
 
     /// The fingerprint of a model in memory.
