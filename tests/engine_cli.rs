@@ -181,6 +181,24 @@ fn the_plan_of_another_graph_is_another_plan() {
     assert_ne!(other["plan"], usual["plan"]);
 }
 
+#[test]
+fn a_plan_of_another_level_or_workspace_is_another_plan() {
+    let Some(board) = Board::new() else { return };
+    let mut plans = vec![json(&board.build(&["--json"], &[]))["plan"].clone()];
+    for arguments in [["--level", "5"], ["--level", "0"], ["--workspace-mib", "64"]] {
+        let built = json(&board.build(&[&arguments[..], &["--json"]].concat(), &[]));
+        assert_eq!(built["result"], "built", "{arguments:?} changed nothing");
+        assert!(!plans.contains(&built["plan"]), "{arguments:?}");
+        plans.push(built["plan"].clone());
+        let again = json(&board.build(&[&arguments[..], &["--json"]].concat(), &[]));
+        assert!(again["result"].as_str().unwrap().contains("fresh"), "{again}");
+    }
+    // The engine takes any of them.
+    let info = json(&board.engine(&["info", "--json"], &[]));
+    let fresh = info["plans"].as_array().unwrap().iter().filter(|plan| plan["state"] == "fresh");
+    assert_eq!(fresh.count(), plans.len(), "{info}");
+}
+
 /// Of the same shape, so that nothing but the file itself says that it is another model's.
 #[test]
 fn the_graph_of_another_model_is_refused() {

@@ -91,6 +91,7 @@ pub(crate) fn is_built() -> Result<(), String> {
 #[cfg(feature = "tensorrt")]
 mod with_tensorrt {
     use anyhow::Context as _;
+    use hymt_tensorrt::build::WORKSPACE_MIB;
     use hymt_tensorrt::device::{DeviceInfo, probe};
     use hymt_tensorrt::engine::load::GpuEngine;
     use hymt_tensorrt::plan::fingerprint::Fingerprint;
@@ -136,6 +137,8 @@ mod with_tensorrt {
             model: model.hash.clone(),
             precision: String::new(),
             shapes: PlanShapes::default(),
+            level: None,
+            workspace_mib: WORKSPACE_MIB,
             graph: GRAPH_VERSION,
         };
         Ok((key, model))

@@ -146,6 +146,10 @@ pub struct PlanKey {
     pub precision: String,
     /// Shapes of its profiles.
     pub shapes: PlanShapes,
+    /// Optimisation level; TensorRT's own where absent.
+    pub level: Option<i32>,
+    /// Scratch memory that one layer could take, which decides between tactics. MiB.
+    pub workspace_mib: usize,
     /// [`GRAPH_VERSION`] of the program that exported the graph.
     pub graph: u32,
 }
@@ -168,6 +172,8 @@ impl PlanKey {
             (Field::PrefillTokens, shapes.prefill_tokens.to_string()),
             (Field::PrefillLogits, shapes.prefill_logits.to_string()),
             (Field::DecodeTokens, shapes.decode_tokens.to_string()),
+            (Field::Level, self.level.map_or("TensorRT's own".to_owned(), |it| it.to_string())),
+            (Field::WorkspaceMib, self.workspace_mib.to_string()),
             (Field::Graph, self.graph.to_string()),
         ]
     }
@@ -209,6 +215,8 @@ pub enum Field {
     PrefillTokens,
     PrefillLogits,
     DecodeTokens,
+    Level,
+    WorkspaceMib,
     Graph,
 }
 
@@ -228,6 +236,8 @@ impl fmt::Display for Field {
             Self::PrefillTokens => "prefill tokens",
             Self::PrefillLogits => "prefill logits",
             Self::DecodeTokens => "decode tokens",
+            Self::Level => "optimisation level",
+            Self::WorkspaceMib => "workspace MiB",
             Self::Graph => "graph version",
         })
     }
@@ -286,6 +296,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::build::WORKSPACE_MIB;
 
     pub(crate) fn key() -> PlanKey {
         PlanKey {
@@ -297,6 +308,8 @@ pub(crate) mod tests {
             model: "ab".repeat(32),
             precision: "int8-f16".to_owned(),
             shapes: PlanShapes::default(),
+            level: None,
+            workspace_mib: WORKSPACE_MIB,
             graph: GRAPH_VERSION,
         }
     }
@@ -308,13 +321,17 @@ pub(crate) mod tests {
             target in prop_oneof![Just(Target::Gpu), Just(Target::Dla0), Just(Target::Dla1)],
             gpu_fallback: bool,
             sizes in proptest::array::uniform6(0_usize..3),
+            (level, workspace_mib) in (proptest::option::of(0..3), 0_usize..3),
         ) -> PlanKey {
             let [slots, context_tokens, prefill_rows, prefill_tokens, prefill_logits, decode_tokens] =
                 sizes;
             let shapes = PlanShapes {
                 slots, context_tokens, prefill_rows, prefill_tokens, prefill_logits, decode_tokens,
             };
-            PlanKey { tensorrt, sm, device, target, gpu_fallback, model, precision, shapes, graph }
+            PlanKey {
+                tensorrt, sm, device, target, gpu_fallback, model, precision, shapes, level,
+                workspace_mib, graph,
+            }
         }
     }
 
@@ -335,6 +352,8 @@ pub(crate) mod tests {
             10 => key.shapes.prefill_tokens = from.shapes.prefill_tokens,
             11 => key.shapes.prefill_logits = from.shapes.prefill_logits,
             12 => key.shapes.decode_tokens = from.shapes.decode_tokens,
+            13 => key.level = from.level,
+            14 => key.workspace_mib = from.workspace_mib,
             _ => key.graph = from.graph,
         }
         key
@@ -343,7 +362,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn any_single_change_makes_another_key_and_is_named(
-            a in any_key(), b in any_key(), which in 0_usize..14,
+            a in any_key(), b in any_key(), which in 0_usize..16,
         ) {
             let changed = with_field_of(&a, &b, which);
             let named: Vec<Field> =
@@ -359,7 +378,7 @@ pub(crate) mod tests {
 
         #[test]
         fn exactly_the_changed_fields_are_named(a in any_key(), b in any_key()) {
-            let expected: Vec<Field> = (0..14)
+            let expected: Vec<Field> = (0..16)
                 .filter(|which| with_field_of(&a, &b, *which) != a)
                 .map(|which| a.fields()[which].0)
                 .collect();

@@ -172,6 +172,8 @@ impl Job {
             gpu_fallback: args.allow_gpu_fallback,
             precision,
             shapes: PlanShapes::new(args.slots, args.context),
+            level: args.level,
+            workspace_mib: args.workspace_mib,
             ..key
         };
         Ok(Self { cache, key, model_files: model.files, typing, version })

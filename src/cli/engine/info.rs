@@ -174,8 +174,13 @@ pub(super) fn print_plan(plan: &StoredPlan, output: &mut Output) -> anyhow::Resu
         key.tensorrt
     ))?;
     output.line(format!(
-        "  {} slots of {} tokens, prompts of up to {} tokens a pass, {}",
-        shapes.slots, shapes.context_tokens, shapes.prefill_tokens, key.precision
+        "  {} slots of {} tokens, prompts of up to {} tokens a pass, {}, level {}, {} MiB of workspace",
+        shapes.slots,
+        shapes.context_tokens,
+        shapes.prefill_tokens,
+        key.precision,
+        key.level.map_or("by default".to_owned(), |level| level.to_string()),
+        key.workspace_mib
     ))?;
     if key.target.dla_core().is_some() {
         let off = layers.off_dla.join(", ");

@@ -264,14 +264,22 @@ impl StoredPlan {
         Ok(Self { path: path.to_owned(), sidecar })
     }
 
-    /// The plan, when an engine may run it. Shapes, precision and fallback are what its builder chose:
-    /// the engine takes them as they are.
+    /// The plan, when an engine may run it. Everything else of the key is what its builder chose: the
+    /// engine takes it as it is.
     ///
     /// # Errors
     /// Why it may not.
     pub fn judge_for_engine(self, wanted: &PlanKey) -> Result<Self, Box<StalePlan>> {
-        let PlanKey { gpu_fallback, precision, shapes, .. } = self.sidecar.key.clone();
-        let wanted = PlanKey { gpu_fallback, precision, shapes, ..wanted.clone() };
+        let built = self.sidecar.key.clone();
+        let wanted = PlanKey {
+            tensorrt: wanted.tensorrt.clone(),
+            sm: wanted.sm,
+            device: wanted.device.clone(),
+            target: wanted.target,
+            model: wanted.model.clone(),
+            graph: wanted.graph,
+            ..built
+        };
         judge(self, &wanted)
     }
 }
@@ -376,7 +384,12 @@ mod tests {
     #[test]
     fn an_engine_takes_the_newest_plan_whatever_its_shapes() {
         let (_folder, cache) = cache();
-        let with = |slots| PlanKey { shapes: PlanShapes::new(slots, 512), ..key() };
+        let with = |slots| PlanKey {
+            shapes: PlanShapes::new(slots, 512),
+            level: Some(slots as i32),
+            workspace_mib: 64 * slots,
+            ..key()
+        };
         for (slots, built_at_s) in [(1, 5), (2, 9), (3, 7)] {
             store(&cache, b"a plan", &Sidecar { built_at_s, ..sidecar(with(slots), 6) });
         }

@@ -10,7 +10,7 @@ use super::PlanKey;
 use super::fingerprint::FileStamp;
 
 /// Format of the file; another one is not read.
-pub const SIDECAR_FORMAT: u32 = 1;
+pub const SIDECAR_FORMAT: u32 = 2;
 /// Longest file.
 pub const SIDECAR_BYTES_MAX: u64 = 1 << 20;
 /// Longest text in it. Bytes.
@@ -183,7 +183,7 @@ pub(crate) mod tests {
     fn hostile_ones_are_refused_with_a_reason() {
         let good: Value = serde_json::from_str(&sidecar(key(), 1).to_json()).unwrap();
         let cases: [(&str, Value, &str); 7] = [
-            ("/format", json!(2), "format 2"),
+            ("/format", json!(1), "format 1; this program reads 2"),
             ("/key/device", json!("x".repeat(5000)), "a text of 5000 bytes"),
             ("/key/tensorrt", json!("10\u{1b}[2J"), "control characters"),
             ("/layers/off_dla", json!(vec!["a"; 17]), "17 named layers"),
