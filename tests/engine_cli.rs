@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
-use serde_json::Value;
+use hymt_tensorrt::plan::prune::PLANS_MAX;
+use serde_json::{Value, json};
 
 /// Path of `libfake_nvinfer.so`.
 const ENV_FAKE: &str = "HYMT_FAKE_TENSORRT";
@@ -137,6 +138,23 @@ fn a_plan_is_built_once_and_judged_afterwards() {
     fs::write(board.folder.path().join("model/extra.json"), "{}").unwrap();
     let (_, why) = state(&[]);
     assert!(why.as_str().unwrap().starts_with("the model's files changed"), "{why}");
+}
+
+#[test]
+fn the_oldest_plan_makes_room() {
+    let Some(board) = Board::new() else { return };
+    let build = |slots: usize| json(&board.build(&["--json", "--slots", &slots.to_string()], &[]));
+    let first = build(1);
+    // Without relying on the clock's resolution.
+    let file = fs::File::options().write(true).open(first["plan"].as_str().unwrap()).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    for slots in 2..=PLANS_MAX {
+        assert_eq!(build(slots)["removed"], json!([]), "{slots}");
+    }
+    let one_more = build(PLANS_MAX + 1);
+    assert_eq!(one_more["removed"], json!([first["plan"]]));
+    assert_eq!(board.kept().iter().filter(|end| *end == "plan").count(), PLANS_MAX);
+    assert!(Path::new(one_more["plan"].as_str().unwrap()).is_file());
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct TensorRtEngine<P: Plan, D: Device> {
     graphs: Graphs,
     /// Length of the plan, which is little more than its weights.
     plan_bytes: u64,
+    /// Its file, where it has one, held so that nobody removes it.
+    _plan_file: Option<std::fs::File>,
     /// Tokens of each slot.
     held: Vec<usize>,
     /// Row of the logits on the device that each row of the last shortlist step has.
@@ -123,6 +125,7 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             _plan: plan,
             graphs,
             plan_bytes: 0,
+            _plan_file: None,
             held,
             shortlisted,
         })

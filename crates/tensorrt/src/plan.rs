@@ -4,10 +4,11 @@
 //! TensorRT's own words about a foreign plan do not say what differs. So each plan has a
 //! [`PlanKey`] with everything that it depends on; the key is kept beside the plan
 //! ([`sidecar`]), and names its file in the [`cache`]. Plans of another key are not deserialised
-//! but explained, field by field.
+//! but explained, field by field. A folder keeps so many of them and no more ([`prune`]).
 
 pub mod cache;
 pub mod fingerprint;
+pub mod prune;
 pub mod sidecar;
 
 use std::fmt;

@@ -17,6 +17,7 @@ use hymt_tensorrt::onnx::export::{CONTEXT_TOKENS_MAX, GRAPH_FILE};
 use hymt_tensorrt::onnx::lint::Parser;
 use hymt_tensorrt::onnx::origin::check_origin;
 use hymt_tensorrt::plan::fingerprint::Fingerprint;
+use hymt_tensorrt::plan::prune::PLANS_MAX;
 use hymt_tensorrt::plan::sidecar::SIDECAR_FORMAT;
 use hymt_tensorrt::plan::{
     LayerReport, Lookup, PlanCache, PlanKey, PlanShapes, Sidecar, StoredPlan,
@@ -104,7 +105,7 @@ pub fn run(args: &BuildArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let job = Job::new(args, &library, &gpu, &options, cache)?;
     match job.cache.look_up(&job.key) {
         Lookup::Fresh(plan) if !args.force => {
-            return print(args, &plan, "this plan is fresh; --force builds it again", output);
+            return print(args, &plan, "this plan is fresh; --force builds it again", &[], output);
         }
         Lookup::Stale(stale) => output::note(
             &stale.explain().replace(": rebuild with `hymt engine build`", ": building"),
@@ -114,8 +115,8 @@ pub fn run(args: &BuildArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     // The child opens TensorRT itself; here it would only take memory from it.
     drop(library);
     let stop = stop_flag()?;
-    let plan = job.run(args, &stop)?;
-    print(args, &plan, "built", output)
+    let (plan, removed) = job.run(args, &stop)?;
+    print(args, &plan, "built", &removed, output)
 }
 
 /// One build.
@@ -179,20 +180,30 @@ impl Job {
         Ok(Self { cache, key, model_files: model.files, typing, version })
     }
 
-    fn run(&self, args: &BuildArgs, stop: &AtomicBool) -> anyhow::Result<StoredPlan> {
-        let folder = self.cache.folder();
+    /// The plan, and those that had to make room for it.
+    fn run(
+        &self,
+        args: &BuildArgs,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<(StoredPlan, Vec<PathBuf>)> {
         // Two exports into one folder would take each other's files away.
-        let _lock = self.cache.lock()?;
-        match &args.onnx {
-            Some(onnx) => self.build(args, onnx, stop),
+        let lock = self.cache.lock()?;
+        let plan = match &args.onnx {
+            Some(onnx) => self.build(args, onnx, stop)?,
             None => {
-                let onnx = folder.join(format!("onnx-{}", self.key.id()));
+                let onnx = self.cache.export_path(&self.key);
                 let built =
                     self.export(args, &onnx, stop).and_then(|()| self.build(args, &onnx, stop));
                 let _ = std::fs::remove_dir_all(&onnx);
-                built
+                built?
             }
-        }
+        };
+        let removed = self.cache.prune(&lock, &plan).unwrap_or_else(|error| {
+            // The plan is there all the same.
+            output::note(&format!("{error}: {}", error.source));
+            Vec::new()
+        });
+        Ok((plan, removed))
     }
 
     fn export(&self, args: &BuildArgs, onnx: &Path, stop: &AtomicBool) -> anyhow::Result<()> {
@@ -211,8 +222,7 @@ impl Job {
             lint,
             family: ModelFamily::Auto,
             threads: 0,
-            // Of an earlier build that was ended half-way.
-            force: onnx.exists(),
+            force: false,
             json: false,
         };
         let (scales, findings) = export::for_build(&export, stop)?;
@@ -308,17 +318,25 @@ fn print(
     args: &BuildArgs,
     plan: &StoredPlan,
     what: &str,
+    removed: &[PathBuf],
     output: &mut Output,
 ) -> anyhow::Result<ExitCode> {
     let StoredPlan { path, sidecar } = plan;
     if args.json {
-        output.json(
-            &json!({ "plan": path.to_string_lossy(), "result": what, "description": sidecar }),
-        )?;
+        let removed: Vec<_> = removed.iter().map(|plan| plan.to_string_lossy()).collect();
+        output.json(&json!({
+            "plan": path.to_string_lossy(), "result": what, "description": sidecar,
+            "removed": removed,
+        }))?;
         return Ok(ExitCode::SUCCESS);
     }
     output.line(format!("{}: {what}", path.display()))?;
     super::info::print_plan(plan, output)?;
+    for plan in removed {
+        let plan = plan.display();
+        output
+            .line(format!("removed {plan}: the newest {PLANS_MAX} are kept, and those in use"))?;
+    }
     output.line("run it with `engine: tensorrt` and, outside the cache, `gpu.plan`")?;
     Ok(ExitCode::SUCCESS)
 }

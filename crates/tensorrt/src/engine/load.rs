@@ -14,7 +14,7 @@ use memmap2::Mmap;
 use super::limits::Limits;
 use super::{Graphs, SetupError, TensorRtEngine};
 use crate::device::cuda::CudaDevice;
-use crate::plan::Target;
+use crate::plan::{Target, prune};
 use crate::safe::{self, Library};
 
 /// The engine of this machine.
@@ -36,6 +36,7 @@ impl GpuEngine {
         let device = CudaDevice::open(gpu)?;
         let io = |source| SetupError::Io { path: plan.to_owned(), source };
         let file = File::open(plan).map_err(io)?;
+        prune::hold(&file);
         // SAFETY: plans are replaced by renaming, never written in place; cutting one short while it
         // is read ends the process, as for the weights of the other engines.
         let bytes = unsafe { Mmap::map(&file) }.map_err(io)?;
@@ -50,7 +51,8 @@ impl GpuEngine {
         drop(runtime);
         // What runs partly on DLA cannot be captured into a CUDA graph.
         let graphs = if target == Target::Gpu { Graphs::On } else { Graphs::Off };
-        let this = Self { plan_bytes, ..Self::new(engine, device, graphs)? };
+        let made = Self::new(engine, device, graphs)?;
+        let this = Self { plan_bytes, _plan_file: Some(file), ..made };
         check_model(this.limits(), config)?;
         Ok(this)
     }

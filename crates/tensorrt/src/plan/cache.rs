@@ -10,7 +10,9 @@ use super::{Difference, PlanKey, explain};
 /// Most sidecars that are looked at.
 pub const SIDECARS_MAX: usize = 64;
 /// Beginning of the files' names.
-const PREFIX: &str = "hymt-";
+pub(super) const PREFIX: &str = "hymt-";
+/// Beginning of the name of a model's export while a plan is built of it.
+pub(super) const EXPORT_PREFIX: &str = "onnx-";
 
 /// A folder of plans.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,14 +208,13 @@ impl PlanCache {
             }
             Err(fs::TryLockError::Error(source)) => return Err(io(source).into()),
         }
-        for entry in fs::read_dir(&self.folder).map_err(io)?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(PREFIX) && name.contains(".plan.part") {
-                // What cannot be removed takes room, and nothing else.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        self.sweep()?;
         Ok(BuildLock { _file: file })
+    }
+
+    /// Where the model of a key is exported to for its build, and only that long.
+    pub fn export_path(&self, key: &PlanKey) -> PathBuf {
+        self.folder.join(format!("{EXPORT_PREFIX}{}", key.id()))
     }
 
     /// File beside the plan of a key that a build may write; [`Self::adopt`] gives it its name.
@@ -335,13 +336,13 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::plan::sidecar::tests::sidecar;
     use crate::plan::tests::key;
     use crate::plan::{Field, PlanShapes};
 
-    fn store(cache: &PlanCache, plan: &[u8], sidecar: &Sidecar) -> StoredPlan {
+    pub(crate) fn store(cache: &PlanCache, plan: &[u8], sidecar: &Sidecar) -> StoredPlan {
         let part = cache.part_path(&sidecar.key);
         fs::create_dir_all(cache.folder()).unwrap();
         fs::write(&part, plan).unwrap();
@@ -350,7 +351,7 @@ mod tests {
         stored
     }
 
-    fn cache() -> (tempfile::TempDir, PlanCache) {
+    pub(crate) fn cache() -> (tempfile::TempDir, PlanCache) {
         let folder = tempfile::tempdir().unwrap();
         let cache = PlanCache::new(folder.path().join("plans"));
         (folder, cache)
