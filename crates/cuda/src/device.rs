@@ -1,10 +1,12 @@
-//! The GPU: discovery, context, memory, modules, launches.
+//! The GPU: discovery, context, memory, modules, launches, graphs. The TensorRT engine drives it through
+//! this too, so that both share a device's context and know when it is lost.
 //!
 //! One of the files with `unsafe`: the driver's interface is pointers and handles. Everything here
 //! that is safe to call checks its sizes and makes its context current first.
 #![allow(unsafe_code)]
 
 mod context;
+mod graph;
 
 use std::ffi::{CString, c_int, c_uint, c_void};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use cudarc::driver::sys::{
 use cudarc::driver::{DriverError, result};
 
 use self::context::Context;
+pub use self::graph::Graph;
 use crate::error::CudaError;
 use crate::nvrtc::text;
 
@@ -93,7 +96,7 @@ pub fn probe(ordinal: usize) -> Result<DeviceInfo, CudaError> {
 }
 
 /// The device's primary context with one stream.
-pub(crate) struct Gpu {
+pub struct Gpu {
     stream: sys::CUstream,
     /// Whether kernels can be started before the one in front has ended (from sm_90 on).
     starts_early: bool,
@@ -114,7 +117,10 @@ unsafe impl Sync for Gpu {}
 
 impl Gpu {
     /// Buffers take `limit` bytes at most; `None` leaves it to the device.
-    pub(crate) fn open(info: &DeviceInfo, limit: Option<usize>) -> Result<Arc<Self>, CudaError> {
+    ///
+    /// # Errors
+    /// [`CudaError::Lost`] and [`CudaError::Broken`] after a fault, else when the driver fails.
+    pub fn open(info: &DeviceInfo, limit: Option<usize>) -> Result<Arc<Self>, CudaError> {
         let mut gpu = Self {
             stream: std::ptr::null_mut(),
             starts_early: info.arch >= 90,
@@ -131,12 +137,23 @@ impl Gpu {
     }
 
     /// Makes the context current on this thread.
-    pub(crate) fn bind(&self) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn bind(&self) -> Result<(), CudaError> {
         self.context.bind()
     }
 
+    /// The stream, a `CUstream`, which lives as long as `self`.
+    pub fn stream(&self) -> *mut c_void {
+        self.stream.cast()
+    }
+
     /// Free and total memory. Bytes.
-    pub(crate) fn memory(&self) -> Result<(usize, usize), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn memory(&self) -> Result<(usize, usize), CudaError> {
         self.bind()?;
         result::mem_get_info().map_err(failed("cuMemGetInfo"))
     }
@@ -152,13 +169,20 @@ impl Gpu {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
+    /// Waits for everything in the stream.
+    ///
+    /// # Errors
+    /// When the driver fails, also of earlier work.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
         // SAFETY: the stream lives as long as `self`.
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("a kernel or a copy"))
     }
 
-    /// Zeroed device memory.
-    pub(crate) fn alloc(
+    /// Zeroed device memory, at a multiple of 256 bytes; `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`] above all.
+    pub fn alloc(
         self: &Arc<Self>,
         what: &'static str,
         bytes: usize,
@@ -207,10 +231,13 @@ impl Gpu {
 
     /// Starts a kernel. `arguments` point at values in the kernel's parameter order.
     ///
+    /// # Errors
+    /// When the driver fails.
+    ///
     /// # Safety
     /// The arguments must match the kernel's parameters, and device pointers among them must be
     /// valid, and large enough, until the stream has been synchronised.
-    pub(crate) unsafe fn launch(
+    pub unsafe fn launch(
         &self,
         kernel: Kernel,
         grid: [usize; 3],
@@ -294,15 +321,16 @@ impl Drop for Gpu {
     }
 }
 
-/// Device memory.
-pub(crate) struct DeviceBuffer {
+/// Device memory, freed when dropped.
+pub struct DeviceBuffer {
     gpu: Arc<Gpu>,
     pointer: sys::CUdeviceptr,
     bytes: usize,
 }
 
 impl DeviceBuffer {
-    pub(crate) fn address(&self) -> u64 {
+    /// Where it begins on the device.
+    pub fn address(&self) -> u64 {
         self.pointer
     }
 
@@ -324,7 +352,13 @@ impl DeviceBuffer {
     }
 
     /// Copies from ordinary memory; `source` may be reused at once.
-    pub(crate) fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails.
+    ///
+    /// # Panics
+    /// When the copy would leave the buffer.
+    pub fn write(&self, offset: usize, source: &[u8]) -> Result<(), CudaError> {
         assert!(offset + source.len() <= self.bytes, "a copy stays inside its buffer");
         // SAFETY: the range was checked; pageable memory is read before the call returns.
         unsafe { result::memcpy_htod_async(self.pointer + offset as u64, source, self.gpu.stream) }
@@ -337,7 +371,13 @@ impl DeviceBuffer {
     }
 
     /// Copies `destination.len()` bytes from `offset` on and waits for them.
-    pub(crate) fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// When the driver fails, also of earlier work.
+    ///
+    /// # Panics
+    /// When the copy would leave the buffer.
+    pub fn read(&self, offset: usize, destination: &mut [u8]) -> Result<(), CudaError> {
         assert!(offset + destination.len() <= self.bytes, "a copy stays inside its buffer");
         let from = self.pointer + offset as u64;
         // SAFETY: the range was checked, and the stream is synchronised before this returns.
@@ -393,7 +433,7 @@ impl Drop for HostBuffer {
 
 /// A function of a module and how it is launched.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kernel {
+pub struct Kernel {
     function: sys::CUfunction,
     /// Of a block: as many as the kernel's launch bounds allow.
     threads: c_uint,
@@ -415,7 +455,7 @@ impl Kernel {
 unsafe impl Send for Kernel {}
 
 /// Loaded machine code: any number of cubins, whose names do not repeat.
-pub(crate) struct Module {
+pub struct Module {
     gpu: Arc<Gpu>,
     cubins: Vec<sys::CUmodule>,
 }
@@ -424,11 +464,16 @@ pub(crate) struct Module {
 unsafe impl Send for Module {}
 
 impl Module {
-    pub(crate) fn new(gpu: &Arc<Gpu>) -> Self {
+    /// One without code.
+    pub fn new(gpu: &Arc<Gpu>) -> Self {
         Self { gpu: Arc::clone(gpu), cubins: Vec::new() }
     }
 
-    pub(crate) fn load(&mut self, cubin: &[u8]) -> Result<(), CudaError> {
+    /// Adds machine code.
+    ///
+    /// # Errors
+    /// When the driver refuses it.
+    pub fn load(&mut self, cubin: &[u8]) -> Result<(), CudaError> {
         self.gpu.bind()?;
         // SAFETY: a whole cubin in memory; the driver checks its header and copies it.
         let loaded = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
@@ -437,7 +482,14 @@ impl Module {
         Ok(())
     }
 
-    pub(crate) fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
+    /// A kernel of the code, to be launched with as many threads a block as its launch bounds allow.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    ///
+    /// # Panics
+    /// When the name has NUL inside.
+    pub fn kernel(&self, name: &str) -> Result<Kernel, CudaError> {
         let name = CString::new(name).expect("kernel names are constants without NUL");
         let function = self
             // SAFETY: the cubin is loaded.

@@ -1,14 +1,16 @@
 //! The GPU's kernels, copies and graphs against their twins in ordinary memory, with fresh random
-//! inputs. Needs a GPU and NVRTC; says so without.
+//! inputs; and what is left of the GPU after a fault. Needs a GPU and NVRTC; says so without.
 
 #![allow(unsafe_code, reason = "kernels are told addresses")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]
 
 use std::io::Write as _;
+use std::process::Command;
 
+use hymt_cuda::CudaError;
 use hymt_tensorrt::device::cuda::CudaDevice;
 use hymt_tensorrt::device::host::HostDevice;
-use hymt_tensorrt::device::{Append, Device, Shorten, probe};
+use hymt_tensorrt::device::{Append, Device, DeviceError, Shorten, probe};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -115,6 +117,48 @@ fn shorten<D: Device>(device: &mut D, seed: u64) -> Vec<u8> {
     unsafe { device.shorten(&Shorten { logits: at, rows, vocab, best: to }) }.unwrap();
     device.read(&best, 0, &mut out).unwrap();
     out
+}
+
+/// Set for the process that breaks its GPU.
+const ENV_BREAK: &str = "HYMT_TEST_BREAK_GPU";
+
+/// Not a test: the process that the next one starts. A device made after the fault is either right, or
+/// refused as lost.
+#[test]
+fn break_the_gpu() {
+    if std::env::var_os(ENV_BREAK).is_none() {
+        return;
+    }
+    let mut gpu = gpu().unwrap();
+    let expected = append(&mut gpu, 1);
+    let nowhere = Shorten { logits: 16, rows: 1, vocab: 8, best: 16 };
+    // SAFETY: nothing is at these addresses, which is the point; the kernel faults, and this process
+    // does nothing else with the GPU.
+    unsafe { gpu.shorten(&nowhere) }.unwrap();
+    let fault = gpu.synchronize().unwrap_err();
+    assert!(matches!(fault, DeviceError::Cuda(CudaError::Call { .. })), "{fault:?}");
+    eprintln!("the fault: {fault}");
+    drop(gpu);
+    match CudaDevice::open(&probe(0).unwrap()) {
+        Ok(mut again) => assert!(append(&mut again, 1) == expected),
+        Err(DeviceError::Cuda(error @ CudaError::Lost { ordinal: 0, .. })) => eprintln!("{error}"),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn after_a_fault_the_gpu_is_right_or_lost() {
+    if gpu().is_none() {
+        return;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "break_the_gpu", "--nocapture"])
+        .env(ENV_BREAK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    eprintln!("{said}");
+    assert!(child.status.success(), "{said}");
 }
 
 #[test]

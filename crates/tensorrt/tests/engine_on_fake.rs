@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the fake is opened by hand")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stderr, reason = "what a test lacks is said aloud")]
+#![allow(clippy::print_stdout, reason = "a process that a test starts answers there")]
 
 #[path = "fake/control.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
@@ -18,6 +19,7 @@ mod model;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,8 +31,9 @@ use hymt_llm::testkit::conformance::run_conformance;
 use hymt_llm::weights::ModelSource;
 use hymt_tensorrt::build::supervisor::WorkerCommand;
 use hymt_tensorrt::build::{BuildError, BuildRequest, Message, worker};
+use hymt_tensorrt::device::cuda::CudaDevice;
 use hymt_tensorrt::device::host::{HostBuffer, HostDevice, HostGraph};
-use hymt_tensorrt::device::{Append, Device, DeviceError, Shorten};
+use hymt_tensorrt::device::{Append, Device, DeviceError, Shorten, probe};
 use hymt_tensorrt::engine::limits::Limits;
 use hymt_tensorrt::engine::{Graphs, SetupError, TensorRtEngine};
 use hymt_tensorrt::onnx::{ExportOptions, FloatType, export_model};
@@ -42,7 +45,7 @@ use model::FakeModel;
 
 const MODEL: FakeModel = FakeModel { layers: 2, kv_heads: 2, head_dim: 4, context: 48, vocab: 50 };
 const OPS: &[&str] = &["Gather", "MatMul", "Mul", "Sigmoid", "Softmax", "Add"];
-/// Set for the process that builds.
+/// Set for processes that the tests start.
 const ENV_WORKER: &str = "HYMT_TEST_BUILD_WORKER";
 
 /// A slot of the fake model's cache is 768 bytes, so a pass begins at every slot.
@@ -66,6 +69,15 @@ fn build_worker() {
         // A worker that fails has said so on its standard output.
         std::panic::set_hook(Box::new(|_| ()));
         assert!(worker::serve().unwrap());
+    }
+}
+
+/// Not a test: it has the fake as CUDA driver, and says what becomes of a device there.
+#[test]
+fn open_the_device() {
+    if std::env::var_os(ENV_WORKER).is_some() {
+        let opened = CudaDevice::open(&probe(0).unwrap());
+        println!("{:?}", opened.err().unwrap());
     }
 }
 
@@ -104,26 +116,31 @@ impl Workshop {
 
     /// This test program as worker, with switches of the fake.
     fn worker(&self, switches: &str) -> WorkerCommand {
+        WorkerCommand {
+            program: "/usr/bin/env".into(),
+            arguments: self.one_test("build_worker", switches),
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    /// Arguments of `env` that run one test of this program, told to be in a process of its own.
+    fn one_test(&self, test: &str, switches: &str) -> Vec<OsString> {
         let set = |name: &str, value: &Path| {
             let mut variable = OsString::from(format!("{name}="));
             variable.push(value);
             variable
         };
-        WorkerCommand {
-            program: "/usr/bin/env".into(),
-            arguments: vec![
-                set("LD_LIBRARY_PATH", self.folder.path()),
-                set(safe::ENV_NVINFER, &self.fake),
-                set(safe::ENV_ONNX_PARSER, &self.fake),
-                set(ENV_WORKER, Path::new("1")),
-                set("HYMT_FAKE_TENSORRT_SET", Path::new(switches)),
-                std::env::current_exe().unwrap().into(),
-                "--exact".into(),
-                "build_worker".into(),
-                "--nocapture".into(),
-            ],
-            patience: Duration::from_secs(20),
-        }
+        vec![
+            set("LD_LIBRARY_PATH", self.folder.path()),
+            set(safe::ENV_NVINFER, &self.fake),
+            set(safe::ENV_ONNX_PARSER, &self.fake),
+            set(ENV_WORKER, Path::new("1")),
+            set("HYMT_FAKE_TENSORRT_SET", Path::new(switches)),
+            std::env::current_exe().unwrap().into(),
+            "--exact".into(),
+            test.into(),
+            "--nocapture".into(),
+        ]
     }
 
     fn build(
@@ -250,6 +267,30 @@ fn dla_is_refused_by_layer_or_reported() {
     let (built, _) = workshop.build(&workshop.request(Target::Dla0, true), "dla_cores=0");
     let said = built.unwrap_err().to_string();
     assert!(said.contains("no DLA core 0") && said.contains("gpu.device"), "{said}");
+}
+
+/// After a fault of a kernel the driver goes on to report it when it is asked for a context. The engine
+/// is then made anew in vain, and has to say that only another process helps.
+#[test]
+fn a_device_that_a_fault_has_taken_is_lost() {
+    let Some(_fake) = Fake::take() else { return };
+    let workshop = Workshop::new();
+    let opened = |status: &str| {
+        let switches = format!("context_status={status}");
+        let arguments = workshop.one_test("open_the_device", &switches);
+        let child = Command::new("/usr/bin/env").args(arguments).output();
+        String::from_utf8(child.unwrap().stdout).unwrap()
+    };
+    // An illegal address; a launch that failed.
+    for status in ["700", "719"] {
+        let said = opened(status);
+        assert!(
+            said.contains("Cuda(Lost { ordinal: 0, detail: \"cuDevicePrimaryCtxRetain"),
+            "{said}"
+        );
+    }
+    let said = opened("201");
+    assert!(said.contains("Cuda(Call { call: \"cuDevicePrimaryCtxRetain\""), "{said}");
 }
 
 // ---- running --------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ pub const SOURCE: &str = r#"
 // both sides, because only tokens follow each other. Bytes of one decode step of HY-MT 1.8B: 64 KiB
 // for each row, so the launch is what it costs. First positions come from memory, not as arguments,
 // so that the launch can be part of a CUDA graph.
-extern "C" __global__ void append(const unsigned long long *table, const int *rows, int tensors,
-                                  int first_slot, int heads, int context, int tokens, int words) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+append(const unsigned long long *table, const int *rows, int tensors, int first_slot, int heads,
+       int context, int tokens, int words) {
     const int tensor = blockIdx.x, row = blockIdx.y, head = blockIdx.z;
     const int start = rows[2 * row], n = rows[2 * row + 1] * words;
     const unsigned *from = reinterpret_cast<const unsigned *>(table[tensor]) +
@@ -31,7 +32,8 @@ __device__ bool better(Candidate a, Candidate b) {
 // The KEPT best of one slice of a row of logits, [rows, vocab], and the best of what is left. Each round
 // finds the best that is worse than the round before; the slice, 15 KB for 120,818 tokens, is in the
 // cache after the first.
-extern "C" __global__ void shorten(const float *logits, Candidate *best, float *dropped, int vocab) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+shorten(const float *logits, Candidate *best, float *dropped, int vocab) {
     __shared__ Candidate found[THREADS];
     const int row = blockIdx.y, width = (vocab + SLICES - 1) / SLICES;
     const int begin = min(vocab, static_cast<int>(blockIdx.x) * width), end = min(vocab, begin + width);

@@ -105,7 +105,7 @@ std::string version_text() {
 
 extern "C" {
 
-// Sets a switch; null takes it back. Keys: version, build, cuda_status, cuda_devices, dla_cores, steps
+// Sets a switch; null takes it back. Keys: version, build, cuda_status, cuda_devices, context_status, dla_cores, steps
 // (of a build's progress), fail and kill and bogus (a call), fail_text, throw.
 void hymt_fake_set(char const* key, char const* value) {
     std::lock_guard<std::mutex> lock(mutex);

@@ -1,4 +1,7 @@
-// The FAKE CUDA driver, as far as a program asks it which GPU there is. `HYMT_FAKE_GPU` names another.
+// The FAKE CUDA driver, as far as a program asks it which GPU there is, and for a context, which it never
+// has. `HYMT_FAKE_GPU` names another GPU.
+
+#include "fake.h"
 
 #include <cstddef>
 #include <cstdio>
@@ -39,4 +42,11 @@ int cuDeviceTotalMem_v2(size_t *bytes, int) {
     *bytes = size_t{8} << 30;
     return 0;
 }
+
+// 201 is CUDA_ERROR_INVALID_CONTEXT.
+int cuDevicePrimaryCtxRetain(void **, int) { return static_cast<int>(fake::number("context_status", 201)); }
+
+// It has no words for its errors; 1 is CUDA_ERROR_INVALID_VALUE.
+int cuGetErrorName(int, char const **) { return 1; }
+int cuGetErrorString(int, char const **) { return 1; }
 }
