@@ -1,5 +1,5 @@
 //! What the engine asks of the machine that TensorRT runs on: memory, one stream, CUDA graphs and
-//! two small kernels of ours.
+//! three small kernels of ours.
 //!
 //! [`cuda`] is the GPU. `host` (feature `testkit`) keeps everything in ordinary memory, so that a
 //! fake TensorRT can drive the engine where there is no GPU.
@@ -52,7 +52,8 @@ pub trait Device: Send {
     fn stream(&self) -> Stream;
 
     /// Memory at a multiple of [`ALIGNMENT`]; `what` names it in errors. It is zeroed: attention
-    /// multiplies places of the cache that do not count by 0, which undoes anything but NaN.
+    /// multiplies places of the cache that do not count by 0, which undoes anything but infinities and
+    /// NaN. [`Self::clear`] undoes those.
     ///
     /// # Errors
     /// [`DeviceError::Cuda`], out of memory above all.
@@ -96,6 +97,15 @@ pub trait Device: Send {
     /// }
     /// ```
     unsafe fn append(&mut self, append: &Append) -> Result<(), DeviceError>;
+
+    /// Zeroes places of the cache.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    ///
+    /// # Safety
+    /// As [`Self::append`], for [`Clear`].
+    unsafe fn clear(&mut self, clear: &Clear) -> Result<(), DeviceError>;
 
     /// Finds the best of each row of logits.
     ///
@@ -154,6 +164,27 @@ pub struct Append {
     pub context: usize,
     /// Tokens of a row, padding included.
     pub tokens: usize,
+    /// 32-bit words of one token of one head.
+    pub words: usize,
+}
+
+/// Which places of the cache are zeroed. Addresses are the device's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clear {
+    /// As [`Append::table`].
+    pub table: u64,
+    /// `i32 [batch, 2]`: first position and number of places of each row.
+    pub rows: u64,
+    /// Keys and values of all layers.
+    pub tensors: usize,
+    /// Slot of row 0.
+    pub first_slot: usize,
+    /// Rows.
+    pub batch: usize,
+    /// Key/value heads.
+    pub heads: usize,
+    /// Length of the cache. Tokens.
+    pub context: usize,
     /// 32-bit words of one token of one head.
     pub words: usize,
 }

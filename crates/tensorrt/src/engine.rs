@@ -91,6 +91,9 @@ pub struct TensorRtEngine<P: Plan, D: Device> {
     _plan_file: Option<std::fs::File>,
     /// Tokens of each slot.
     held: Vec<usize>,
+    /// Where each slot's cache ends that was written and not zeroed since: beyond `held` where a
+    /// sequence or a draft was given up.
+    written: Vec<usize>,
     /// Row of the logits on the device that each row of the last shortlist step has.
     shortlisted: Vec<Option<usize>>,
 }
@@ -113,7 +116,7 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             Ok(Lane::new(context, profile, &device, &buffers, &limits)?)
         };
         let (prefill, decode) = (lane(PREFILL)?, lane(DECODE)?);
-        let held = vec![0; spec.slots];
+        let (held, written) = (vec![0; spec.slots], vec![0; spec.slots]);
         let shortlisted = Vec::new();
         Ok(Self {
             spec,
@@ -127,6 +130,7 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             plan_bytes: 0,
             _plan_file: None,
             held,
+            written,
             shortlisted,
         })
     }

@@ -9,7 +9,8 @@
 //!
 //! Who is seen goes by position: a query sees the new tokens whose position is not beyond its own.
 //! So padding must count on behind the prompt, even past the end of the cache. The part of the cache
-//! beyond a row's length is masked, which does not stop a NaN: it must hold numbers, zeros at first.
+//! beyond a row's length is masked, which stops neither NaN nor infinity: it must hold finite numbers, zeros
+//! at first.
 //! `docs/onnx.md` describes the graph.
 
 /// Token ids, `i32 [batch, tokens]`.

@@ -10,7 +10,7 @@ use std::process::Command;
 use hymt_cuda::CudaError;
 use hymt_tensorrt::device::cuda::CudaDevice;
 use hymt_tensorrt::device::host::HostDevice;
-use hymt_tensorrt::device::{Append, Device, DeviceError, Shorten, probe};
+use hymt_tensorrt::device::{Append, Clear, Device, DeviceError, Shorten, probe};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -32,7 +32,7 @@ fn bytes<T: bytemuck::NoUninit>(values: &[T]) -> Vec<u8> {
     bytemuck::cast_slice(values).to_vec()
 }
 
-/// Appends twice, the second time from a graph with other rows, and returns the whole cache.
+/// Appends thrice, twice from a graph with other rows, clears some of it, and returns the whole cache.
 fn append<D: Device>(device: &mut D, seed: u64) -> Vec<Vec<u8>> {
     const TENSORS: usize = 4;
     let mut random = SmallRng::seed_from_u64(seed);
@@ -86,6 +86,19 @@ fn append<D: Device>(device: &mut D, seed: u64) -> Vec<Vec<u8>> {
         // SAFETY: as above.
         unsafe { device.launch(&graph) }.unwrap();
     }
+    place(device);
+    let clear = Clear {
+        table: work.table,
+        rows: work.rows,
+        tensors: TENSORS,
+        first_slot,
+        batch,
+        heads,
+        context,
+        words,
+    };
+    // SAFETY: as above.
+    unsafe { device.clear(&clear) }.unwrap();
     device.synchronize().unwrap();
     let mut out = vec![vec![0; 4 * slots * heads * context * words]; TENSORS];
     for (buffer, out) in cache.iter().zip(&mut out) {

@@ -33,7 +33,7 @@ use hymt_tensorrt::build::supervisor::WorkerCommand;
 use hymt_tensorrt::build::{BuildError, BuildRequest, Message, worker};
 use hymt_tensorrt::device::cuda::CudaDevice;
 use hymt_tensorrt::device::host::{HostBuffer, HostDevice, HostGraph};
-use hymt_tensorrt::device::{Append, Device, DeviceError, Shorten, probe};
+use hymt_tensorrt::device::{Append, Clear, Device, DeviceError, Shorten, probe};
 use hymt_tensorrt::engine::limits::Limits;
 use hymt_tensorrt::engine::{Graphs, SetupError, TensorRtEngine};
 use hymt_tensorrt::onnx::{ExportOptions, FloatType, export_model};
@@ -352,6 +352,11 @@ impl Device for FakeDevice {
     unsafe fn append(&mut self, append: &Append) -> Result<(), DeviceError> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.host.append(append) }
+    }
+
+    unsafe fn clear(&mut self, clear: &Clear) -> Result<(), DeviceError> {
+        // SAFETY: as above.
+        unsafe { self.host.clear(clear) }
     }
 
     unsafe fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {

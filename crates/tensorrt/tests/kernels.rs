@@ -1,4 +1,4 @@
-//! NVRTC compiles the engine's two kernels for what TensorRT 8.5 to 11 run on, without a GPU. Needs
+//! NVRTC compiles the engine's kernels for what TensorRT 8.5 to 11 run on, without a GPU. Needs
 //! the compiler, for example out of the wheel `nvidia-cuda-nvrtc`; says so without.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what it skipped")]

@@ -1,4 +1,4 @@
-//! The GPU, through the CUDA crate's layer of the driver, with the two kernels of this engine.
+//! The GPU, through the CUDA crate's layer of the driver, with the three kernels of this engine.
 //!
 //! TensorRT works in the device's primary context, so that one is used here too; the layer shares it
 //! with a CUDA engine in the same process and says when a fault has lost it.
@@ -12,12 +12,13 @@ use std::sync::Arc;
 use hymt_cuda::device::{DeviceBuffer, DeviceInfo, Gpu, Graph, Kernel, Module};
 use hymt_cuda::nvrtc::Nvrtc;
 
-use super::{Append, Device, DeviceError, KEPT, SLICES, Shorten, kernels};
+use super::{Append, Clear, Device, DeviceError, KEPT, SLICES, Shorten, kernels};
 use crate::safe::Stream;
 
-/// A GPU with our two kernels.
+/// A GPU with our three kernels.
 pub struct CudaDevice {
     append: Kernel,
+    clear: Kernel,
     shorten: Kernel,
     /// Has the kernels' code.
     _module: Module,
@@ -26,7 +27,7 @@ pub struct CudaDevice {
 }
 
 impl CudaDevice {
-    /// Opens a GPU and compiles the kernels for it: both are small, 0.2 s on a slow board.
+    /// Opens a GPU and compiles the kernels for it: all are small, 0.2 s on a slow board.
     ///
     /// # Errors
     /// [`DeviceError::Cuda`]: what is missing on this machine, or that a fault has lost the GPU.
@@ -39,6 +40,7 @@ impl CudaDevice {
         module.load(&compiled.cubin)?;
         Ok(Self {
             append: module.kernel("append")?,
+            clear: module.kernel("clear")?,
             shorten: module.kernel("shorten")?,
             _module: module,
             name: info.name.clone(),
@@ -105,6 +107,17 @@ impl Device for CudaDevice {
         // SAFETY: the parameters are those of `append` in kernels.rs; what the addresses are is the
         // caller's promise.
         Ok(unsafe { self.gpu.launch(self.append, grid, arguments) }?)
+    }
+
+    unsafe fn clear(&mut self, clear: &Clear) -> Result<(), DeviceError> {
+        let grid = [clear.tensors, clear.batch, clear.heads];
+        let (mut table, mut rows) = (clear.table, clear.rows);
+        let sizes = [clear.tensors, clear.first_slot, clear.heads, clear.context, clear.words];
+        let [mut tensors, mut first_slot, mut heads, mut context, mut words] =
+            sizes.map(|size| size as i32);
+        let arguments = arguments![table, rows, tensors, first_slot, heads, context, words];
+        // SAFETY: as above, for `clear`.
+        Ok(unsafe { self.gpu.launch(self.clear, grid, arguments) }?)
     }
 
     unsafe fn shorten(&mut self, shorten: &Shorten) -> Result<(), DeviceError> {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{ALIGNMENT, Append, Device, DeviceError, KEPT, NO_TOKEN, SLICES, Shorten};
+use super::{ALIGNMENT, Append, Clear, Device, DeviceError, KEPT, NO_TOKEN, SLICES, Shorten};
 use crate::safe::Stream;
 
 /// Work in a stream.
@@ -164,6 +164,22 @@ impl HostDevice {
         }
     }
 
+    fn clear_now(&self, clear: &Clear) {
+        let Clear { table, rows, tensors, first_slot, batch, heads, context, words } = *clear;
+        let rows = self.integers(rows, 2 * batch);
+        let table = self.load(table, 16 * tensors);
+        let cache = table.as_chunks::<8>().0[tensors..].iter().map(|it| u64::from_ne_bytes(*it));
+        for address in cache {
+            for row in 0..batch {
+                let (start, n) = (rows[2 * row] as usize, rows[2 * row + 1] as usize);
+                for head in 0..heads {
+                    let to = 4 * (((first_slot + row) * heads + head) * context + start) * words;
+                    self.store(address + to as u64, &vec![0; 4 * n * words]);
+                }
+            }
+        }
+    }
+
     fn shorten_now(&self, shorten: &Shorten) {
         let Shorten { logits, rows, vocab, best, .. } = *shorten;
         let width = vocab.div_ceil(SLICES);
@@ -248,6 +264,13 @@ impl Device for HostDevice {
         self.call("append")?;
         let (device, append) = (self.clone(), *append);
         self.push(Arc::new(move || device.append_now(&append)));
+        Ok(())
+    }
+
+    unsafe fn clear(&mut self, clear: &Clear) -> Result<(), DeviceError> {
+        self.call("clear")?;
+        let (device, clear) = (self.clone(), *clear);
+        self.push(Arc::new(move || device.clear_now(&clear)));
         Ok(())
     }
 

@@ -3,12 +3,15 @@
 //! saw; its logits depend on all of them. All arithmetic is in integers, so that any wrong byte in
 //! the cache changes the logits, and a right cache gives the same bits however it was filled.
 //!
-//! It keeps TensorRT's rules and panics where the engine breaks one that TensorRT would not notice.
+//! It keeps TensorRT's rules and panics where the engine breaks one that TensorRT would not notice. As
+//! the real network it multiplies what lies in the cache beyond a row's past by 0, so that an infinity
+//! there makes its logits NaN.
 //!
 //! `unsafe` here: a method of [`Context`] is.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +26,11 @@ use crate::graph::{
     LOGITS, LOGITS_AT, PAST_LENGTHS, POSITIONS, TOKEN_IDS, new_key, new_value, past_key, past_value,
 };
 use crate::safe::{DataType, Mode, Shape, ShapeRange, Stream, TensorInfo};
+
+/// A token whose keys and values are too large for the cache's type.
+pub(super) const OVERFLOWING: u32 = 40;
+/// Stands for infinity among the elements.
+const INFINITE: u64 = u64::MAX;
 
 /// A plan of the fake network.
 #[derive(Clone)]
@@ -242,12 +250,13 @@ impl Run {
             let counted: Vec<i32> = (past[row]..).take(tokens).collect();
             assert_eq!(positions[range.clone()], counted, "positions of row {row}");
             let inputs = (&ids[range.clone()], &positions[range]);
+            let unseen = self.unseen(row, past[row] as usize);
             let states = self.states(row, past[row] as usize, inputs);
             for index in 0..n_logits {
                 let state = states[logits_at[row * n_logits + index] as usize];
                 let vocab = self.limits.vocab;
                 let values: Vec<u8> = (0..vocab as u64)
-                    .flat_map(|token| (mix(state, token) as f32 / 65_536.0).to_ne_bytes())
+                    .flat_map(|token| (mix(state, token) as f32 / 65_536.0 + unseen).to_ne_bytes())
                     .collect();
                 let at = 4 * (row * n_logits + index) * vocab;
                 self.device.store(self.addresses[LOGITS] + at as u64, &values);
@@ -268,7 +277,11 @@ impl Run {
                     let mut seen = self.past(&old, row, head, past);
                     let here: Vec<Vec<u64>> = states
                         .iter()
-                        .map(|state| self.elements(*state, (layer * 4 + kind) as u64, head))
+                        .zip(ids)
+                        .map(|(state, id)| match *id as u32 {
+                            OVERFLOWING => vec![INFINITE; self.limits.head_dim],
+                            _ => self.elements(*state, (layer * 4 + kind) as u64, head),
+                        })
                         .collect();
                     self.store_new(&new, row, head, &here);
                     for (sum, token) in attended.iter_mut().zip(here) {
@@ -291,18 +304,36 @@ impl Run {
         (0..dim).map(|i| mix(state ^ salt, head as u64 * dim + i) % 256).collect()
     }
 
+    /// 0 times everything in the cache that is not the row's past.
+    fn unseen(&self, row: usize, past: usize) -> f32 {
+        let Limits { layers, kv_heads, context, .. } = self.limits;
+        let names = (0..layers).flat_map(|layer| [past_key(layer), past_value(layer)]);
+        names
+            .flat_map(|name| (0..kv_heads).map(move |head| (name.clone(), head)))
+            .flat_map(|(name, head)| self.cached(&name, row, head, past..context))
+            .map(|element| 0.0 * element)
+            .sum()
+    }
+
     fn past(&self, name: &str, row: usize, head: usize, n: usize) -> Vec<Vec<u64>> {
+        let elements = self.cached(name, row, head, 0..n);
+        let tokens = elements.chunks_exact(self.limits.head_dim);
+        // An infinity becomes the largest number, as it was.
+        tokens.map(|token| token.iter().map(|element| *element as u64).collect()).collect()
+    }
+
+    /// Elements of some places of the cache.
+    fn cached(&self, name: &str, row: usize, head: usize, places: Range<usize>) -> Vec<f32> {
         let Limits { kv_heads, head_dim, element_bytes, context, .. } = self.limits;
-        let at = (row * kv_heads + head) * context * head_dim * element_bytes;
-        let bytes =
-            self.device.load(self.addresses[name] + at as u64, n * head_dim * element_bytes);
+        let place_bytes = head_dim * element_bytes;
+        let at = ((row * kv_heads + head) * context + places.start) * place_bytes;
+        let bytes = self.device.load(self.addresses[name] + at as u64, places.len() * place_bytes);
         let value = |bytes: &[u8]| match *bytes {
-            [a, b] => f16::from_ne_bytes([a, b]).to_f32() as u64,
-            [a, b, c, d] => f32::from_ne_bytes([a, b, c, d]) as u64,
+            [a, b] => f16::from_ne_bytes([a, b]).to_f32(),
+            [a, b, c, d] => f32::from_ne_bytes([a, b, c, d]),
             _ => unreachable!("elements of 2 or 4 bytes"),
         };
-        let tokens = bytes.chunks_exact(head_dim * element_bytes);
-        tokens.map(|token| token.chunks_exact(element_bytes).map(value).collect()).collect()
+        bytes.chunks_exact(element_bytes).map(value).collect()
     }
 
     fn store_new(&self, name: &str, row: usize, head: usize, tokens: &[Vec<u64>]) {
@@ -310,9 +341,10 @@ impl Run {
         let bytes: Vec<u8> = tokens
             .iter()
             .flatten()
+            .map(|element| if *element == INFINITE { f32::INFINITY } else { *element as f32 })
             .flat_map(|element| match element_bytes {
-                2 => f16::from_f32(*element as f32).to_ne_bytes().to_vec(),
-                _ => (*element as f32).to_ne_bytes().to_vec(),
+                2 => f16::from_f32(element).to_ne_bytes().to_vec(),
+                _ => element.to_ne_bytes().to_vec(),
             })
             .collect();
         let at = (row * kv_heads + head) * tokens.len() * head_dim * element_bytes;

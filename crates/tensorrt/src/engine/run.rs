@@ -11,7 +11,9 @@ use super::limits::Limits;
 use super::network::{Context, Plan};
 use super::passes::{Pass, Piece};
 use super::{Graphs, TensorRtEngine};
-use crate::device::{ALIGNMENT, Append, Device, DeviceError, KEPT, NO_TOKEN, SLICES, Shorten};
+use crate::device::{
+    ALIGNMENT, Append, Clear, Device, DeviceError, KEPT, NO_TOKEN, SLICES, Shorten,
+};
 use crate::error::TensorRtError;
 use crate::graph::{
     LOGITS, LOGITS_AT, PAST_LENGTHS, POSITIONS, TOKEN_IDS, new_key, new_value, past_key, past_value,
@@ -56,6 +58,8 @@ struct InputPlaces {
     logits_at: usize,
     /// [`Append::rows`].
     rows: usize,
+    /// [`Clear::rows`].
+    stale: usize,
     end: usize,
 }
 
@@ -70,8 +74,8 @@ impl InputPlaces {
         };
         let (token_ids, positions) = (place(limits.pass_tokens()), place(limits.pass_tokens()));
         let (past_lengths, logits_at) = (place(slots), place(limits.pass_logits()));
-        let rows = place(2 * slots);
-        Self { token_ids, positions, past_lengths, logits_at, rows, end }
+        let (rows, stale) = (place(2 * slots), place(2 * slots));
+        Self { token_ids, positions, past_lengths, logits_at, rows, stale, end }
     }
 }
 
@@ -294,8 +298,9 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
     }
 
     fn run_pass(&mut self, batch: &[BatchRow<'_>], pass: &Pass) -> Result<(), RunError> {
-        let input = staged(batch, pass, &self.buffers.places);
+        let input = staged(batch, pass, &self.buffers.places, &self.written);
         self.device.write(&self.buffers.input, &input)?;
+        self.clear_stale(batch, pass)?;
         let lane = if pass.is_decode { &mut self.decode } else { &mut self.prefill };
         lane.prepare(pass, &self.device, &self.buffers, &self.limits)?;
         if pass.is_decode && self.graphs == Graphs::On && lane.graph.is_none() && lane.runs > 0 {
@@ -312,6 +317,32 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
             Some(graph) if pass.is_decode => Ok(unsafe { self.device.launch(graph) }?),
             _ => self.enqueue(pass),
         }
+    }
+
+    /// Zeroes what lies in a slot beyond its tokens, of a sequence before or of a refused draft: the
+    /// network multiplies it by 0, and an f16 that overflowed there would be a NaN in every answer.
+    fn clear_stale(&mut self, batch: &[BatchRow<'_>], pass: &Pass) -> Result<(), RunError> {
+        let pieces = || pass.pieces.iter().map(move |piece| (piece, start_of(batch, piece)));
+        let (limits, buffers) = (&self.limits, &self.buffers);
+        if pieces().any(|(piece, start)| start < self.written[piece.slot]) {
+            let clear = Clear {
+                table: self.device.address(&buffers.table),
+                rows: buffers.input_at(&self.device, buffers.places.stale),
+                tensors: 2 * limits.layers,
+                first_slot: pass.first_slot,
+                batch: pass.batch,
+                heads: limits.kv_heads,
+                context: limits.context,
+                words: limits.head_dim * limits.element_bytes / 4,
+            };
+            // SAFETY: addresses and sizes are those of `self.buffers`; `staged` wrote the rows, which end
+            // where something was written before.
+            unsafe { self.device.clear(&clear) }?;
+        }
+        for (piece, start) in pieces() {
+            self.written[piece.slot] = start + piece.tokens.len();
+        }
+        Ok(())
     }
 
     /// Records a pass whose shape has run before.
@@ -348,6 +379,11 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
     }
 }
 
+/// Position of the first token of a piece.
+fn start_of(batch: &[BatchRow<'_>], piece: &Piece) -> usize {
+    batch[piece.row].position + piece.tokens.start
+}
+
 /// Row of a pass's logits that is the first one of a piece.
 fn first_row(pass: &Pass, piece: &Piece) -> usize {
     (piece.slot - pass.first_slot) * pass.logits
@@ -355,7 +391,8 @@ fn first_row(pass: &Pass, piece: &Piece) -> usize {
 
 /// The integers of a pass. Idle rows have no past and token 0, and append nothing. Positions count on
 /// through the padding, as [`POSITIONS`] wants it: padding with the position of a token would be seen.
-fn staged(batch: &[BatchRow<'_>], pass: &Pass, places: &InputPlaces) -> Vec<u8> {
+/// `written` says what is stale behind them.
+fn staged(batch: &[BatchRow<'_>], pass: &Pass, places: &InputPlaces, written: &[usize]) -> Vec<u8> {
     let mut words = vec![0_i32; places.end / 4];
     let count_from = |words: &mut [i32], index: usize, position: usize| {
         let at = places.positions / 4 + index * pass.tokens;
@@ -367,7 +404,7 @@ fn staged(batch: &[BatchRow<'_>], pass: &Pass, places: &InputPlaces) -> Vec<u8> 
     for piece in &pass.pieces {
         let row = &batch[piece.row];
         let (index, n) = (piece.slot - pass.first_slot, piece.tokens.len());
-        let position = row.position + piece.tokens.start;
+        let position = start_of(batch, piece);
         let at = places.token_ids / 4 + index * pass.tokens;
         for (word, id) in words[at..at + n].iter_mut().zip(&row.tokens[piece.tokens.clone()]) {
             *word = *id as i32;
@@ -380,6 +417,9 @@ fn staged(batch: &[BatchRow<'_>], pass: &Pass, places: &InputPlaces) -> Vec<u8> 
         }
         let at = places.rows / 4 + 2 * index;
         words[at..at + 2].copy_from_slice(&[position as i32, n as i32]);
+        let stale = written[piece.slot].saturating_sub(position);
+        let at = places.stale / 4 + 2 * index;
+        words[at..at + 2].copy_from_slice(&[position as i32, stale as i32]);
     }
     bytemuck::cast_slice(&words).to_vec()
 }

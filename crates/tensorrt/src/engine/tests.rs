@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use hymt_llm::engine::{BatchRow, Engine, EngineError, LogitsWanted, Shortlist, Slot};
 use hymt_llm::testkit::conformance::run_conformance;
 
-use super::fake::{FakePlan, LastWord};
+use super::fake::{FakePlan, LastWord, OVERFLOWING};
 use super::limits::{ContractError, Limits, ProfileLimits};
 use super::{Graphs, SetupError, TensorRtEngine};
 use crate::device::host::HostDevice;
@@ -73,6 +73,41 @@ fn padding_at_the_end_of_the_cache_is_not_kept() {
     engine.step(&batch, &mut logits).unwrap();
     assert_eq!(logits[..41], alone(&[&long[..], &[5]].concat()));
     assert_eq!(logits[41..], alone(&[&long[..22], &[5]].concat()));
+}
+
+/// The network multiplies what is beyond a row's past by 0: an infinity there would be a NaN in every
+/// later answer of the slot.
+#[test]
+fn what_a_sequence_or_a_draft_leaves_behind_is_not_seen() {
+    let answers = |engine: &mut FakeEngine, slot: u16, draft: &[u32]| {
+        let mut all = Vec::new();
+        let mut say = |position, tokens: &[u32]| {
+            let mut logits = Vec::new();
+            engine.step(&[row(slot, position, tokens, LogitsWanted::All)], &mut logits).unwrap();
+            // Of a draft, the first token is taken.
+            all.push(logits[..41].to_vec());
+        };
+        say(0, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        (9..13).for_each(|position| say(position, &[3]));
+        say(13, draft);
+        (14..17).for_each(|position| say(position, &[3]));
+        all
+    };
+    for element_bytes in [2, 4] {
+        let expected = answers(&mut engine(limits(element_bytes), Graphs::On).0, 2, &[5]);
+        assert!(expected.iter().flatten().all(|logit| logit.is_finite()));
+        let (mut used, _) = engine(limits(element_bytes), Graphs::On);
+        let mut logits = Vec::new();
+        let mut long = [4; 30];
+        [12, 20, 29].iter().for_each(|at| long[*at] = OVERFLOWING);
+        for slot in [1, 2] {
+            used.step(&[row(slot, 0, &long, LogitsWanted::None)], &mut logits).unwrap();
+            used.release(Slot(slot));
+        }
+        assert_eq!(answers(&mut used, 2, &[5]), expected, "after another sequence");
+        let draft = [5, OVERFLOWING, 7, OVERFLOWING];
+        assert_eq!(answers(&mut used, 1, &draft), expected, "after a refused draft");
+    }
 }
 
 /// TensorRT frees its memory in the CUDA context that the device keeps alive.
