@@ -1,11 +1,14 @@
 // Stages of the stream of which there are barriers.
 #define STAGES_MAX 8
 // From this many tokens on, one block quantises a row for all.
-#ifndef TOLD_FROM
 #define TOLD_FROM 3
-#endif
-// Quantised vectors that a thread asks for at once.
-#define LEVELS_AT_ONCE 4
+// Most quantised vectors that a thread asks for at once.
+#define LEVELS_AT_ONCE 6
+// Words that say that a row's levels come soon: each block looks at one of several copies, a line of
+// memory each, for where many look at one word it is late.
+#define SOON_COPIES 16
+#define SOON_STRIDE 32
+#define SOON_WORDS (4 * SOON_COPIES * SOON_STRIDE)
 
 // One decode step as one persistent cooperative kernel: one block on every SM, a stream of weights
 // that waits for nothing, and no barrier between blocks.
@@ -28,7 +31,7 @@ struct DecodeStep {
   // In page-locked memory of the host, like `best` and `dropped`: each copy would take longer.
   const float* x;          // [n][HIDDEN]: what comes in
   const float* rotations;  // [n][HEAD_DIM]
-  float* exchange;         // [LAYERS + 1][rows * EXCHANGED_ALL]
+  float* exchange;         // [LAYERS + 1][rows * EXCHANGED_ALL + SOON_WORDS]
   float* used;             // the same of the step before
   u64* partials;           // [n][splits_max][HEADS][SPLIT_WIDTH], tagged
   const u64* pages;        // [slots][pages_max]
@@ -51,7 +54,7 @@ struct Exchange {
   float* base;
   int rows;
   __device__ __forceinline__ Exchange(float* all, int n, int layer)
-      : base(all + (size_t)layer * n * EXCHANGED_ALL), rows(n) {}
+      : base(all + (size_t)layer * (n * EXCHANGED_ALL + SOON_WORDS)), rows(n) {}
   // Computed where it is used: kept in registers, it would push out more.
   __device__ __forceinline__ float* at(int word_of_row) const {
     int n = rows;
@@ -75,12 +78,20 @@ struct Exchange {
   __device__ __forceinline__ float* scales(int kind) const {
     return at(EXCHANGED + LEVEL_WORDS + kind);
   }
+  // And, before it is quantised, that it soon will be: [SOON_COPIES][SOON_STRIDE], by rows.
+  __device__ __forceinline__ float* soon(int kind) const {
+    return at(EXCHANGED_ALL) + kind * SOON_COPIES * SOON_STRIDE;
+  }
 };
 
 // A quantised row that other blocks wait for.
 struct ToldRow {
   u32* levels;
-  float* scale;
+  float *scale, *soon;
+  __device__ __forceinline__ void put_soon() {
+    if (threadIdx.x < SOON_COPIES) tell(soon + threadIdx.x * SOON_STRIDE, 0.f);
+  }
+  static constexpr bool HAS_RIVALS = false;
   __device__ __forceinline__ void put(int vector, u32 word) { tell_levels(levels + vector, word); }
   __device__ __forceinline__ void put_scale(float unit) { tell(scale, unit); }
 };
@@ -160,9 +171,7 @@ enum Epilogue { STORE, ADD, GATE, HEAD };
 // Elsewhere the compilers spill registers over it.
 #define TAKES_AHEAD (__CUDA_ARCH__ == 900)
 // Chains of sums of a warp: one would wait for itself.
-#ifndef CHAINS
 #define CHAINS 2
-#endif
 
 // A candidate as a number that orders by logit, then by lower id.
 __device__ __forceinline__ u64 packed(float logit, int id) {
@@ -424,34 +433,39 @@ struct Decoder {
       return;
     }
     u32* levels = e.levels(kind);
-    float* scales = e.scales(kind);
+    float *scales = e.scales(kind), *soon = e.soon(kind);
     const int teller = gridDim.x - 1 - blockIdx.x;
     int turn = 0;
 #pragma unroll 1
     for (int t = teller; t < step.n; t += gridDim.x, turn ^= 1)
-      quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
-                                  ToldRow{levels + (size_t)t * (PADDED(K) / 4), scales + t},
-                                  s.quantize[turn]);
+      quantize_row<K, NORM, true>(
+          rows + (size_t)t * K, weight,
+          ToldRow{levels + (size_t)t * (PADDED(K) / 4), scales + t, soon + t}, s.quantize[turn]);
+    if (tid < step.n) await_first(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
+    block_sync();
     constexpr int OF_ROW = PADDED(K) / 16;
+    constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
     const int all = step.n * OF_ROW;
-    for (int first = 0; first < all; first += THREADS * LEVELS_AT_ONCE) {
-      uint4 held[LEVELS_AT_ONCE];
-      const int of_warp = min(first + (tid & ~31), all - 1);
-      await_first(reinterpret_cast<const float*>(levels + of_warp * 4));
+    for (int first = 0; first < all; first += THREADS * AT_ONCE) {
+      uint4 held[AT_ONCE];
+      const u32* from = levels + (first + tid) * 4;
+#pragma unroll
+      for (int i = 0; i < AT_ONCE; i++) {
+        held[i] = make_uint4(0u, 0u, 0u, 0u);
+        if (first + i * THREADS + tid < all) held[i] = levels_now(from + i * THREADS * 4);
+      }
       bool complete;
       do {
         complete = true;
 #pragma unroll
-        for (int i = 0; i < LEVELS_AT_ONCE; i++) {
-          const int at = first + i * THREADS + tid;
-          if (at < all) held[i] = levels_now(levels + at * 4);
-        }
-#pragma unroll
-        for (int i = 0; i < LEVELS_AT_ONCE; i++)
-          if (first + i * THREADS + tid < all) complete &= !is_awaited(held[i]);
+        for (int i = 0; i < AT_ONCE; i++)
+          if (is_awaited(held[i])) {
+            held[i] = levels_now(from + i * THREADS * 4);
+            complete &= !is_awaited(held[i]);
+          }
       } while (!complete);
 #pragma unroll
-      for (int i = 0; i < LEVELS_AT_ONCE; i++) {
+      for (int i = 0; i < AT_ONCE; i++) {
         const int at = first + i * THREADS + tid, t = at / OF_ROW;
         if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
       }
@@ -479,7 +493,7 @@ struct Decoder {
     // What was quantised for all lies together, so all of it goes. Kernels for fewer tokens take less
     // shared memory, so where there is one for more tokens, few tokens never take that one.
     if (step.used_n >= TOLD_FROM)
-      for (int i = first; i < step.rows * (LEVEL_WORDS + 4) / 4; i += all)
+      for (int i = first; i < (step.rows * (LEVEL_WORDS + 4) + SOON_WORDS) / 4; i += all)
         reinterpret_cast<uint4*>(used.levels())[i] = word;
   }
 
@@ -715,6 +729,7 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
         (int)blockIdx.x < decoder.attention_items() && decoder.attention_item(blockIdx.x, item);
     decoder.stream.bring(
         step.phases, s.firsts, 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0),
+        N < TOLD_FROM ? WINDOW_OF_FEW : WINDOW_OF_MANY,
         [&](int phase) {
           if (phase % 4 == 0 && phase < 4 * LAYERS) decoder.forget(phase / 4);
         },

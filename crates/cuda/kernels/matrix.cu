@@ -115,16 +115,12 @@ __device__ __forceinline__ int first_tile(int kind) {
 #define UNITS_OF_WARP (CHUNK_UNITS / WARPS)
 #define UNIT_BLOCKS (UNIT_COLS / 32)
 #define CHUNK_BLOCKS (UNITS_OF_WARP * UNIT_BLOCKS)
-// Pieces on their way at a time. Enough to keep memory busy; more would only queue up in front of
-// the few words that everybody waits for: what is on its way, over the bandwidth, is what every
-// other access takes.
-#ifndef WINDOW
-#define WINDOW 3
-#endif
-// The output head waits for nobody.
-#ifndef HEAD_WINDOW
-#define HEAD_WINDOW 8
-#endif
+// Pieces on their way at a time, with few tokens and with many. Enough to keep memory busy; more would
+// only queue up in front of the few words that everybody waits for: what is on its way, over the
+// bandwidth, is what every other access takes. The output head waits for nobody.
+#define WINDOW_OF_FEW 3
+#define WINDOW_OF_MANY 2
+#define WINDOW_OF_HEAD 8
 
 #if __CUDA_ARCH__ >= 800
 // Barriers in shared memory (PTX ISA, mbarrier).
@@ -200,11 +196,12 @@ struct Stream {
     give_back();
   }
 
-  // What the bringing warp does: everything that this block reads in phases 0 .. end - 1. `before` is
-  // called with the number of each phase, and `behind` with it and what sends a chunk that is no weights.
+  // What the bringing warp does: everything that this block reads in phases 0 .. end - 1, with
+  // `layer_window` pieces on their way before the output head. `before` is called with the number of
+  // each phase, and `behind` with it and what sends a chunk that is no weights.
   template <class Before, class Behind>
-  __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end, Before before,
-                                        Behind behind) {
+  __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end,
+                                        int layer_window, Before before, Behind behind) {
     u64 once = 0, often = 0;
 #if __CUDA_ARCH__ >= 900
     // Weights pass through the L2 cache once, so they must not push out what is used again.
@@ -228,7 +225,7 @@ struct Stream {
     };
     for (int phase = 0; phase < end; phase++) {
       before(phase);
-      window = phase < 4 * LAYERS ? WINDOW : HEAD_WINDOW;
+      window = phase < 4 * LAYERS ? layer_window : WINDOW_OF_HEAD;
       const int tiles = phase_tiles(phase), units = phase_units(phase);
       const i8* base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
       const float* scales = reinterpret_cast<const float*>(__ldg(phases + 2 * phase + 1));

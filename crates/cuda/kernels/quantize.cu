@@ -37,6 +37,9 @@ struct PlainRow {
     *reinterpret_cast<u32*>(levels + vector * 4) = word;
   }
   __device__ __forceinline__ void put_scale(float unit) { *scale = unit; }
+  __device__ __forceinline__ void put_soon() {}
+  // Other blocks read the same row.
+  static constexpr bool HAS_RIVALS = true;
 };
 
 // Row `row` of K elements by the whole block into `out`. With AWAIT, elements may still be AWAITED.
@@ -55,7 +58,7 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
     const int vector = i * THREADS + tid;
     if (NORM && vector < VECTORS) w[i] = far_constant4(weight + vector * 4);
   }
-  if (AWAIT) await_first(row + 4 * min(warp * 32, VECTORS - 1));
+  if (AWAIT && Out::HAS_RIVALS) await_first(row + 4 * min(warp * 32, VECTORS - 1));
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
     const int vector = i * THREADS + tid;
@@ -74,6 +77,7 @@ __device__ __forceinline__ void quantize_row(const float* row, const float* weig
         }
     } while (!complete);
   }
+  out.put_soon();
   u32 top = 0;
   float squares[ITEMS];
 #pragma unroll

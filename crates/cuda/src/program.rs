@@ -45,6 +45,8 @@ pub const SPLIT_TOKENS: usize = 128;
 pub const TILE_ROWS: usize = 16;
 /// Columns are padded to a multiple of this.
 pub const UNIT_COLS: usize = 128;
+/// Words of a layer's exchange that do not depend on the number of tokens, as in `decode.cu`.
+const SOON_WORDS: usize = 4 * 16 * 32;
 /// Candidates that a block reports for a token.
 pub const BEST: usize = 4;
 /// Weights are allocated in pieces of at most this: JetPack 6 refuses about 1 GB in one piece.
@@ -121,7 +123,7 @@ impl Shape {
 
     /// Bytes of one of the two exchanges of the decode kernels, for `rows` tokens.
     pub fn exchange_bytes(&self, rows: usize) -> usize {
-        4 * (self.config.n_layers + 1) * rows * self.exchanged_words()
+        4 * (self.config.n_layers + 1) * (rows * self.exchanged_words() + SOON_WORDS)
     }
 
     /// Words of one split's results of attention, all heads.
