@@ -4,12 +4,11 @@
 //! ones multiplied), then temperature, top-k, top-p, and the draw. With temperature 0 the largest
 //! penalised logit wins, and among equals the lowest id.
 
-use std::collections::HashSet;
-
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::TokenId;
+use crate::config::VOCAB_MAX;
 use crate::engine::Shortlist;
 
 /// Largest temperature.
@@ -84,8 +83,30 @@ pub struct Sampler {
     params: SamplingParams,
     rng: SmallRng,
     /// Tokens of prompt and output; stays empty when there is no penalty.
-    seen: HashSet<TokenId>,
+    seen: TokenSet,
     candidates: Vec<Candidate>,
+}
+
+/// A set of tokens, one bit each: it is asked for hundreds of tokens a step.
+#[derive(Debug, Default)]
+struct TokenSet(Vec<u64>);
+
+impl TokenSet {
+    /// What no vocabulary has is never asked for.
+    fn insert(&mut self, id: TokenId) {
+        if id as usize >= VOCAB_MAX {
+            return;
+        }
+        let (word, bit) = (id as usize / 64, id % 64);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << bit;
+    }
+
+    fn contains(&self, id: TokenId) -> bool {
+        self.0.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
 }
 
 /// A token that may be drawn.
@@ -107,7 +128,7 @@ impl Sampler {
         let mut sampler = Self {
             params,
             rng: SmallRng::seed_from_u64(params.seed),
-            seen: HashSet::new(),
+            seen: TokenSet::default(),
             candidates: Vec::new(),
         };
         prompt.iter().for_each(|id| sampler.record(*id));
@@ -141,18 +162,23 @@ impl Sampler {
         }
         let mut penalised: Vec<(TokenId, f32)> =
             list.entries.iter().map(|(id, logit)| (*id, self.penalised(*id, *logit))).collect();
-        penalised.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let needed = if self.params.temperature == 0.0 { 1 } else { self.params.top_k };
+        if penalised.len() < needed {
+            return None;
+        }
+        let (_, kth, _) = penalised.select_nth_unstable_by(needed - 1, |a, b| {
+            b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+        });
+        let (kth_id, kth) = *kth;
         // A penalty of 1 or more never raises a logit, so nothing outside the list passes its
         // bound; what equals the bound may have an equal outside.
-        let kth = penalised.get(needed - 1)?.1;
         if kth.total_cmp(&list.bound) != std::cmp::Ordering::Greater {
             return None;
         }
         let id = if self.params.temperature == 0.0 {
-            penalised[0].0
+            kth_id
         } else {
-            let kept = penalised.into_iter().take_while(|(_, logit)| *logit >= kth);
+            let kept = penalised.into_iter().filter(|(_, logit)| *logit >= kth);
             self.collect_penalised(kept);
             self.draw_candidate()
         };
@@ -213,7 +239,7 @@ impl Sampler {
 
     fn penalised(&self, id: TokenId, logit: f32) -> f32 {
         let penalty = self.params.repetition_penalty;
-        match self.seen.contains(&id) {
+        match self.seen.contains(id) {
             false => logit,
             true if logit < 0.0 => logit * penalty,
             true => logit / penalty,
