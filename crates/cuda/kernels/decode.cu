@@ -564,7 +564,12 @@ struct Decoder {
       return (threadIdx.x >> 5) * WARP_KEYS * HEAD_DIM * 2;
     }
     __device__ __forceinline__ void pass(int chunks) {
-      for (int i = 0; i < chunks; i++) stream.wait(threadIdx.x >> 5), stream.give_back();
+      for (int i = 0; i < chunks; i++) end_chunk();
+    }
+    __device__ __forceinline__ void end_chunk() {
+      if (SPLIT * HEAD_DIM * 2 != CHUNK_BYTES) stream.wait_whole();
+      else stream.wait(threadIdx.x >> 5);
+      stream.give_back();
     }
     // The first of all keys, or values, as if the warp's were not the only ones here.
     __device__ __forceinline__ const u16* enter() {
@@ -574,7 +579,7 @@ struct Decoder {
       return reinterpret_cast<const u16*>(stream.wait(here / PART) + here % PART - first);
     }
     __device__ __forceinline__ void leave() {
-      stream.give_back();
+      end_chunk();
       pass(SPLIT_CHUNKS - 1 - first_byte() / CHUNK_BYTES);
     }
   };

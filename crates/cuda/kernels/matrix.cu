@@ -184,6 +184,11 @@ struct Stream {
     barrier_wait(full + stage * PIECES + warp / (PIECE_UNITS / UNITS_OF_WARP), parity);
     return bytes + stage * CHUNK_BYTES + warp * UNITS_OF_WARP * UNIT_BYTES;
   }
+  // All of the current chunk, for warps whose parts of chunks are not always in the same piece: a wait for
+  // a piece of the next chunk in this stage would end at once while this one's is still on its way.
+  __device__ __forceinline__ void wait_whole() {
+    for (int piece = 0; piece < PIECES; piece++) barrier_wait(full + stage * PIECES + piece, parity);
+  }
   __device__ __forceinline__ void give_back() {
     __syncwarp();
     if ((threadIdx.x & 31) == 0) barrier_arrive(empty + stage);

@@ -166,9 +166,8 @@ impl Sampler {
         if penalised.len() < needed {
             return None;
         }
-        let (_, kth, _) = penalised.select_nth_unstable_by(needed - 1, |a, b| {
-            b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
-        });
+        let (_, kth, _) = penalised
+            .select_nth_unstable_by(needed - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let (kth_id, kth) = *kth;
         // A penalty of 1 or more never raises a logit, so nothing outside the list passes its
         // bound; what equals the bound may have an equal outside.

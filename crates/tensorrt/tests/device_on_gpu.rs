@@ -172,6 +172,7 @@ fn after_a_fault_the_gpu_is_right_or_lost() {
     let said = String::from_utf8_lossy(&child.stderr);
     eprintln!("{said}");
     assert!(child.status.success(), "{said}");
+    assert!(said.contains("the fault: "), "nothing ran: {said}");
 }
 
 #[test]

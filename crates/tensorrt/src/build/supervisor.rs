@@ -80,18 +80,24 @@ impl WorkerCommand {
         let messages = listen(child.stdout.take().expect("the output is piped"));
         let mut last = Last::default();
         let mut cancelled_at: Option<Instant> = None;
+        // Since when the worker has had nothing more to do.
+        let mut ended_at: Option<Instant> = None;
         loop {
             if stop.load(Ordering::Relaxed) && cancelled_at.is_none() {
                 // Closes the worker's input, which cancels it.
                 input = None;
                 cancelled_at = Some(Instant::now());
             }
-            if cancelled_at.is_some_and(|at| at.elapsed() > self.patience) {
+            let overdue = |at: Instant| at.elapsed() > self.patience;
+            if cancelled_at.is_some_and(overdue) || ended_at.is_some_and(overdue) {
                 let _ = child.kill();
             }
             match messages.recv_timeout(TICK) {
                 Ok(message) => {
                     watch(&message);
+                    if matches!(message, Message::Done { .. } | Message::Failed(_)) {
+                        ended_at.get_or_insert_with(Instant::now);
+                    }
                     last.keep(message);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -283,7 +289,15 @@ mod tests {
 
     #[test]
     fn a_plan_outlives_whatever_ends_its_worker() {
-        for end in ["kill -11 $$", "kill -6 $$", "kill -9 $$", "exit 4", "exec 1>&- sleep 600"] {
+        let ends = [
+            "kill -11 $$",
+            "kill -6 $$",
+            "kill -9 $$",
+            "exit 4",
+            "exec 1>&- sleep 600",
+            "exec sleep 600",
+        ];
+        for end in ends {
             let (built, _, plan_is_kept) =
                 run(&format!("echo '{{\"done\":{{\"plan_bytes\":11}}}}'; {end}"));
             assert_eq!((built.unwrap(), plan_is_kept), (11, true), "{end}");

@@ -21,7 +21,7 @@ append(const unsigned long long *table, const int *rows, int tensors, int first_
 
 // Places of the cache that an earlier sequence or a refused draft wrote become zeros, with the blocks of
 // `append` and rows of first place and number. They are masked, but 0 times infinity is not 0. It
-// moves what that sequence held, 64 KiB a token for HY-MT 1.8B, once a sequence.
+// moves what that sequence held, 64 KiB a token for HY-MT 1.8B, after a sequence and after a refused draft.
 extern "C" __global__ void __launch_bounds__(THREADS)
 clear(const unsigned long long *table, const int *rows, int tensors, int first_slot, int heads, int context,
       int words) {

@@ -4,7 +4,6 @@
 //! that shares its memory with the GPU has no room for a second copy that nobody can evict.
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::path::Path;
 
 use hymt_cuda::device::DeviceInfo;
@@ -35,8 +34,7 @@ impl GpuEngine {
         // The device first: it makes CUDA's primary context current, in which TensorRT works.
         let device = CudaDevice::open(gpu)?;
         let io = |source| SetupError::Io { path: plan.to_owned(), source };
-        let file = File::open(plan).map_err(io)?;
-        prune::hold(&file);
+        let file = prune::open_held(plan).map_err(io)?;
         // SAFETY: plans are replaced by renaming, never written in place; cutting one short while it
         // is read ends the process, as for the weights of the other engines.
         let bytes = unsafe { Mmap::map(&file) }.map_err(io)?;

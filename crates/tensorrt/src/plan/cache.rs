@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::prune::remove;
 use super::sidecar::{Sidecar, SidecarError};
 use super::{Difference, PlanKey, explain};
 
@@ -133,7 +134,7 @@ impl PlanCache {
             .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
             .take(100)
             .collect();
-        self.folder.join(format!("{name}.timing"))
+        self.folder.join(format!("{PREFIX}{name}.timing"))
     }
 
     /// Everything in the folder, at most the newest [`SIDECARS_MAX`]; an absent folder is empty.
@@ -238,20 +239,11 @@ impl PlanCache {
         Ok(StoredPlan { path, sidecar: sidecar.clone() })
     }
 
-    /// Removes a plan with its sidecar, the sidecar first. What is absent is no error.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove(&self, plan: &StoredPlan) -> Result<(), StoreError> {
-        for path in [plan.path.with_extension("json"), plan.path.clone()] {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError { path, source });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Removes a plan with its sidecar, the sidecar first: one never speaks of a plan that is not there.
+    /// What is absent is no error.
+    pub(super) fn remove(&self, plan: &Path) -> Result<(), StoreError> {
+        remove(&plan.with_extension("json"))?;
+        remove(plan)
     }
 }
 
@@ -456,8 +448,8 @@ pub(super) mod tests {
         let listing = cache.list();
         assert_eq!((listing.plans.len(), listing.refused.len()), (1, 2));
         assert_eq!(cache.look_up(&key()), Lookup::Fresh(stored.clone()));
-        cache.remove(&stored).unwrap();
-        cache.remove(&stored).unwrap();
+        cache.remove(&stored.path).unwrap();
+        cache.remove(&stored.path).unwrap();
         assert_eq!(cache.look_up(&key()), Lookup::Missing);
     }
 

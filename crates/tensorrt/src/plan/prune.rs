@@ -1,10 +1,12 @@
 //! What a folder of plans does not keep: the oldest ones beyond a bound, and what dead builds left.
 //!
 //! A plan is about as large as its model, and every change of shapes, level, model or TensorRT makes
-//! another one. An engine holds a lock on the plan that it runs ([`hold`]), because it reads the file
-//! again after a fault; such a plan is never removed.
+//! another one. An engine holds a lock on the plan that it runs ([`open_held`]), because it reads the file
+//! again after a fault; such a plan is not removed. Where the file system has no locks, no plan is.
 
-use std::fs::{self, DirEntry, File, TryLockError};
+use std::fs::{self, DirEntry, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,11 +19,35 @@ pub const TIMINGS_MAX: usize = 6;
 /// Digits of a key's name.
 const ID_DIGITS: usize = 32;
 
-/// Says that the plan in `file` is in use, until the file is closed.
-pub fn hold(file: &File) {
-    // Not every file system has locks, and a plan runs without one.
-    if let Err(error) = file.try_lock_shared() {
-        tracing::debug!(%error, "the plan in use is not locked");
+/// Opens a plan and says that it is in use, until the file is closed.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open_held(plan: &Path) -> io::Result<File> {
+    loop {
+        let file = File::open(plan)?;
+        // Waits for whoever is just removing it.
+        if let Err(error) = file.lock_shared() {
+            tracing::debug!(%error, "the plan in use is not locked");
+            return Ok(file);
+        }
+        let (held, here) = (file.metadata()?, fs::metadata(plan)?);
+        if (held.dev(), held.ino()) == (here.dev(), here.ino()) {
+            return Ok(file);
+        }
+        // Another plan has taken its place meanwhile.
+    }
+}
+
+/// A plan that nobody runs, or begins to run before the file is closed.
+fn claim(plan: &Path) -> Option<File> {
+    let file = File::open(plan).ok()?;
+    match file.try_lock() {
+        Ok(()) => Some(file),
+        Err(error) => {
+            tracing::debug!(%error, plan = %plan.display(), "a plan is kept: it is in use");
+            None
+        }
     }
 }
 
@@ -36,18 +62,17 @@ impl PlanCache {
         _alone: &BuildLock,
         built: &StoredPlan,
     ) -> Result<Vec<PathBuf>, StoreError> {
-        let is_plan = |name: &str| name.starts_with(PREFIX) && name.ends_with(".plan");
         let mut removed = Vec::new();
         for plan in self.beyond(PLANS_MAX, is_plan)? {
-            if plan == built.path || is_in_use(&plan) {
+            if plan == built.path {
                 continue;
             }
-            // The sidecar first: one never speaks of a plan that is not there.
-            remove(&plan.with_extension("json"))?;
-            remove(&plan)?;
+            let Some(_claimed) = claim(&plan) else { continue };
+            self.remove(&plan)?;
             removed.push(plan);
         }
-        for timings in self.beyond(TIMINGS_MAX, |name| name.ends_with(".timing"))? {
+        let is_timings = |name: &str| name.starts_with(PREFIX) && name.ends_with(".timing");
+        for timings in self.beyond(TIMINGS_MAX, is_timings)? {
             remove(&timings)?;
         }
         Ok(removed)
@@ -57,7 +82,9 @@ impl PlanCache {
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         let is_part = |name: &str| {
             name.starts_with(PREFIX)
-                && [".plan.part", ".json.part"].iter().any(|part| name.contains(part))
+                && [".plan.part", ".json.part", ".timing.part"]
+                    .iter()
+                    .any(|part| name.contains(part))
         };
         for entry in self.entries()? {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -101,16 +128,20 @@ impl PlanCache {
 fn is_export(name: &str) -> bool {
     let Some(id) = name.strip_prefix(EXPORT_PREFIX) else { return false };
     let (digits, rest) = id.split_at_checked(ID_DIGITS).unwrap_or((id, ""));
-    let is_id = digits.len() == ID_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id && ["", ".partial", ".old"].contains(&rest)
+    is_id(digits) && ["", ".partial", ".old"].contains(&rest)
 }
 
-fn is_in_use(plan: &Path) -> bool {
-    let Ok(file) = File::open(plan) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+/// `hymt-<id>.plan`, and nothing else that somebody keeps here.
+fn is_plan(name: &str) -> bool {
+    let id = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(".plan"));
+    id.is_some_and(is_id)
 }
 
-fn remove(path: &Path) -> Result<(), StoreError> {
+fn is_id(text: &str) -> bool {
+    text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             Err(StoreError { path: path.to_owned(), source })
@@ -149,8 +180,13 @@ mod tests {
             .collect();
         // A format that is not read any more takes no less room.
         fs::write(plans[1].path.with_extension("json"), "{}").unwrap();
-        let in_use = File::open(&plans[0].path).unwrap();
-        hold(&in_use);
+        // Not ours.
+        let others: Vec<PathBuf> = (0..PLANS_MAX + 3)
+            .flat_map(|n| [format!("hymt-mine-{n}.plan"), format!("other-{n}.timing")])
+            .map(|name| cache.folder().join(name))
+            .collect();
+        others.iter().for_each(|path| fs::write(path, "mine").unwrap());
+        let in_use = open_held(&plans[0].path).unwrap();
         let lock = cache.lock().unwrap();
         let paths = |which: &[usize]| -> Vec<PathBuf> {
             which.iter().map(|at| plans[*at].path.clone()).collect()
@@ -161,9 +197,28 @@ mod tests {
         assert_eq!(cache.prune(&lock, &plans[8]).unwrap(), paths(&[]));
         drop(in_use);
         assert_eq!(cache.prune(&lock, &plans[8]).unwrap(), paths(&[0]));
+        assert!(others.iter().all(|path| path.exists()), "what is not ours was removed");
         let kept = cache.list();
         assert_eq!((kept.plans.len(), kept.refused.len()), (PLANS_MAX, 0));
         assert_eq!(cache.look_up(&with(4)), Lookup::Fresh(plans[3].clone()));
+    }
+
+    #[test]
+    fn a_plan_that_is_replaced_while_it_is_opened_is_opened_anew() {
+        let (_folder, cache) = cache();
+        let plan = store(&cache, b"the old plan", &sidecar(key(), 6));
+        let claimed = claim(&plan.path).unwrap();
+        let opened = std::thread::scope(|scope| {
+            let opened = scope.spawn(|| open_held(&plan.path).unwrap());
+            // Whether it waits for the lock by then or not, it gets the plan that is there at the end.
+            std::thread::sleep(Duration::from_millis(50));
+            fs::remove_file(&plan.path).unwrap();
+            fs::write(&plan.path, b"the new plan").unwrap();
+            drop(claimed);
+            opened.join().unwrap()
+        });
+        assert_eq!(std::io::read_to_string(&opened).unwrap(), "the new plan");
+        assert!(claim(&plan.path).is_none(), "it is in use");
     }
 
     #[test]
@@ -194,8 +249,11 @@ mod tests {
         for folder in [&export, &partial].into_iter().chain(&others) {
             fs::create_dir(folder).unwrap();
         }
-        let dead =
-            [stored.path.with_extension("plan.part1"), stored.path.with_extension("json.part1")];
+        let dead = [
+            stored.path.with_extension("plan.part1"),
+            stored.path.with_extension("json.part1"),
+            cache.timing_path(&key()).with_extension("timing.part1"),
+        ];
         dead.iter().for_each(|file| fs::write(file, b"half").unwrap());
         let _lock = cache.lock().unwrap();
         assert!(dead.iter().chain([&export, &partial]).all(|path| !path.exists()));

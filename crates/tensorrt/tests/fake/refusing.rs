@@ -1,6 +1,6 @@
 //! TensorRT says no, or is not what it should be: each time that is the error it is.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use hymt_tensorrt::error::{TensorRtError, Version};
@@ -239,14 +239,18 @@ fn what_is_logged_after_the_end_does_no_harm() {
     let listen = || {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
+        let (entered, entries) = mpsc::channel();
         let log = move |_, text: &str| {
             // Whoever lets go of the library meanwhile has to wait.
-            std::thread::sleep(Duration::from_millis(if text == "slow" { 200 } else { 0 }));
+            if text == "slow" {
+                entered.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+            }
             sink.lock().unwrap().push(text.to_owned());
         };
-        (Library::open(&fake.libraries(), Box::new(log)).unwrap(), lines)
+        (Library::open(&fake.libraries(), Box::new(log)).unwrap(), lines, entries)
     };
-    let (library, lines) = listen();
+    let (library, lines, _) = listen();
     library.runtime().unwrap();
     drop(library);
     lines.lock().unwrap().clear();
@@ -254,12 +258,12 @@ fn what_is_logged_after_the_end_does_no_harm() {
     assert!(lines.lock().unwrap().is_empty(), "a closed library's log is called");
 
     // Libraries opened one after the other have one logger, so that they may be any number.
-    let (library, lines) = listen();
+    let (library, lines, entries) = listen();
     fake.log_late("the next one does");
     assert_eq!(*lines.lock().unwrap(), ["the next one does"]);
     std::thread::scope(|scope| {
         scope.spawn(|| fake.log_late("slow"));
-        std::thread::sleep(Duration::from_millis(50));
+        entries.recv().unwrap();
         drop(library);
         assert_eq!(lines.lock().unwrap().len(), 2, "its log was still in use");
     });
