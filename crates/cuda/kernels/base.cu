@@ -1,4 +1,4 @@
-// Types, conversions, reductions and the grid barrier that every other file uses.
+// Types, conversions, reductions, and how blocks tell each other numbers, which every other file uses.
 //
 // The host compiles these files as one program, with the model's shape and the launch geometry as
 // macros: HIDDEN, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, LAYERS, EPS_BITS, HEAD_PIECE_TILES and

@@ -423,7 +423,7 @@ struct Decoder {
   template <int K, bool NORM>
   __device__ __forceinline__ void quantize(int kind, const Exchange& e, const float* rows,
                                            const float* weight) {
-  const int tid = thread_now();
+    const int tid = thread_now();
     constexpr int STRIDE = PADDED(K) + 32;
     if (N < TOLD_FROM) {
 #pragma unroll 1
@@ -564,6 +564,7 @@ struct Decoder {
       return (threadIdx.x >> 5) * WARP_KEYS * HEAD_DIM * 2;
     }
     __device__ __forceinline__ void pass(int chunks) {
+#pragma unroll 1
       for (int i = 0; i < chunks; i++) end_chunk();
     }
     __device__ __forceinline__ void end_chunk() {

@@ -187,6 +187,7 @@ struct Stream {
   // All of the current chunk, for warps whose parts of chunks are not always in the same piece: a wait for
   // a piece of the next chunk in this stage would end at once while this one's is still on its way.
   __device__ __forceinline__ void wait_whole() {
+#pragma unroll 1
     for (int piece = 0; piece < PIECES; piece++) barrier_wait(full + stage * PIECES + piece, parity);
   }
   __device__ __forceinline__ void give_back() {

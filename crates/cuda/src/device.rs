@@ -2,7 +2,8 @@
 //! this too, so that both share a device's context and know when it is lost.
 //!
 //! One of the files with `unsafe`: the driver's interface is pointers and handles. Everything here
-//! that is safe to call checks its sizes and makes its context current first.
+//! that is safe to call checks its sizes. What makes or frees something makes the context current first;
+//! work on a stream is for threads that called [`Gpu::bind`], and the driver refuses it elsewhere.
 #![allow(unsafe_code)]
 
 mod context;
@@ -109,8 +110,8 @@ pub struct Gpu {
     context: Context,
 }
 
-// SAFETY: contexts and streams may be used from any thread once made current there, which every
-// method does first.
+// SAFETY: contexts and streams may be used from any thread; where the context is not current, a call is
+// an error and nothing else.
 unsafe impl Send for Gpu {}
 // SAFETY: as above; the driver locks its own state.
 unsafe impl Sync for Gpu {}
@@ -236,7 +237,8 @@ impl Gpu {
     ///
     /// # Safety
     /// The arguments must match the kernel's parameters, and device pointers among them must be
-    /// valid, and large enough, until the stream has been synchronised.
+    /// valid, and large enough, until the stream has been synchronised. The kernel's module must be of
+    /// this GPU, and loaded until then.
     pub unsafe fn launch(
         &self,
         kernel: Kernel,
@@ -351,7 +353,8 @@ impl DeviceBuffer {
             .map_err(failed("cuMemsetD8Async"))
     }
 
-    /// Copies from ordinary memory; `source` may be reused at once.
+    /// Copies from ordinary memory; `source` may be reused at once; not while a graph is recorded,
+    /// which would read it when it runs.
     ///
     /// # Errors
     /// When the driver fails.
