@@ -239,7 +239,7 @@ fn what_is_logged_after_the_end_does_no_harm() {
     let listen = || {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        let (entered, entries) = mpsc::channel();
+        let (entered, entries) = mpsc::sync_channel(1);
         let log = move |_, text: &str| {
             // Whoever lets go of the library meanwhile has to wait.
             if text == "slow" {
