@@ -362,18 +362,24 @@ __device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken&
   source.end();
   block_sync();
 
-  const int at = tid;
-  if (at < HEAD_DIM) {
-    float top = NEGATIVE_INFINITY, sum = 0.f, total = 0.f;
-    const int warps = DIV_UP(keys, WARP_KEYS);
+  // Each lane weighs one of the block's warps: one exponential instead of all of them one by one.
+  const int at = tid, lane = tid & 31, warps = DIV_UP(keys, WARP_KEYS);
+  const float own_top = lane < warps ? s.tops[lane] : NEGATIVE_INFINITY;
+  float top = own_top;
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) top = w < warps ? fmaxf(top, s.tops[w]) : top;
+  for (int o = 1; o < WARPS; o *= 2) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
+  top = __shfl_sync(FULL, top, 0);
+  const float own_weight = expf(own_top - top);
+  float weights[WARPS];
+#pragma unroll
+  for (int w = 0; w < WARPS; w++) weights[w] = __shfl_sync(FULL, own_weight, w);
+  if (at < HEAD_DIM) {
+    float sum = 0.f, total = 0.f;
 #pragma unroll
     for (int w = 0; w < WARPS; w++) {
       if (w >= warps) continue;
-      const float weight = expf(s.tops[w] - top);
-      sum = fmaf(weight, s.sums[w], sum);
-      total = fmaf(weight, s.out[w][at], total);
+      sum = fmaf(weights[w], s.sums[w], sum);
+      total = fmaf(weights[w], s.out[w][at], total);
     }
     float* to = out + head * HEAD_DIM + at;
     const size_t of_head = (size_t)head * SPLIT_WIDTH, next = (size_t)HEADS * SPLIT_WIDTH;

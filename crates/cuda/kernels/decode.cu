@@ -156,10 +156,10 @@ struct DecodeShared {
     };
     AttentionShared attention;
   };
-  float scales[N];
+  float scales[N];  // where each block quantises for itself
   // This block's first tile of a phase of each kind, and their number; of the head's, that changes.
   int firsts[5], counts[4];
-  QuantizeShared quantize[2];  // in turn
+  QuantizeShared quantize;
   Item item;  // the first part of attention that is this block's
   int has_item;
   u64 barriers[STAGES_MAX * (PIECES + 1)];
@@ -244,6 +244,12 @@ struct Decoder {
                                            int out_stride, int rows,
                                            const float* residual = nullptr) {
     const int tid = thread_now();
+    // Where one block quantised a row for all, its scale comes a little behind it: it is asked for here,
+    // and has come when the products have their sums.
+    const Exchange of_layer(step.exchange, step.rows, E == HEAD ? LAYERS : phase / 4);
+    const float* told_scale =
+        of_layer.scales(E == HEAD ? 0 : phase & 3) + tid / Output<E>::TILE_OUT % N;
+    float x_scale = N < TOLD_FROM ? 0.f : now(told_scale);
     constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K), TILE_CELLS = 16 * N;
     constexpr int ROUND = Output<E>::ROUND;
     const int warp = tid >> 5, lane = tid & 31;
@@ -350,7 +356,8 @@ struct Decoder {
         return all;
       };
       if (output.is_there) {
-        const float x_scale = s.scales[output.token];
+        if (N < TOLD_FROM) x_scale = s.scales[output.token];
+        while (N >= TOLD_FROM && is_awaited(x_scale)) x_scale = now(told_scale);
         float v = dequantized(sum(output.row), x_scale, needed.scale);
         if (E == ADD) {
           // Where one block quantises for all, this one may not have seen the row itself yet.
@@ -429,18 +436,17 @@ struct Decoder {
 #pragma unroll 1
       for (int t = 0; t < step.n; t++)
         quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
-                                    PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize[t & 1]);
+                                    PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize);
       return;
     }
     u32* levels = e.levels(kind);
-    float *scales = e.scales(kind), *soon = e.soon(kind);
+    float* soon = e.soon(kind);
     const int teller = gridDim.x - 1 - blockIdx.x;
-    int turn = 0;
 #pragma unroll 1
-    for (int t = teller; t < step.n; t += gridDim.x, turn ^= 1)
+    for (int t = teller; t < step.n; t += gridDim.x)
       quantize_row<K, NORM, true>(
           rows + (size_t)t * K, weight,
-          ToldRow{levels + (size_t)t * (PADDED(K) / 4), scales + t, soon + t}, s.quantize[turn]);
+          ToldRow{levels + (size_t)t * (PADDED(K) / 4), e.scales(kind) + t, soon + t}, s.quantize);
     if (tid < step.n) await_first(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
     block_sync();
     constexpr int OF_ROW = PADDED(K) / 16;
@@ -469,12 +475,6 @@ struct Decoder {
         const int at = first + i * THREADS + tid, t = at / OF_ROW;
         if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
       }
-    }
-    if (tid < step.n) {
-      float scale;
-      do scale = now(scales + tid);
-      while (is_awaited(scale));
-      s.scales[tid] = scale;
     }
     block_sync();
   }
@@ -662,41 +662,41 @@ struct Decoder {
     const Exchange last(step.exchange, step.rows, LAYERS);
     bring_inputs(last);
 #pragma unroll 1
-    for (int layer = 0; layer < LAYERS; layer++) {
+    for (int layer = 0;; layer++) {
       const int p = layer * 4;
       {
+        // The output head reads as q, k and v of one more layer would.
+        const bool is_head = layer == LAYERS;
+        if (is_head && !step.wants_logits) return;
         const Here here(step, layer);
-        const Operands needed = operands<STORE>(p, 0, 0, QKV_ROWS, nullptr);
+        const Operands needed = is_head ? operands<HEAD>(p, 0, 0, VOCAB, nullptr)
+                                        : operands<STORE>(p, 0, 0, QKV_ROWS, nullptr);
         quantize<HIDDEN, true>(0, here.e, here.x, here.norms);
+        if (is_head) return head(needed);
         products<HIDDEN, STORE>(needed, p, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
       }
       if (layer == 0) await_rotations();
       block_sync();
       attention(layer, Here(step, layer).e);
-      {
-        const Here here(step, layer);
-        Operands needed = operands<ADD>(p + 1, 0, 0, HIDDEN, here.x);
-        quantize<Q_SIZE, false>(1, here.e, here.e.attended(), nullptr);
-        products<Q_SIZE, ADD>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
-        needed = operands<GATE>(p + 2, 0, 0, FFN, nullptr);
-        quantize<HIDDEN, true>(2, here.e, here.e.middle(), here.norms + HIDDEN);
-        products<HIDDEN, GATE>(needed, p + 2, 0, here.e.gated(), FFN, FFN);
-        needed = operands<ADD>(p + 3, 0, 0, HIDDEN, here.e.middle());
-        quantize<FFN, false>(3, here.e, here.e.gated(), nullptr);
-        products<FFN, ADD>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
-      }
+      const Here here(step, layer);
+      Operands needed = operands<ADD>(p + 1, 0, 0, HIDDEN, here.x);
+      quantize<Q_SIZE, false>(1, here.e, here.e.attended(), nullptr);
+      products<Q_SIZE, ADD>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
+      needed = operands<GATE>(p + 2, 0, 0, FFN, nullptr);
+      quantize<HIDDEN, true>(2, here.e, here.e.middle(), here.norms + HIDDEN);
+      products<HIDDEN, GATE>(needed, p + 2, 0, here.e.gated(), FFN, FFN);
+      needed = operands<ADD>(p + 3, 0, 0, HIDDEN, here.e.middle());
+      quantize<FFN, false>(3, here.e, here.e.gated(), nullptr);
+      products<FFN, ADD>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
     }
-    if (!step.wants_logits) return;
+  }
+  __device__ __forceinline__ void head(Operands needed) {
     best = 0, dropped = NEGATIVE_INFINITY;
     const auto first_row = [](int piece) { return piece * HEAD_PIECE_TILES * 16; };
-    Operands needed = operands<HEAD>(4 * LAYERS, 0, 0, VOCAB, nullptr);
-    const Here here(step, LAYERS);
-    quantize<HIDDEN, true>(0, here.e, here.x, here.norms);
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
-      if (piece > 0)
-        needed = operands<HEAD>(4 * LAYERS + piece, 0, first_row(piece), VOCAB, nullptr);
-      products<HIDDEN, HEAD>(needed, 4 * LAYERS + piece, first_row(piece), step.logits, VOCAB,
-                             VOCAB);
+      const int phase = 4 * LAYERS + piece;
+      if (piece > 0) needed = operands<HEAD>(phase, 0, first_row(piece), VOCAB, nullptr);
+      products<HIDDEN, HEAD>(needed, phase, first_row(piece), step.logits, VOCAB, VOCAB);
       block_sync();
     }
     report();
