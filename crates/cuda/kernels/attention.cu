@@ -25,24 +25,29 @@ __device__ __forceinline__ u16* page_rows(u64 page, int layer, int is_value, int
          ((size_t)(layer * 2 + is_value) * KV_HEADS + kv_head) * PAGE_HALVES;
 }
 
+// With room for OWN keys and values that this step brings.
+template <int OWN>
 struct AttentionShared {
   // Each warp's query, as the sum of two f16: together they have the bits of f32 that count.
   __align__(16) u16 q[WARPS][2][HEAD_DIM];
   float out[WARPS][HEAD_DIM];
   float tops[WARPS], sums[WARPS];
-  __align__(16) u16 own_key[HEAD_DIM];
-  __align__(16) u16 own_value[HEAD_DIM];
+  __align__(16) u16 own_keys[MAX_OF(1, OWN)][HEAD_DIM];
+  __align__(16) u16 own_values[MAX_OF(1, OWN)][HEAD_DIM];
   u32 is_last;
 };
 
-// What attention of one token needs.
+// What attention of one token needs. The cache need not have the keys and values of a sequence's tokens of
+// this step yet; those tokens follow each other in all arrays.
 struct AttentionToken {
-  const float* q;       // [Q_SIZE] before RoPE
-  const float* k;       // [KV_SIZE] before RoPE; null when the cache has the token already
-  const float* v;       // [KV_SIZE]
-  const float* rotation;  // [HEAD_DIM]: cosines, then sines
+  const float* q;         // [Q_SIZE] before RoPE
+  const float* k;         // [KV_SIZE] before RoPE; the token's before it is QKV_ROWS before it
+  const float* v;         // [KV_SIZE], likewise
+  const float* rotation;  // [HEAD_DIM]: cosines, then sines; those of the position before lie before them
   int position;
-  u64 page;   // the page of this split
+  // Position of the sequence's first token of this step; `position + 1` where the cache has all.
+  int first_new;
+  u64 page;  // the page of this split
 
   // First row of a split in its page.
   static __device__ __forceinline__ size_t first_row(int split) {
@@ -92,20 +97,25 @@ __device__ __forceinline__ void split_in_two(float x, u16& high, u16& low) {
 __device__ __forceinline__ u32 pack(u16 first, u16 second) { return (u32)second << 16 | first; }
 
 // Reads COUNT heads with one warp, rotates and normalises the first NORMED, and calls `put` with the
-// head's number, an element's and the element.
-template <bool AWAIT, int NORMED, int COUNT, class Put>
-__device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT], const float* rotation,
+// head's number, an element's and the element. With OWN_ROTATIONS each has its own, else all the first.
+template <bool AWAIT, int NORMED, bool OWN_ROTATIONS, int COUNT, class Put>
+__device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT],
+                                           const float* const (&rotations)[MAX_OF(1, NORMED)],
                                            const float* const (&weights)[COUNT], Put put) {
   constexpr int HALF = HEAD_DIM / 2, PAIRS = DIV_UP(HALF, 32);
   const int lane = threadIdx.x & 31;
   float a[COUNT][PAIRS], b[COUNT][PAIRS], squares[MAX_OF(1, NORMED)];
   // What does not depend on the heads is on its way while they are awaited.
-  float cosine[PAIRS], sine[PAIRS], weight[MAX_OF(1, NORMED)][PAIRS][2];
+  constexpr int ROTATIONS = OWN_ROTATIONS ? NORMED : 1;
+  float cosine[ROTATIONS][PAIRS], sine[ROTATIONS][PAIRS], weight[MAX_OF(1, NORMED)][PAIRS][2];
 #pragma unroll
   for (int i = 0; i < PAIRS; i++) {
     const int at = i * 32 + lane;
-    cosine[i] = NORMED > 0 && at < HALF ? now(rotation + at) : 0.f;
-    sine[i] = NORMED > 0 && at < HALF ? now(rotation + at + HALF) : 0.f;
+#pragma unroll
+    for (int r = 0; r < ROTATIONS; r++) {
+      cosine[r][i] = NORMED > 0 && at < HALF ? now(rotations[r] + at) : 0.f;
+      sine[r][i] = NORMED > 0 && at < HALF ? now(rotations[r] + at + HALF) : 0.f;
+    }
 #pragma unroll
     for (int h = 0; h < NORMED; h++) {
       weight[h][i][0] = at < HALF ? far_constant(weights[h] + at) : 0.f;
@@ -134,8 +144,9 @@ __device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT], c
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
       const float x = a[h][i], y = b[h][i];
-      a[h][i] = x * cosine[i] - y * sine[i];
-      b[h][i] = y * cosine[i] + x * sine[i];
+      const float c = cosine[h % ROTATIONS][i], s = sine[h % ROTATIONS][i];
+      a[h][i] = x * c - y * s;
+      b[h][i] = y * c + x * s;
       squares[h] += a[h][i] * a[h][i] + b[h][i] * b[h][i];
     }
   }
@@ -179,12 +190,12 @@ __device__ __forceinline__ void load_words(u32* to, const u16* from) {
   }
 }
 
-// Keys of a split that count, and the one among them that this step brings, or -1.
+// Keys of a split that count, and the first of them that this step brings: they are the last.
 __device__ __forceinline__ int keys_of(const AttentionToken& token, int split) {
   return min(SPLIT, token.position + 1 - split * SPLIT);
 }
-__device__ __forceinline__ int own_of(const AttentionToken& token, int split) {
-  return token.k != nullptr && split == token.position / SPLIT ? keys_of(token, split) - 1 : -1;
+__device__ __forceinline__ int first_own_of(const AttentionToken& token, int split) {
+  return max(0, token.first_new - split * SPLIT);
 }
 
 // Lane 4g + t multiplies, of keys g and g + 8 of its warp's, what column t of the tensor core's rows is,
@@ -199,13 +210,13 @@ __device__ __forceinline__ int value_element(int load) {
 
 // Old keys and values of one kv head in a split, `[SPLIT][HEAD_DIM]` each, and those of this step.
 struct AttentionRows {
-  const u16 *keys, *values, *own_key, *own_value;
-  int own;
+  const u16 *keys, *values, *own_keys, *own_values;
+  int first_own;
   __device__ __forceinline__ const u16* key(int i) const {
-    return i == own ? own_key : keys + i * HEAD_DIM;
+    return i >= first_own ? own_keys + (i - first_own) * HEAD_DIM : keys + i * HEAD_DIM;
   }
   __device__ __forceinline__ const u16* value(int i) const {
-    return i == own ? own_value : values + i * HEAD_DIM;
+    return i >= first_own ? own_values + (i - first_own) * HEAD_DIM : values + i * HEAD_DIM;
   }
 };
 
@@ -230,7 +241,8 @@ struct SplitSum {
 #define SPLIT_WIDTH (HEAD_DIM + 2)
 
 // A warp's part of attention, in two steps. Scores of its keys: lanes 4g have those of keys g and g + 8.
-__device__ __forceinline__ void score_keys(AttentionShared& s, const AttentionRows& rows, int keys,
+template <class Shared>
+__device__ __forceinline__ void score_keys(Shared& s, const AttentionRows& rows, int keys,
                                            float (&scores)[2]) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2;
   const int first = warp * WARP_KEYS;
@@ -263,7 +275,8 @@ __device__ __forceinline__ void score_keys(AttentionShared& s, const AttentionRo
 }
 
 // And the sum of its values, each times e^score, in units of the largest.
-__device__ __forceinline__ void add_values(AttentionShared& s, const AttentionRows& rows, int keys,
+template <class Shared>
+__device__ __forceinline__ void add_values(Shared& s, const AttentionRows& rows, int keys,
                                            const float (&scores)[2]) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
   const int first = warp * WARP_KEYS;
@@ -316,44 +329,52 @@ __device__ __forceinline__ void add_values(AttentionShared& s, const AttentionRo
 // old keys and values: each warp asks it for `keys()` when it has its query, then for `values()`. `out`
 // is [Q_SIZE]. Sequences of several splits leave partial results, [splits][HEADS][SPLIT_WIDTH] of
 // `Partials`, and one block a head adds them up.
-template <bool AWAIT, class Source, class Partials>
-__device__ __forceinline__ void attend(AttentionShared& s, const AttentionToken& token, Source source,
-                                       int layer, int head, int split, const float* q_norm,
-                                       const float* k_norm, float* out, Partials partials) {
+template <bool AWAIT, int OWN, class Source, class Partials>
+__device__ __forceinline__ void attend(AttentionShared<OWN>& s, const AttentionToken& token,
+                                       Source source, int layer, int head, int split,
+                                       const float* q_norm, const float* k_norm, float* out,
+                                       Partials partials) {
   const int tid = threadIdx.x;
   const int warp = tid >> 5, kv_head = head / GROUP;
   const int splits = token.position / SPLIT + 1;
-  const int keys = keys_of(token, split), own = own_of(token, split);
+  const int keys = keys_of(token, split), first_own = first_own_of(token, split);
   const bool is_used = warp * WARP_KEYS < keys;
+  // One key of this step is made by the warp that reads it; of several each warp makes one for all.
+  const int own = OWN == 0 ? 0 : max(0, keys - first_own);
+  const int maker_of_first = own == 1 ? first_own / WARP_KEYS : 0;
+  const int made = warp - maker_of_first;
+  const bool makes = made >= 0 && made < own;
 
-  if (is_used) {
-    const float* q = token.q + head * HEAD_DIM;
-    auto put_query = [&](int at, float x) {
-      split_in_two(x, s.q[warp][0][at], s.q[warp][1][at]);
-    };
-    if (own >= 0 && warp == own / WARP_KEYS) {
-      // Every head of a group needs the new key and value; one of them keeps them.
-      const bool keeps = head % GROUP == 0;
-      const size_t row = token.first_row(split) + (size_t)own * HEAD_DIM;
-      u16* key = page_rows(token.page, layer, 0, kv_head) + row;
-      u16* value = page_rows(token.page, layer, 1, kv_head) + row;
-      const float* const heads[3] = {q, token.k + kv_head * HEAD_DIM, token.v + kv_head * HEAD_DIM};
-      const float* const norms[3] = {q_norm, k_norm, nullptr};
-      take_heads<AWAIT, 2>(heads, token.rotation, norms, [&](int which, int at, float x) {
-        if (which == 0) return put_query(at, x);
-        const u16 half = half_bits(x);
-        (which == 1 ? s.own_key : s.own_value)[at] = half;
-        if (keeps) (which == 1 ? key : value)[at] = half;
-      });
-    } else {
-      const float* const heads[1] = {q};
-      const float* const norms[1] = {q_norm};
-      take_heads<AWAIT, 1>(heads, token.rotation, norms,
-                           [&](int, int at, float x) { put_query(at, x); });
-    }
-    __syncwarp();
+  auto put_query = [&](int at, float x) {
+    split_in_two(x, s.q[warp][0][at], s.q[warp][1][at]);
+  };
+  if (makes) {
+    // Every head of a group needs the key and value; one of them keeps those of the token itself.
+    const int at = first_own + made, before = token.position - split * SPLIT - at;
+    const bool keeps = head % GROUP == 0 && before == 0;
+    const size_t row = token.first_row(split) + (size_t)at * HEAD_DIM;
+    u16* key = page_rows(token.page, layer, 0, kv_head) + row;
+    u16* value = page_rows(token.page, layer, 1, kv_head) + row;
+    const float* k = token.k - (size_t)before * QKV_ROWS + kv_head * HEAD_DIM;
+    const float* const heads[3] = {token.q + head * HEAD_DIM, k, k + (token.v - token.k)};
+    const float* const norms[3] = {q_norm, k_norm, nullptr};
+    const float* const rotations[2] = {token.rotation, token.rotation - before * HEAD_DIM};
+    take_heads<AWAIT, 2, (OWN > 1)>(heads, rotations, norms, [&](int which, int element, float x) {
+      if (which == 0) return put_query(element, x);
+      const u16 half = half_bits(x);
+      (which == 1 ? s.own_keys : s.own_values)[made][element] = half;
+      if (keeps) (which == 1 ? key : value)[element] = half;
+    });
+  } else if (is_used) {
+    const float* const heads[1] = {token.q + head * HEAD_DIM};
+    const float* const norms[1] = {q_norm};
+    const float* const rotations[1] = {token.rotation};
+    take_heads<AWAIT, 1, false>(heads, rotations, norms,
+                                [&](int, int at, float x) { put_query(at, x); });
   }
-  AttentionRows rows = {nullptr, nullptr, s.own_key, s.own_value, own};
+  if (OWN > 1 && own > 1) block_sync();
+  else __syncwarp();
+  AttentionRows rows = {nullptr, nullptr, s.own_keys[0], s.own_values[0], first_own};
   float scores[2];
   rows.keys = source.keys();
   if (is_used) score_keys(s, rows, keys, scores);

@@ -46,6 +46,8 @@ struct DecodeStep {
   int wants_logits;
   int positions[8];
   int slots[8];
+  // Of the sequence's first token in this step. Its others follow it, one position each.
+  int first_positions[8];
 };
 
 // Where the tokens of one layer leave what the next phase reads; each [rows][size]. Behind the last
@@ -154,7 +156,7 @@ struct DecodeShared {
       // Each warp's sums of each tile of a round; the candidates of `report`.
       __align__(16) int cells[CELLS(N)];
     };
-    AttentionShared attention;
+    AttentionShared<N> attention;
   };
   float scales[N];  // where each block quantises for itself
   // This block's first tile of a phase of each kind, and their number; of the head's, that changes.
@@ -507,6 +509,7 @@ struct Decoder {
     const int pair = number % (step.n * HEADS);
     item.t = pair / HEADS, item.head = pair % HEADS;
     item.token.position = step.positions[item.t];
+    item.token.first_new = step.first_positions[item.t];
     if (item.split > item.token.position / SPLIT) return false;
     item.token.rotation = rotations() + (size_t)item.t * HEAD_DIM;
     item.token.page = __ldg(step.pages + (size_t)step.slots[item.t] * step.pages_max +
@@ -537,7 +540,7 @@ struct Decoder {
 #else
     const PageRows rows(token, layer, item.head / GROUP, item.split);
 #endif
-    attend<true>(s.attention, token, rows, layer, item.head, item.split,
+    attend<true, N>(s.attention, token, rows, layer, item.head, item.split,
                  step.head_norms + layer * 2 * HEAD_DIM,
                  step.head_norms + (layer * 2 + 1) * HEAD_DIM,
                  e.attended() + (size_t)item.t * Q_SIZE, partials);
@@ -593,7 +596,7 @@ struct Decoder {
     for (int number = blockIdx.x; number < items; number += gridDim.x) {
       Item item = first;
       if (!(number == (int)blockIdx.x ? has_first : attention_item(number, item))) continue;
-      const int count = min(SPLIT, item.token.position - item.split * SPLIT);
+      const int count = min(SPLIT, first_own_of(item.token, item.split));
       const PageRows rows(item.token, layer, item.head / GROUP, item.split);
       send(rows.keys(), SPLIT_CHUNKS, count * HEAD_DIM * 2);
       send(rows.values(), SPLIT_CHUNKS, count * HEAD_DIM * 2);

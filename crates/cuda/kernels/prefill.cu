@@ -311,9 +311,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     u16* to = page_rows(page, layer, is_value, kv_head) + (size_t)(position % PAGE) * HEAD_DIM;
     auto put = [&](int, int at, float x) { to[at] = half_bits(x); };
     const float* const heads[1] = {k + is_value * KV_SIZE + kv_head * HEAD_DIM};
-    const float* const norms[1] = {k_norm};
-    if (is_value) take_heads<false, 0>(heads, rotation, norms, put);
-    else take_heads<false, 1>(heads, rotation, norms, put);
+    const float *const norms[1] = {k_norm}, *const rotations[1] = {rotation};
+    if (is_value) take_heads<false, 0, false>(heads, rotations, norms, put);
+    else take_heads<false, 1, false>(heads, rotations, norms, put);
   }
 }
 
@@ -347,7 +347,7 @@ struct CountedPartials {
 extern "C" __global__ void __launch_bounds__(THREADS)
     attention(const float* qkv, Tokens tokens, const float* head_norms, int layer, float* out,
               float* partials, u32* arrivals) {
-  __shared__ AttentionShared shared;
+  __shared__ AttentionShared<0> shared;
   await_inputs();
   const int head = blockIdx.x, t = blockIdx.y, split = blockIdx.z;
   AttentionToken token;
@@ -356,12 +356,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   token.q = qkv + (size_t)t * QKV_ROWS;
   token.k = nullptr;
   token.v = nullptr;
+  token.first_new = token.position + 1;
   token.rotation = tokens.rotations + (size_t)t * HEAD_DIM;
   token.page =
       tokens.pages[(size_t)tokens.slots[t] * tokens.pages_max + split / (PAGE / SPLIT)];
   const CountedPartials counted = {partials + (size_t)t * gridDim.z * HEADS * SPLIT_WIDTH,
                                    arrivals + t * HEADS + head};
   const PageRows rows(token, layer, head / GROUP, split);
-  attend<false>(shared, token, rows, layer, head, split, head_norms + layer * 2 * HEAD_DIM,
+  attend<false, 0>(shared, token, rows, layer, head, split, head_norms + layer * 2 * HEAD_DIM,
                 head_norms + (layer * 2 + 1) * HEAD_DIM, out + (size_t)t * Q_SIZE, counted);
 }

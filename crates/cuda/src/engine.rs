@@ -77,8 +77,10 @@ pub struct CudaEngine {
     gpu: Arc<Gpu>,
     made: KernelReport,
     rotations: Rotations,
-    /// Rows of logits that the last step left on the device.
-    logits_rows: usize,
+    /// Whether decode kernels run; tests compare them with the way of prompts.
+    decodes: bool,
+    /// Tokens of the last step whose logits it left on the device.
+    with_logits: Vec<usize>,
 }
 
 impl CudaEngine {
@@ -139,7 +141,8 @@ impl CudaEngine {
             gpu,
             made,
             rotations,
-            logits_rows: 0,
+            decodes: true,
+            with_logits: Vec::new(),
         })
     }
 
@@ -156,6 +159,11 @@ impl CudaEngine {
     #[cfg(feature = "testing")]
     pub(crate) fn limit_blocks(&mut self, blocks: usize) {
         self.buffers.limit_blocks(blocks);
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_decodes(&mut self, decodes: bool) {
+        self.decodes = decodes;
     }
 
     #[cfg(feature = "testing")]
@@ -183,8 +191,7 @@ impl CudaEngine {
 
     /// True when the batch fits a decode kernel.
     fn is_decode(&self, batch: &[BatchRow<'_>]) -> bool {
-        let one_each = batch.iter().all(|row| row.tokens.len() == 1);
-        one_each && self.kernels.decode_for(batch.len()).is_some()
+        self.decodes && self.kernels.decode_for(run::n_tokens(batch)).is_some()
     }
 
     fn advance(
@@ -192,7 +199,8 @@ impl CudaEngine {
         batch: &[BatchRow<'_>],
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), EngineError> {
-        self.logits_rows = 0;
+        self.with_logits.clear();
+        let wanted = run::wanted_tokens(batch);
         let opened = self.gpu.bind().and_then(|()| self.open_pages(batch));
         let result = match opened {
             // Nothing has run, and what other sequences hold is as it was.
@@ -202,13 +210,15 @@ impl CudaEngine {
             }),
             Err(error) => Err(self.fatal(error)),
             Ok(()) => match self.is_decode(batch) {
-                true => self.decode(batch, logits),
-                false => self.prefill(batch, logits),
+                true => self.decode(batch, &wanted, logits),
+                false => self.prefill(batch, &wanted, logits),
             }
             .map_err(|error| self.fatal(error)),
         };
-        if result.is_err() {
-            batch.iter().for_each(|row| self.pages.release(usize::from(row.slot.0)));
+        match result {
+            Ok(()) if self.is_decode(batch) => self.with_logits = wanted,
+            Ok(()) => {}
+            Err(_) => batch.iter().for_each(|row| self.pages.release(usize::from(row.slot.0))),
         }
         result
     }
@@ -246,21 +256,21 @@ impl Engine for CudaEngine {
             return Ok(false);
         }
         self.advance(batch, None)?;
-        self.buffers.shortlists(batch, self.spec.vocab_size, shortlists);
+        self.buffers.shortlists(&self.with_logits, self.spec.vocab_size, shortlists);
         Ok(true)
     }
 
     fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {
-        let rows = self.logits_rows;
-        if row >= rows {
+        let Some(token) = self.with_logits.get(row) else {
+            let rows = self.with_logits.len();
             let detail = format!("logits of row {row} asked for; the last step left {rows}");
             return Err(EngineError::InvalidBatch { detail });
-        }
+        };
         let vocab_size = self.spec.vocab_size;
         logits.resize(vocab_size, 0.0);
         let bytes = bytemuck::cast_slice_mut(logits);
         self.gpu.bind().map_err(|error| self.fatal(error))?;
-        self.buffers.logits.read(row * vocab_size * 4, bytes).map_err(|error| self.fatal(error))
+        self.buffers.logits.read(token * vocab_size * 4, bytes).map_err(|error| self.fatal(error))
     }
 
     /// The decode kernels take one token of each sequence; a draft goes the way of prompts, at 4 ms

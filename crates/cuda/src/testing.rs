@@ -162,6 +162,11 @@ pub fn poison_cache(engine: &mut CudaEngine) -> Result<(), CudaError> {
     engine.poison_cache(POISON)
 }
 
+/// Whether steps of a few tokens take the decode kernels, or go the way of prompts.
+pub fn set_decodes(engine: &mut CudaEngine, decodes: bool) {
+    engine.set_decodes(decodes);
+}
+
 /// From now on decode kernels of `engine` run on `blocks` blocks at most: a device with so many
 /// multiprocessors, where each block has more tiles of each matrix.
 pub fn limit_blocks(engine: &mut CudaEngine, blocks: usize) {

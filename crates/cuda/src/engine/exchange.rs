@@ -36,13 +36,9 @@ pub(super) struct Turn {
 }
 
 impl Exchange {
-    pub(super) fn new(
-        gpu: &Arc<Gpu>,
-        shape: &Shape,
-        slots: usize,
-        pages_max: usize,
-    ) -> Result<Self, CudaError> {
-        let rows = slots.min(DECODE_TOKENS_MAX);
+    pub(super) fn new(gpu: &Arc<Gpu>, shape: &Shape, pages_max: usize) -> Result<Self, CudaError> {
+        // One sequence may bring as many, with a draft.
+        let rows = DECODE_TOKENS_MAX;
         let splits_max = pages_max * (PAGE_TOKENS / SPLIT_TOKENS);
         let new = || {
             let buffer = gpu.alloc(WHAT, shape.exchange_bytes(rows))?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hymt_llm::TokenId;
-use hymt_llm::engine::{BatchRow, EngineSpec, LogitsWanted, Shortlist};
+use hymt_llm::engine::{BatchRow, EngineSpec, Shortlist};
 
 use super::CudaEngine;
 use super::exchange::Exchange;
@@ -136,7 +136,7 @@ impl Buffers {
             arrivals: gpu.alloc(what, 4 * n * c.n_heads)?,
             logits: gpu.alloc(what, 4 * LOGITS_ROWS * c.vocab_size)?,
             best: gpu.alloc_host(best_bytes)?,
-            exchange: Exchange::new(gpu, shape, spec.slots, pages_max)?,
+            exchange: Exchange::new(gpu, shape, pages_max)?,
             blocks,
         })
     }
@@ -172,19 +172,15 @@ impl Buffers {
         self.blocks = self.blocks.min(blocks);
     }
 
-    /// The candidates of the last decode step, for each row that wanted logits.
-    pub(super) fn shortlists(
-        &self,
-        batch: &[BatchRow<'_>],
-        vocab_size: usize,
-        out: &mut Vec<Shortlist>,
-    ) {
+    /// The candidates that the last decode step left for its tokens `wanted`.
+    pub(super) fn shortlists(&self, wanted: &[usize], vocab_size: usize, out: &mut Vec<Shortlist>) {
         let bytes = self.best.as_slice();
         let (candidates, dropped) = bytes.split_at(8 * self.blocks * BEST * 8);
         let candidates: &[u64] = bytemuck::cast_slice(candidates);
         let dropped: &[f32] = bytemuck::cast_slice(dropped);
-        for (row, _) in batch.iter().enumerate().filter(|(_, row)| row.logits_rows() > 0) {
-            let of = |values: usize| row * self.blocks * values..(row + 1) * self.blocks * values;
+        for token in wanted {
+            let of =
+                |values: usize| token * self.blocks * values..(token + 1) * self.blocks * values;
             let mut entries: Vec<(TokenId, f32)> =
                 candidates[of(BEST)].iter().filter(|c| **c != 0).map(|c| unpacked(*c)).collect();
             entries.retain(|(id, _)| (*id as usize) < vocab_size);
@@ -224,6 +220,7 @@ struct DecodeStep {
     wants_logits: i32,
     positions: [i32; 8],
     slots: [i32; 8],
+    first_positions: [i32; 8],
 }
 
 /// Parameter of the attention kernels; as in `prefill.cu`.
@@ -242,12 +239,25 @@ macro_rules! arguments {
     ($($value:expr),* $(,)?) => { &mut [$((&raw mut $value).cast::<c_void>()),*] };
 }
 
+pub(super) fn n_tokens(batch: &[BatchRow<'_>]) -> usize {
+    batch.iter().map(|row| row.tokens.len()).sum()
+}
+
+/// Which of a batch's tokens have logits that are wanted.
+pub(super) fn wanted_tokens(batch: &[BatchRow<'_>]) -> Vec<usize> {
+    let ends = batch.iter().scan(0, |end, row| {
+        *end += row.tokens.len();
+        Some(*end)
+    });
+    batch.iter().zip(ends).flat_map(|(row, end)| end - row.logits_rows()..end).collect()
+}
+
 impl CudaEngine {
     /// Looks tokens up and puts them, their rotations, positions and slots into the staging buffer.
     /// Returns the offsets of the four in bytes.
     fn stage(&mut self, batch: &[BatchRow<'_>]) -> [usize; 4] {
         let c = &self.shape.config;
-        let n: usize = batch.iter().map(|row| row.tokens.len()).sum();
+        let n = n_tokens(batch);
         let (x_len, rotation_len) = (n * c.hidden_size, n * c.head_dim);
         let words: &mut [f32] = bytemuck::cast_slice_mut(self.buffers.staged.as_mut_slice());
         let (x, rest) = words.split_at_mut(x_len);
@@ -267,17 +277,18 @@ impl CudaEngine {
         [0, x_len, x_len + rotation_len, x_len + rotation_len + n].map(|words| 4 * words)
     }
 
-    /// One token of each row, in one kernel.
+    /// A few tokens, in one kernel. The logits of the tokens `wanted` go to `logits`, if that is given.
     pub(super) fn decode(
         &mut self,
         batch: &[BatchRow<'_>],
+        wanted: &[usize],
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), CudaError> {
-        let kernel = self.kernels.decode_for(batch.len()).expect("checked by is_decode");
+        let n = n_tokens(batch);
+        let kernel = self.kernels.decode_for(n).expect("checked by is_decode");
         let [x, rotations, _, _] = self.stage(batch).map(|offset| offset as u64);
-        let wants_logits = batch.iter().any(|row| row.logits != LogitsWanted::None);
         let (b, w) = (&mut self.buffers, &self.weights);
-        let turn = b.exchange.take(batch.len())?;
+        let turn = b.exchange.take(n)?;
         let mut step = DecodeStep {
             phases: w.phases.address(),
             norms: w.norms.address(),
@@ -295,46 +306,43 @@ impl CudaEngine {
             rows: turn.rows,
             used_n: turn.used_n,
             pages_max: self.pages.pages_max() as i32,
-            n: batch.len() as i32,
-            wants_logits: i32::from(wants_logits),
+            n: n as i32,
+            wants_logits: i32::from(!wanted.is_empty()),
             positions: [0; 8],
             slots: [0; 8],
+            first_positions: [0; 8],
         };
-        for (index, row) in batch.iter().enumerate() {
-            step.positions[index] = row.position as i32;
+        let tokens = batch
+            .iter()
+            .flat_map(|row| (row.position..).take(row.tokens.len()).map(move |at| (row, at)));
+        for (index, (row, position)) in tokens.enumerate() {
+            step.positions[index] = position as i32;
             step.slots[index] = i32::from(row.slot.0);
+            step.first_positions[index] = row.position as i32;
         }
         // SAFETY: `DecodeStep` is the kernel's parameter; its buffers were made for this shape and
         // live in `self`, and the stream is synchronised before this returns.
         unsafe { self.gpu.launch(kernel, [b.blocks, 1, 1], arguments![step])? };
-        if !wants_logits {
+        let Some(logits) = logits.filter(|_| !wanted.is_empty()) else {
             return self.gpu.synchronize();
+        };
+        let vocab_size = self.shape.config.vocab_size;
+        logits.resize(wanted.len() * vocab_size, 0.0);
+        for (token, row) in wanted.iter().zip(logits.chunks_exact_mut(vocab_size)) {
+            b.logits.read(4 * token * vocab_size, bytemuck::cast_slice_mut(row))?;
         }
-        self.logits_rows = batch.len();
-        match logits {
-            None => self.gpu.synchronize(),
-            Some(logits) => {
-                let vocab_size = self.shape.config.vocab_size;
-                let wanted = batch.iter().enumerate().filter(|(_, row)| row.logits_rows() > 0);
-                for (index, _) in wanted {
-                    let at = logits.len();
-                    logits.resize(at + vocab_size, 0.0);
-                    let bytes = bytemuck::cast_slice_mut(&mut logits[at..]);
-                    b.logits.read(4 * index * vocab_size, bytes)?;
-                }
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     /// Any number of tokens, one launch an operation.
     pub(super) fn prefill(
         &mut self,
         batch: &[BatchRow<'_>],
+        wanted: &[usize],
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), CudaError> {
         let offsets = self.stage(batch);
-        let n: usize = batch.iter().map(|row| row.tokens.len()).sum();
+        let n = n_tokens(batch);
         let c = &self.shape.config;
         let (b, k, gpu) = (&self.buffers, &self.kernels, &self.gpu);
         b.input.write_async(&b.staged, offsets[3] + 4 * n)?;
@@ -434,12 +442,7 @@ impl CudaEngine {
             }
         }
         let Some(logits) = logits else { return gpu.synchronize() };
-        let mut wanted = Vec::new();
-        let mut end = 0;
-        for row in batch {
-            end += row.tokens.len();
-            wanted.extend((end - row.logits_rows()..end).map(|token| token as i32));
-        }
+        let wanted: Vec<i32> = wanted.iter().map(|token| *token as i32).collect();
         self.head(&wanted, logits)
     }
 
