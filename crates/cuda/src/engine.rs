@@ -273,10 +273,10 @@ impl Engine for CudaEngine {
         self.buffers.logits.read(token * vocab_size * 4, bytes).map_err(|error| self.fatal(error))
     }
 
-    /// The decode kernels take one token of each sequence; a draft goes the way of prompts, at 4 ms
-    /// instead of 1 for HY-MT 1.8B on an H100 (`docs/kernels.md`).
-    fn verifies_cheaply(&self) -> bool {
-        false
+    /// What the decode kernels take at once; more goes the way of prompts, at 4 ms instead of 1 for
+    /// HY-MT 1.8B on an H100 (`docs/kernels.md`).
+    fn cheap_step_tokens(&self) -> usize {
+        self.kernels.decode_tokens_max()
     }
 
     fn release(&mut self, slot: Slot) {

@@ -14,7 +14,7 @@ fn with_waiting(waiting: u64) -> Scheduler {
         step_tokens_max: 512,
         prefill_tokens_beside_decode: 64,
         queue_limit: 256,
-        tries_unlikely_guesses: true,
+        cheap_step_tokens: usize::MAX,
     });
     let job = |id| Job {
         id: RequestId(id),

@@ -168,10 +168,10 @@ pub trait Engine: Send {
         Err(EngineError::InvalidBatch { detail })
     }
 
-    /// Whether a few tokens more of a sequence cost a step little. Where they do not, only those
-    /// guesses of a draft are verified that are likely right, or that come with a prompt.
-    fn verifies_cheaply(&self) -> bool {
-        true
+    /// Tokens of a whole step up to which one token more costs little. Guesses of a draft fill a step
+    /// up to there and no further; a step that is larger anyway takes only those that are likely right.
+    fn cheap_step_tokens(&self) -> usize {
+        usize::MAX
     }
 
     /// Forgets a slot's sequence.

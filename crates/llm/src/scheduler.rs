@@ -16,7 +16,8 @@
 //!   stall them.
 //! - *Drafts.* A sequence that has one feeds guesses behind its last known token, up to
 //!   [`GUESSES_MAX`] a step, and keeps those that the network would have chosen itself. Guesses get what
-//!   prompts leave of the same budget, in equal shares, so they stall nobody either.
+//!   prompts leave of the same budget, in equal shares, so they stall nobody either. They make no step
+//!   dear: one that is within [`SchedulerConfig::cheap_step_tokens`] without them stays within it.
 
 mod draft;
 mod slots;
@@ -49,9 +50,11 @@ pub struct SchedulerConfig {
     pub prefill_tokens_beside_decode: usize,
     /// Most requests that wait for a slot.
     pub queue_limit: usize,
-    /// True to verify guesses where little speaks for them, too; see
-    /// [`Engine::verifies_cheaply`](crate::engine::Engine::verifies_cheaply).
-    pub tries_unlikely_guesses: bool,
+    /// Tokens of a step up to which one more costs little; see
+    /// [`Engine::cheap_step_tokens`](crate::engine::Engine::cheap_step_tokens). Guesses fill a step up
+    /// to there, also those that little speaks for. In a step that is larger without them each one has
+    /// its price, so only likely ones are tried there.
+    pub cheap_step_tokens: usize,
 }
 
 impl SchedulerConfig {
@@ -64,7 +67,7 @@ impl SchedulerConfig {
             step_tokens_max: spec.step_tokens_max,
             prefill_tokens_beside_decode: PREFILL_TOKENS_BESIDE_DECODE,
             queue_limit,
-            tries_unlikely_guesses: true,
+            cheap_step_tokens: usize::MAX,
         }
     }
 }
@@ -406,9 +409,12 @@ impl Scheduler {
         rows
     }
 
-    /// Puts guesses behind rows that reach the end of what is known; `budget` tokens in all.
-    fn add_guesses(&self, rows: &mut [PlannedRow], mut budget: usize) {
-        let tries_unlikely = self.config.tries_unlikely_guesses;
+    /// Puts guesses behind rows that reach the end of what is known; `budget` tokens in all, and no
+    /// more than keep a cheap step cheap.
+    fn add_guesses(&self, rows: &mut [PlannedRow], budget: usize) {
+        let n_tokens = rows.iter().map(|row| row.tokens.len()).sum();
+        let cheap = self.config.cheap_step_tokens.checked_sub(n_tokens);
+        let (mut budget, tries_unlikely) = (budget.min(cheap.unwrap_or(budget)), cheap.is_some());
         let mut rows: Vec<_> = rows
             .iter_mut()
             .filter(|row| row.wants_token)

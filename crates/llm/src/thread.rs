@@ -97,7 +97,7 @@ impl InferenceThread {
     ) -> InferenceHandle {
         let vocab_size = engine.spec().vocab_size;
         let scheduler = SchedulerConfig {
-            tries_unlikely_guesses: engine.verifies_cheaply(),
+            cheap_step_tokens: engine.cheap_step_tokens(),
             ..SchedulerConfig::for_engine(engine.spec(), config.queue_limit)
         };
         let shared = Arc::new(Shared {

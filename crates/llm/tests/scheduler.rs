@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hymt_llm::TokenId;
 use hymt_llm::engine::{EngineSpec, Slot};
 use hymt_llm::request::{FinishReason, SubmitError};
-use hymt_llm::scheduler::{Ended, Job, Plan, RequestId, Scheduler, SchedulerConfig};
+use hymt_llm::scheduler::{Ended, Job, Plan, PlannedRow, RequestId, Scheduler, SchedulerConfig};
 use proptest::prelude::*;
 
 const STOP: TokenId = 9;
@@ -19,7 +19,7 @@ fn config(slots: usize) -> SchedulerConfig {
         step_tokens_max: 16,
         prefill_tokens_beside_decode: 4,
         queue_limit: 8,
-        tries_unlikely_guesses: true,
+        cheap_step_tokens: usize::MAX,
     }
 }
 
@@ -378,4 +378,95 @@ proptest! {
         prop_assert!(open.is_empty(), "never ended: {open:?}");
         prop_assert!(scheduler.is_idle());
     }
+}
+
+/// A request whose draft is `10, 11, ..`, `n` tokens of it.
+fn drafted(id: u64, prompt_tokens: usize, n: u32) -> Job {
+    Job { draft: (10..10 + n).collect(), new_tokens_max: 200, ..job(id, prompt_tokens) }
+}
+
+/// Room for everything, so that only the price of a step limits guesses.
+fn with_cheap_steps(slots: usize, cheap_step_tokens: usize) -> Scheduler {
+    Scheduler::new(SchedulerConfig {
+        context_tokens_max: 500,
+        step_tokens_max: 100,
+        prefill_tokens_beside_decode: 100,
+        cheap_step_tokens,
+        queue_limit: 99,
+        ..config(slots)
+    })
+}
+
+/// The run of tokens after which all guesses were right.
+fn as_guessed(row: &PlannedRow) -> Vec<TokenId> {
+    let last = *row.tokens.last().unwrap();
+    let next = if last == 1 { 10 } else { last + 1 };
+    [row.guesses(), &[next]].concat()
+}
+
+fn complete_as_guessed(scheduler: &mut Scheduler, plan: &Plan) {
+    let runs: Vec<_> = plan.rows.iter().map(as_guessed).collect();
+    scheduler.complete(plan, &runs);
+}
+
+/// Known tokens and guesses of each row.
+fn known_and_guessed(plan: &Plan) -> Vec<(usize, usize)> {
+    plan.rows.iter().map(|row| (row.tokens.len() - row.n_guesses, row.n_guesses)).collect()
+}
+
+#[test]
+fn guesses_fill_a_step_up_to_where_it_gets_dear() {
+    let now = Instant::now();
+    let mut scheduler = with_cheap_steps(3, 8);
+    scheduler.submit(vec![drafted(1, 3, 100)]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(known_and_guessed(&plan), [(3, 5)]);
+    complete_as_guessed(&mut scheduler, &plan);
+    let plan = scheduler.plan(now);
+    assert_eq!(known_and_guessed(&plan), [(1, 7)]);
+    complete_as_guessed(&mut scheduler, &plan);
+    // Two share what is left; one that has less leaves the rest to the other.
+    scheduler.submit(vec![drafted(2, 2, 1), drafted(3, 1, 100)]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(known_and_guessed(&plan), [(1, 1), (2, 1), (1, 2)]);
+    complete_as_guessed(&mut scheduler, &plan);
+    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 2), (1, 1), (1, 2)]);
+}
+
+#[test]
+fn a_full_batch_makes_no_guesses() {
+    let now = Instant::now();
+    for (slots, guessed) in [(7, 1), (8, 0)] {
+        let mut scheduler = with_cheap_steps(slots, 8);
+        scheduler.submit((0..slots as u64).map(|id| drafted(id, 1, 100)).collect()).unwrap();
+        for _ in 0..3 {
+            let plan = scheduler.plan(now);
+            let n_guesses = plan.rows.iter().map(|row| row.n_guesses).sum::<usize>();
+            assert_eq!((plan.rows.len(), n_guesses), (slots, guessed));
+            complete_as_guessed(&mut scheduler, &plan);
+        }
+    }
+}
+
+#[test]
+fn a_dear_step_takes_likely_guesses_only() {
+    let now = Instant::now();
+    // The answer to 1 has left its draft, that to 2 follows it.
+    let begin = |cheap_step_tokens| {
+        let mut scheduler = with_cheap_steps(3, cheap_step_tokens);
+        scheduler.submit(vec![drafted(1, 1, 100), drafted(2, 1, 100)]).unwrap();
+        let plan = scheduler.plan(now);
+        scheduler.complete(&plan, &[vec![5], as_guessed(&plan.rows[1])]);
+        scheduler
+    };
+    let mut scheduler = begin(8);
+    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 1), (1, 5)], "cheap");
+    scheduler.submit(vec![drafted(3, 20, 50)]).unwrap();
+    let plan = scheduler.plan(now);
+    assert_eq!(known_and_guessed(&plan), [(1, 0), (1, 32), (20, 32)], "a prompt makes it dear");
+    let mut scheduler = begin(1);
+    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 0), (1, 32)], "sequences do");
+    let mut scheduler = begin(usize::MAX);
+    scheduler.submit(vec![drafted(3, 20, 50)]).unwrap();
+    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 1), (1, 32), (20, 32)], "never");
 }

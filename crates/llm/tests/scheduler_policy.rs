@@ -39,14 +39,15 @@ fn alone(job: &Job, context_tokens_max: usize) -> (Vec<TokenId>, FinishReason) {
 }
 
 fn config() -> impl Strategy<Value = SchedulerConfig> {
-    (1_usize..6, 0_usize..20, 0_usize..12, any::<bool>()).prop_map(
-        |(slots, spare, beside, tries_unlikely_guesses)| SchedulerConfig {
+    let cheap = prop_oneof![Just(usize::MAX), 0_usize..12];
+    (1_usize..6, 0_usize..20, 0_usize..12, cheap).prop_map(
+        |(slots, spare, beside, cheap_step_tokens)| SchedulerConfig {
             slots,
             context_tokens_max: 48,
             step_tokens_max: slots + spare,
             prefill_tokens_beside_decode: beside,
             queue_limit: 64,
-            tries_unlikely_guesses,
+            cheap_step_tokens,
         },
     )
 }
@@ -189,6 +190,11 @@ impl Run {
             budgeted <= beside && budgeted + self.decoding.len() <= config.step_tokens_max
         );
         prop_assert!(plan.rows.iter().all(|row| row.wants_token || row.n_guesses == 0));
+        let known = prefill + self.decoding.len();
+        prop_assert!(
+            guesses == 0 || !(known..known + guesses).contains(&config.cheap_step_tokens),
+            "guesses made a cheap step dear: {plan:?}"
+        );
         // The budget goes to prompts in their order; only one that is complete lets the next on.
         let mut complete = true;
         self.prefilling.sort_by_key(|(id, _)| rank(&self.jobs[id]));
@@ -282,7 +288,7 @@ fn a_right_draft_saves_the_steps_of_its_tokens() {
         step_tokens_max,
         prefill_tokens_beside_decode: 8,
         queue_limit: 1,
-        tries_unlikely_guesses: true,
+        cheap_step_tokens: usize::MAX,
     };
     let plain = |first| Job {
         id: RequestId(0),
@@ -325,7 +331,7 @@ fn repeating_the_header_once_does_not_end_the_answer() {
         step_tokens_max: 8,
         prefill_tokens_beside_decode: 8,
         queue_limit: 1,
-        tries_unlikely_guesses: true,
+        cheap_step_tokens: usize::MAX,
     };
     // Prompts that end with the header and not, and what the model says until it is stopped.
     let cases: [(&[TokenId], &[TokenId]); 4] = [

@@ -84,6 +84,11 @@ impl Kernels {
     pub(super) fn decode_for(&self, n: usize) -> Option<Kernel> {
         self.decode.iter().find(|(size, _)| *size >= n).map(|(_, kernel)| *kernel)
     }
+
+    /// Most tokens that one decode kernel takes.
+    pub(super) fn decode_tokens_max(&self) -> usize {
+        self.decode.iter().map(|(size, _)| *size).max().unwrap_or(1)
+    }
 }
 
 /// Buffers of one step.

@@ -15,7 +15,8 @@ use crate::TokenId;
 
 /// Longest draft of a request; what is longer is cut, and costs nothing but its speed. Tokens.
 pub const DRAFT_TOKENS_MAX: usize = 1024;
-/// Most guesses of a sequence in one step: where they are wrong, they cost arithmetic. Tokens.
+/// Most guesses of a sequence in one step: where they are wrong, they cost arithmetic, and the scheduler
+/// cuts them where they would cost more than that. Tokens.
 pub const GUESSES_MAX: usize = 32;
 /// The same for a place that the last two tokens, the last one or none of them speak for.
 const GUESSES_AFTER: [usize; 3] = [8, 4, 1];
@@ -52,8 +53,8 @@ impl Draft {
         Self { tokens, next: 0, trust: Trust::Followed }
     }
 
-    /// What the answer may go on with, `n` tokens at most. Without `tries_unlikely` there is nothing where
-    /// one token or none speaks for the place.
+    /// What the answer may go on with, `n` tokens at most. Without `tries_unlikely`, for a step in which
+    /// a guess has its price, there is nothing where one token or none speaks for the place.
     pub(super) fn guesses(&self, n: usize, tries_unlikely: bool) -> &[TokenId] {
         let [both, last, nothing] = GUESSES_AFTER;
         let most = match self.trust {
