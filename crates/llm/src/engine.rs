@@ -126,6 +126,17 @@ pub struct Shortlist {
     pub bound: f32,
 }
 
+impl Shortlist {
+    /// The `n` largest of a row of logits, and of equals the lowest ids.
+    pub fn best_of(logits: &[f32], n: usize) -> Self {
+        let mut entries: Vec<_> = (0..).zip(logits.iter().copied()).collect();
+        entries.sort_unstable_by(|a, b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let bound = entries.get(n).map_or(f32::NEG_INFINITY, |(_, logit)| *logit);
+        entries.truncate(n);
+        Self { entries, bound }
+    }
+}
+
 /// A network that runs batches of sequences step by step and owns their KV cache.
 ///
 /// `&mut self`: exactly one thread drives an engine. `Send`, not `Sync`.
@@ -144,9 +155,11 @@ pub trait Engine: Send {
     /// untouched unless the error says [`EngineError::is_fatal`].
     fn step(&mut self, batch: &[BatchRow<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError>;
 
-    /// Like [`Self::step`], but the logits stay where they are and only each wanted row's best
-    /// come back, in batch order: for engines whose logits are far away. Returns false, and does
-    /// nothing, when the engine has no such thing, or not for this batch; call `step` then.
+    /// Like [`Self::step`], but the logits stay where they are and only the best of each wanted row
+    /// of logits come back, for engines whose logits are far away: [`BatchRow::logits_rows`]
+    /// shortlists for each row of the batch, in batch order and, within one row, in the order of its
+    /// tokens. Returns false, and does nothing, when the engine has no such thing, or not for this
+    /// batch; call `step` then.
     ///
     /// # Errors
     /// As [`Self::step`].
@@ -158,8 +171,10 @@ pub trait Engine: Send {
         Ok(false)
     }
 
-    /// All logits of batch row `row` of the last [`Self::step_shortlist`], for when its shortlist
-    /// does not decide.
+    /// Replaces the content of `logits` with one whole row of logits of the last
+    /// [`Self::step_shortlist`], for when its shortlist does not decide. `row` counts like the
+    /// shortlists do: it is the index among the rows of logits that were wanted, so neither rows of
+    /// the batch that wanted none nor tokens whose logits nobody wanted are counted.
     ///
     /// # Errors
     /// When there are none, or the device fails.

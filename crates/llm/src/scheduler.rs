@@ -130,6 +130,11 @@ impl PlannedRow {
     pub fn guesses(&self) -> &[TokenId] {
         &self.tokens[self.tokens.len() - self.n_guesses..]
     }
+
+    /// How many rows of logits it needs: after the last known token and after each guess.
+    pub fn logits_rows(&self) -> usize {
+        if self.wants_token { 1 + self.n_guesses } else { 0 }
+    }
 }
 
 /// What became of the tokens chosen for a row.

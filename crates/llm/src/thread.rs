@@ -13,6 +13,7 @@
 //! process lives.
 
 mod active;
+mod logits;
 mod stats;
 mod ticket;
 mod worker;

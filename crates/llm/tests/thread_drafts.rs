@@ -1,10 +1,11 @@
 //! Drafts through the inference thread: whatever they are, nothing but the number of steps changes.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use hymt_llm::TokenId;
-use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Slot};
+use hymt_llm::engine::{BatchRow, Engine, EngineError, EngineSpec, Shortlist, Slot};
 use hymt_llm::request::{Completion, FinishReason, GenerateRequest};
 use hymt_llm::sampling::SamplingParams;
 use hymt_llm::thread::{InferenceHandle, InferenceThread, ThreadConfig, TicketEvent};
@@ -20,6 +21,20 @@ const CONTEXT: usize = 40;
 struct Noise {
     spec: EngineSpec,
     slots: Vec<Vec<TokenId>>,
+    /// Where it is there, steps end in shortlists.
+    short: Option<Arc<Short>>,
+    /// All logits of the last shortlists.
+    kept: Vec<f32>,
+    cheap_step_tokens: usize,
+}
+
+/// How shortlists were used.
+#[derive(Debug, Default)]
+struct Short {
+    /// Rows of logits behind guesses, that is, all but the first one of a row of the batch.
+    n_behind_guesses: AtomicUsize,
+    /// Rows of logits that no shortlist decided.
+    n_whole: AtomicUsize,
 }
 
 impl Noise {
@@ -31,7 +46,8 @@ impl Noise {
             context_tokens_max: CONTEXT,
             step_tokens_max,
         };
-        Self { slots: vec![Vec::new(); spec.slots], spec }
+        let slots = vec![Vec::new(); spec.slots];
+        Self { slots, spec, short: None, kept: Vec::new(), cheap_step_tokens: usize::MAX }
     }
 }
 
@@ -62,15 +78,54 @@ impl Engine for Noise {
         Ok(())
     }
 
+    /// None to five tokens long, so that many do not decide.
+    fn step_shortlist(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        shortlists: &mut Vec<Shortlist>,
+    ) -> Result<bool, EngineError> {
+        let Some(short) = self.short.clone() else { return Ok(false) };
+        let mut logits = std::mem::take(&mut self.kept);
+        self.step(batch, &mut logits)?;
+        let n = |row: &[f32]| (row.iter().sum::<f32>() * 64.0).abs() as usize % 6;
+        let rows = logits.chunks_exact(VOCAB);
+        *shortlists = rows.map(|row| Shortlist::best_of(row, n(row))).collect();
+        self.kept = logits;
+        let behind = batch.iter().map(|row| row.logits_rows().saturating_sub(1)).sum();
+        short.n_behind_guesses.fetch_add(behind, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.short.as_ref().unwrap().n_whole.fetch_add(1, Ordering::Relaxed);
+        *logits = self.kept[row * VOCAB..][..VOCAB].to_vec();
+        Ok(())
+    }
+
+    fn cheap_step_tokens(&self) -> usize {
+        self.cheap_step_tokens
+    }
+
     fn release(&mut self, slot: Slot) {
         self.slots[usize::from(slot.0)].clear();
     }
 }
 
 fn start(step_tokens_max: usize) -> InferenceHandle {
+    spawn(Noise::new(step_tokens_max))
+}
+
+fn spawn(engine: Noise) -> InferenceHandle {
     static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| Arc::new(Tokenizer::bytes()));
-    let engine = Box::new(Noise::new(step_tokens_max));
-    InferenceThread::spawn(engine, Arc::clone(&TOKENIZER), ThreadConfig::default())
+    InferenceThread::spawn(Box::new(engine), Arc::clone(&TOKENIZER), ThreadConfig::default())
+}
+
+/// The same with shortlists.
+fn start_short(step_tokens_max: usize, cheap_step_tokens: usize) -> (InferenceHandle, Arc<Short>) {
+    let short = Arc::new(Short::default());
+    let engine =
+        Noise { short: Some(Arc::clone(&short)), cheap_step_tokens, ..Noise::new(step_tokens_max) };
+    (spawn(engine), short)
 }
 
 fn request() -> impl Strategy<Value = GenerateRequest> {
@@ -78,13 +133,15 @@ fn request() -> impl Strategy<Value = GenerateRequest> {
     let temperature = prop_oneof![4 => Just(0.0_f32), 1 => Just(0.8)];
     let penalty = prop_oneof![Just(1.0_f32), Just(1.3), Just(0.7)];
     let stop = prop_oneof![Just(vec![STOP]), Just(vec![]), Just(vec![STOP, 3])];
-    let all = (prompt, 1_usize..40, temperature, penalty, stop);
-    all.prop_map(|(prompt, new_tokens_max, temperature, repetition_penalty, stop)| {
+    let top_k = prop_oneof![Just(0_usize), Just(3)];
+    let all = (prompt, 1_usize..40, temperature, top_k, penalty, stop);
+    all.prop_map(|(prompt, new_tokens_max, temperature, top_k, repetition_penalty, stop)| {
         GenerateRequest {
             prompt,
             new_tokens_max,
             sampling: SamplingParams {
                 temperature,
+                top_k,
                 repetition_penalty,
                 ..SamplingParams::default()
             },
@@ -156,6 +213,69 @@ proptest! {
             prop_assert!(is_greedy || accepted == 0, "what is drawn takes no draft");
         }
     }
+}
+
+/// Right up to `cut`, and from there on after one token more.
+fn edited(answer: &[TokenId], cut: usize, put_in: TokenId) -> Vec<TokenId> {
+    let cut = cut.min(answer.len());
+    [&answer[..cut], &[put_in], &answer[cut..]].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn shortlists_choose_what_whole_rows_choose(
+        requests in prop::collection::vec(request(), 1..6),
+        garbage in prop::collection::vec(0..VOCAB as TokenId, 0..50),
+        cut in 0_usize..40,
+        step_tokens_max in 3_usize..60,
+        cheap_step_tokens in prop_oneof![Just(usize::MAX), 0_usize..9],
+    ) {
+        let plain = follow(&start(step_tokens_max), requests.clone());
+        let (short, _) = start_short(step_tokens_max, cheap_step_tokens);
+        prop_assert_eq!(&follow(&short, requests.clone()), &plain);
+        for draft in ["right", "wrong", "partly right"] {
+            let drafted = requests.iter().zip(&plain).map(|(request, (_, answer, _))| {
+                let draft = match draft {
+                    "right" => answer.clone(),
+                    "wrong" => garbage.clone(),
+                    _ => edited(answer, cut, 7),
+                };
+                GenerateRequest { draft, ..request.clone() }
+            });
+            prop_assert_eq!(&follow(&short, drafted.collect()), &plain);
+        }
+    }
+}
+
+/// Or the property above would be empty: shortlists are used for drafts, and some do not decide.
+#[test]
+fn drafts_are_verified_with_shortlists() {
+    let (handle, short) = start_short(59, usize::MAX);
+    let whole = start(59);
+    let mut accepted = 0;
+    for first in 0..20 {
+        let request = GenerateRequest {
+            prompt: vec![first % VOCAB as TokenId, first / 2],
+            new_tokens_max: 30,
+            sampling: SamplingParams { repetition_penalty: 1.1, ..SamplingParams::default() },
+            stop: [].into(),
+            priority: 128,
+            deadline: None,
+            draft: Vec::new(),
+        };
+        let plain = follow(&whole, vec![request.clone()]);
+        let draft = edited(&plain[0].1, 12, 5);
+        let before = handle.stats();
+        assert_eq!(follow(&handle, vec![GenerateRequest { draft, ..request }]), plain);
+        let after = handle.stats();
+        assert!(after.steps - before.steps < 15, "{} steps", after.steps - before.steps);
+        accepted += after.tokens_accepted - before.tokens_accepted;
+    }
+    assert!(accepted > 20 * 15, "{accepted} guesses accepted");
+    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+    let (behind, n_whole) = (count(&short.n_behind_guesses), count(&short.n_whole));
+    assert!(behind > 20 * 20 && n_whole > 20, "{short:?}");
 }
 
 #[test]

@@ -54,8 +54,8 @@ struct Misfortune {
 struct Fragile {
     inner: ScriptedEngine,
     misfortune: Arc<Misfortune>,
-    /// Of the last shortlist, by row of the batch.
-    logits: Vec<Vec<f32>>,
+    /// Of the last shortlists.
+    logits: Vec<f32>,
     loses_logits: bool,
     is_broken: AtomicBool,
 }
@@ -133,19 +133,8 @@ impl Engine for Fragile {
         shortlists.clear();
         let mut logits = Vec::new();
         self.step(batch, &mut logits)?;
-        let mut rows = logits.chunks_exact(VOCAB);
-        let of = |row: &BatchRow<'_>| match row.logits_rows() {
-            0 => Vec::new(),
-            _ => rows.next().expect("as many as are wanted").to_vec(),
-        };
-        self.logits = batch.iter().map(of).collect();
-        for row in self.logits.iter().filter(|row| !row.is_empty()) {
-            let mut entries: Vec<_> = (0..).zip(row.iter().copied()).collect();
-            entries.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            let bound = entries[3].1;
-            entries.truncate(3);
-            shortlists.push(Shortlist { entries, bound });
-        }
+        shortlists.extend(logits.chunks_exact(VOCAB).map(|row| Shortlist::best_of(row, 3)));
+        self.logits = logits;
         Ok(true)
     }
 
@@ -153,7 +142,7 @@ impl Engine for Fragile {
         if self.loses_logits {
             return Err(self.dies());
         }
-        logits.clone_from(&self.logits[row]);
+        *logits = self.logits[row * VOCAB..][..VOCAB].to_vec();
         Ok(())
     }
 
@@ -204,6 +193,15 @@ fn right_answers(requests: &[GenerateRequest]) -> Vec<Completion> {
     requests.iter().map(answer).collect()
 }
 
+/// An answer in which one token is wrong.
+fn draft(answer: &[TokenId], wrong: usize) -> Vec<TokenId> {
+    let mut draft = answer.to_vec();
+    if let Some(token) = draft.get_mut(wrong) {
+        *token = TokenId::from(b'?');
+    }
+    draft
+}
+
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![Just(Fault::Fatal), Just(Fault::Panic), Just(Fault::Logits), Just(Fault::Error)]
 }
@@ -213,8 +211,17 @@ fn requests() -> impl Strategy<Value = Vec<GenerateRequest>> {
         any::<u64>(),
         prop::collection::vec(any::<u8>(), 1..20),
         prop::sample::select(&[0, 2, 5][..]),
+        any::<bool>(),
     )
-        .prop_map(|(seed, prompt, top_k)| request(seed, &prompt, top_k));
+        .prop_map(|(seed, prompt, top_k, is_strict)| {
+            let mut request = request(seed, &prompt, top_k);
+            if is_strict {
+                // Much is said before in one long answer; then three tokens do not decide.
+                request.sampling.repetition_penalty = 3.0;
+                request.new_tokens_max = 100;
+            }
+            request
+        });
     prop::collection::vec(one, 1..10)
 }
 
@@ -228,8 +235,14 @@ proptest! {
         group in 1_usize..6,
         steps in prop::collection::btree_map(0_usize..60, fault(), 0..6),
         rebuilds in prop::collection::vec(prop::bool::weighted(0.8), 0..6),
+        drafts in prop::collection::vec(prop::option::of(0_usize..24), 1..4),
     ) {
+        let mut requests = requests;
         let right = right_answers(&requests);
+        let drafted = requests.iter_mut().zip(&right).zip(drafts.iter().cycle());
+        for ((request, right), cut) in drafted {
+            request.draft = cut.map_or_else(Vec::new, |cut| draft(&right.tokens, cut));
+        }
         let misfortune = Arc::new(Misfortune { steps, rebuilds, ..Misfortune::default() });
         let handle = start(&misfortune);
         let tickets: Vec<_> =

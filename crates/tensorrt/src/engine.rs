@@ -94,8 +94,8 @@ pub struct TensorRtEngine<P: Plan, D: Device> {
     /// Where each slot's cache ends that was written and not zeroed since: beyond `held` where a
     /// sequence or a draft was given up.
     written: Vec<usize>,
-    /// Row of the logits on the device that each row of the last shortlist step has.
-    shortlisted: Vec<Option<usize>>,
+    /// Where on the device the rows of logits are that the last shortlist step was asked for.
+    shortlisted: Vec<usize>,
 }
 
 impl<P: Plan, D: Device> TensorRtEngine<P, D> {
@@ -203,7 +203,7 @@ impl<P: Plan, D: Device> Engine for TensorRtEngine<P, D> {
     }
 
     fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {
-        let Some(&Some(at)) = self.shortlisted.get(row) else {
+        let Some(&at) = self.shortlisted.get(row) else {
             let detail = format!("logits of row {row} asked for; the last step left none there");
             return Err(EngineError::InvalidBatch { detail });
         };

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{BatchRow, Engine, EngineError, EngineSpec, Slot};
+use super::{BatchRow, Engine, EngineError, EngineSpec, Shortlist, Slot};
 use crate::TokenId;
 use crate::tokenizer::Tokenizer;
 
@@ -72,6 +72,10 @@ pub struct ScriptedEngine {
     fault: Option<Fault>,
     steps: usize,
     record: BatchRecord,
+    /// How long its shortlists are, if it gives any.
+    shortlist_len: Option<usize>,
+    /// All logits of the last shortlists.
+    kept: Vec<f32>,
 }
 
 impl std::fmt::Debug for ScriptedEngine {
@@ -98,6 +102,8 @@ impl ScriptedEngine {
             fault: None,
             steps: 0,
             record: BatchRecord::default(),
+            shortlist_len: None,
+            kept: Vec::new(),
         }
     }
 
@@ -136,6 +142,14 @@ impl ScriptedEngine {
     #[must_use]
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.fault = Some(fault);
+        self
+    }
+
+    /// Gives shortlists of `n` tokens, for every batch. The scripted token stands out by itself, so one
+    /// decides what is greedy; an empty one decides nothing.
+    #[must_use]
+    pub fn with_shortlists(mut self, n: usize) -> Self {
+        self.shortlist_len = Some(n);
         self
     }
 
@@ -188,6 +202,30 @@ impl Engine for ScriptedEngine {
         Ok(())
     }
 
+    fn step_shortlist(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        shortlists: &mut Vec<Shortlist>,
+    ) -> Result<bool, EngineError> {
+        let Some(n) = self.shortlist_len else { return Ok(false) };
+        let mut logits = std::mem::take(&mut self.kept);
+        self.step(batch, &mut logits)?;
+        let rows = logits.chunks_exact(self.spec.vocab_size);
+        *shortlists = rows.map(|row| Shortlist::best_of(row, n)).collect();
+        self.kept = logits;
+        Ok(true)
+    }
+
+    fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        let Some(kept) = self.kept.chunks_exact(self.spec.vocab_size).nth(row) else {
+            let detail = format!("logits of row {row} asked for; the last step left none there");
+            return Err(EngineError::InvalidBatch { detail });
+        };
+        logits.clear();
+        logits.extend_from_slice(kept);
+        Ok(())
+    }
+
     fn release(&mut self, slot: Slot) {
         if let Some(held) = self.slots.get_mut(usize::from(slot.0)) {
             held.clear();
@@ -207,7 +245,11 @@ mod tests {
         let script = |held: &[TokenId]| {
             held.iter().fold(7, |hash: u32, id| hash.wrapping_mul(31).wrapping_add(*id)) % 40
         };
-        run_conformance(&mut || Box::new(ScriptedEngine::new(40, 4, Box::new(script))));
+        let engine = || ScriptedEngine::new(40, 4, Box::new(script));
+        run_conformance(&mut || Box::new(engine()));
+        for n in [0, 3, 40] {
+            run_conformance(&mut || Box::new(engine().with_shortlists(n)));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! each [`Violation`].
 
 use crate::TokenId;
-use crate::engine::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Slot};
+use crate::engine::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Shortlist, Slot};
 
 /// Slots the suite needs.
 pub const SLOTS_MIN: usize = 4;
@@ -16,12 +16,13 @@ pub const CONTEXT_TOKENS_MIN: usize = 32;
 pub const VOCAB_MIN: usize = 32;
 
 /// Every check, in the order in which one builds on another.
-pub const CHECKS: [Check; 10] = [
+pub const CHECKS: [Check; 11] = [
     Check { rule: "logits come in the wanted number", examine: logits_come_in_the_wanted_number },
     Check { rule: "chunks change nothing", examine: chunks_change_nothing },
     Check { rule: "company changes nothing", examine: company_changes_nothing },
     Check { rule: "an earlier position cuts back", examine: an_earlier_position_cuts_back },
     Check { rule: "drafts can be verified", examine: drafts_can_be_verified },
+    Check { rule: "shortlists are the head of the logits", examine: shortlists_are_the_head },
     Check { rule: "position zero starts anew", examine: position_zero_starts_anew },
     Check { rule: "release forgets", examine: release_forgets },
     Check { rule: "every slot holds a whole context", examine: every_slot_holds_a_whole_context },
@@ -257,6 +258,74 @@ fn drafts_can_be_verified(engine: &mut dyn Engine) -> Result<(), Violation> {
     let batch = [row(1, longer.len() - 3, &next, LogitsWanted::Tail(9))];
     let second = step(engine, &batch)?;
     require_same("a second draft", &second, &expected[expected.len() - 3 * vocab_size..])
+}
+
+/// A draft and a plain row, behind a row whose logits nobody wants: there is a shortlist for each
+/// row of logits, and whole rows are found by the same count. An engine without shortlists passes.
+fn shortlists_are_the_head(engine: &mut dyn Engine) -> Result<(), Violation> {
+    let vocab_size = engine.spec().vocab_size;
+    let held: Vec<_> = (0..3).map(|i| sequence(15 + i, 4 + i as usize)).collect();
+    for (slot, tokens) in (0..).zip(&held) {
+        step(engine, &[row(slot, 0, tokens, LogitsWanted::None)])?;
+    }
+    let draft = [3, 1, 4];
+    let batch = [
+        row(0, held[0].len(), &draft[..1], LogitsWanted::None),
+        row(1, held[1].len(), &draft, LogitsWanted::Tail(3)),
+        row(2, held[2].len(), &draft[..1], LogitsWanted::Last),
+    ];
+    let expected = step(engine, &batch)?;
+    // The same once more: each slot is cut back first.
+    let Some(lists) = shortlists(engine, &batch)? else { return Ok(()) };
+    let (n, wanted) = (lists.len(), expected.len() / vocab_size);
+    require(n == wanted, || format!("{n} shortlists instead of {wanted}"))?;
+    let mut whole = vec![f32::NAN; 3];
+    for (index, (list, logits)) in lists.iter().zip(expected.chunks_exact(vocab_size)).enumerate() {
+        require_head(&format!("shortlist {index} of {n}"), list, logits)?;
+        if let Err(error) = engine.logits_of(index, &mut whole) {
+            let detail = format!("row of logits {index} of {n} is lost: {}", chain(&error));
+            return Err(Violation { detail });
+        }
+        require_same(&format!("row of logits {index} of {n}, whole"), &whole, logits)?;
+    }
+    // What it appended is what a step would have.
+    let grown = [&held[1][..], &draft, &[5]].concat();
+    let next = step(engine, &[row(1, grown.len() - 1, &[5], LogitsWanted::Last)])?;
+    let expected = step(engine, &[row(3, 0, &grown, LogitsWanted::Last)])?;
+    require_same("what follows a shortlist", &next, &expected)
+}
+
+/// `None` where the engine gives none for this batch.
+fn shortlists(
+    engine: &mut dyn Engine,
+    batch: &[BatchRow<'_>],
+) -> Result<Option<Vec<Shortlist>>, Violation> {
+    // Whatever was there must be gone afterwards.
+    let mut lists = vec![Shortlist { entries: Vec::new(), bound: f32::NAN }];
+    match engine.step_shortlist(batch, &mut lists) {
+        Ok(gives_some) => Ok(gives_some.then_some(lists)),
+        Err(error) => {
+            let detail = format!("a sound batch failed for shortlists: {}", chain(&error));
+            Err(Violation { detail })
+        }
+    }
+}
+
+/// Whether a shortlist has the logits of the row, to the bit, and nothing outside passes its bound.
+fn require_head(what: &str, list: &Shortlist, logits: &[f32]) -> Result<(), Violation> {
+    let mut is_listed = vec![false; logits.len()];
+    for (token, logit) in &list.entries {
+        let expected = logits.get(*token as usize).copied();
+        require(expected.map(f32::to_bits) == Some(logit.to_bits()), || {
+            format!("{what}: token {token} has {logit:e} instead of {expected:?}")
+        })?;
+        let again = std::mem::replace(&mut is_listed[*token as usize], true);
+        require(!again, || format!("{what}: token {token} is there twice"))?;
+    }
+    let bound = list.bound;
+    require(!bound.is_nan(), || format!("{what}: its bound is no number"))?;
+    let lost = (0..logits.len()).find(|token| !is_listed[*token] && logits[*token] > bound);
+    require(lost.is_none(), || format!("{what}: token {lost:?} is beyond the bound {bound:e}"))
 }
 
 fn position_zero_starts_anew(engine: &mut dyn Engine) -> Result<(), Violation> {

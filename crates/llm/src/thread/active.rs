@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ticket::GroupState;
 use crate::TokenId;
-use crate::engine::Shortlist;
+use crate::engine::EngineError;
 use crate::request::{Completion, FinishReason, GenerateError};
 use crate::sampling::Sampler;
 use crate::tokenizer::{DecodeStream, Tokenizer};
@@ -55,42 +55,34 @@ impl Active {
         !std::mem::replace(&mut self.was_retried, true)
     }
 
-    pub(super) fn choose(&mut self, logits: &[f32]) -> TokenId {
-        self.first_token.get_or_insert_with(Instant::now);
-        self.sampler.sample(logits)
-    }
-
-    /// The tokens that follow from `[guesses + 1, vocab]` logits: one after the last known token, and
-    /// one more after each guess that was right. Each is chosen as if it were alone, so the sampler
-    /// sees what it would without guesses. `None` when the logits that decide are not finite.
+    /// Chooses the tokens that follow from a step: one after the last known token, and one more after
+    /// each guess that was right. Each is chosen as if it were alone, so the sampler sees what it would
+    /// without guesses. `choose` takes a row of logits; none is asked for behind a wrong guess.
+    /// `run` gets the tokens, those before a fault too, and is `None` when logits are not finite.
     pub(super) fn choose_run(
         &mut self,
         guesses: &[TokenId],
-        logits: &[f32],
-        vocab_size: usize,
-    ) -> Option<Vec<TokenId>> {
-        let mut run = Vec::with_capacity(1);
-        for (index, logits) in logits.chunks_exact(vocab_size).enumerate() {
-            let token = self.choose(logits);
-            // The sampler avoids what is not a number, so this one means that there was nothing else.
-            logits.get(token as usize).filter(|logit| logit.is_finite())?;
-            run.push(token);
-            if guesses.get(index) != Some(&token) {
+        run: &mut Option<Vec<TokenId>>,
+        mut choose: impl FnMut(usize, &mut Sampler) -> Result<Option<TokenId>, EngineError>,
+    ) -> Result<(), EngineError> {
+        for (index, guess) in guesses.iter().map(Some).chain([None]).enumerate() {
+            let chosen = choose(index, &mut self.sampler)?;
+            self.first_token.get_or_insert_with(Instant::now);
+            let (Some(token), Some(tokens)) = (chosen, run.as_mut()) else {
+                *run = None;
+                break;
+            };
+            tokens.push(token);
+            if guess != Some(&token) {
                 break;
             }
         }
-        Some(run)
+        Ok(())
     }
 
     /// Whether a shortlist can decide.
     pub(super) fn takes_shortlist(&self) -> bool {
         self.sampler.takes_shortlist()
-    }
-
-    /// The next token, when the shortlist decides it.
-    pub(super) fn choose_shortlist(&mut self, list: &Shortlist) -> Option<TokenId> {
-        self.first_token.get_or_insert_with(Instant::now);
-        self.sampler.sample_shortlist(list)
     }
 
     /// Takes a token of the answer and tells the caller about the text it made certain.

@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::active::Active;
+use super::logits::StepLogits;
 use super::{FAULTS_IN_A_ROW_MAX, Rebuild, Shared};
 use crate::TokenId;
-use crate::engine::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted, Shortlist};
+use crate::engine::{BatchRow, Engine, EngineError, EngineSpec, LogitsWanted};
 use crate::request::{Completion, GenerateError};
 use crate::scheduler::{Ended, Plan, PlannedRow, RequestId, Scheduler};
 
@@ -27,11 +28,10 @@ pub(super) struct Worker {
     faults_in_a_row: usize,
     shared: Arc<Shared>,
     active: HashMap<RequestId, Active>,
-    /// Of the rows that want a token, without those in `chosen`.
-    logits: Vec<f32>,
-    shortlists: Vec<Shortlist>,
-    /// For each row that wants a token, the one that a shortlist decided.
-    chosen: Vec<Option<TokenId>>,
+    logits: StepLogits,
+    /// The tokens chosen for each row of the step that wants some, as far as that has come; `None`
+    /// where the logits are not finite.
+    runs: Vec<Option<Vec<TokenId>>>,
 }
 
 impl Worker {
@@ -47,9 +47,8 @@ impl Worker {
             faults_in_a_row: 0,
             shared,
             active: HashMap::new(),
-            logits: Vec::new(),
-            shortlists: Vec::new(),
-            chosen: Vec::new(),
+            logits: StepLogits::default(),
+            runs: Vec::new(),
         }
     }
 
@@ -123,11 +122,12 @@ impl Worker {
         if self.rebuild.is_none() || self.faults_in_a_row > FAULTS_IN_A_ROW_MAX {
             return false;
         }
-        let mut chosen = self.chosen.iter();
+        let mut runs = self.runs.iter();
         let (mut lost, mut retried) = (Vec::new(), 0);
         for row in &plan.rows {
             // A sampler that has chosen would not choose the same again.
-            let has_chosen = row.wants_token && chosen.next().is_some_and(Option::is_some);
+            let run = if row.wants_token { runs.next() } else { None };
+            let has_chosen = run.is_some_and(|run| *run != Some(Vec::new()));
             let again = self.active.get_mut(&row.id).is_some_and(Active::take_retry);
             match again && had_engine && !has_chosen {
                 true => retried += 1,
@@ -187,99 +187,62 @@ impl Worker {
                 slot: row.slot,
                 position: row.position,
                 tokens: &row.tokens,
-                logits: match row.wants_token {
-                    true if row.n_guesses > 0 => LogitsWanted::Tail(1 + row.n_guesses),
-                    true => LogitsWanted::Last,
-                    false => LogitsWanted::None,
+                logits: match row.logits_rows() {
+                    0 => LogitsWanted::None,
+                    1 => LogitsWanted::Last,
+                    n => LogitsWanted::Tail(n),
                 },
             })
             .collect();
-        self.chosen.clear();
-        let takes_shortlist = |row: &PlannedRow| {
-            row.n_guesses == 0 && self.active.get(&row.id).is_some_and(Active::takes_shortlist)
-        };
-        let short = plan.rows.iter().filter(|row| row.wants_token).all(takes_shortlist);
+        self.runs.clear();
+        let takes_shortlist =
+            |row: &PlannedRow| self.active.get(&row.id).is_some_and(Active::takes_shortlist);
+        let wants_short = wanted(plan).all(takes_shortlist);
         let engine = self.engine.as_mut().expect("there is one; ensure_engine came first");
-        let (logits, lists) = (&mut self.logits, &mut self.shortlists);
         // After a panic the engine is not used again, so a half-changed one does no harm.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if short && engine.step_shortlist(&batch, lists)? {
-                return Ok(true);
-            }
-            engine.step(&batch, logits).map(|()| false)
-        }));
-        let vocab_size = self.spec.vocab_size;
-        let rows = plan.rows.iter().filter(|row| row.wants_token);
-        let n_rows = rows.clone().count();
-        let wanted: usize = rows.map(|row| 1 + row.n_guesses).sum();
-        let device = |detail: String| EngineError::Device {
-            engine: self.spec.name.clone(),
-            source: detail.into(),
-        };
-        match outcome {
-            Err(panic) => Err(device(format!("panicked: {}", panic_text(panic.as_ref())))),
-            Ok(Ok(true)) if self.shortlists.len() != n_rows => {
-                let got = self.shortlists.len();
-                Err(device(format!("gave {got} shortlists instead of {n_rows}")))
-            }
-            Ok(Ok(false)) if self.logits.len() != wanted * vocab_size => {
-                let got = self.logits.len();
-                Err(device(format!("gave {got} logits instead of {wanted} x {vocab_size}")))
-            }
-            Ok(Ok(true)) => self.choose_from_shortlists(plan),
-            Ok(Ok(false)) => {
-                self.chosen = vec![None; n_rows];
-                Ok(())
-            }
-            Ok(Err(error)) => Err(error),
-        }
+        catch_unwind(AssertUnwindSafe(|| self.logits.run(engine.as_mut(), &batch, wants_short)))
+            .unwrap_or_else(|panic| {
+                Err(EngineError::Device {
+                    engine: self.spec.name.clone(),
+                    source: format!("panicked: {}", panic_text(panic.as_ref())).into(),
+                })
+            })?;
+        self.choose(plan)
     }
 
-    /// Lets each sampler try its shortlist; whole rows are fetched for those that need them.
-    fn choose_from_shortlists(&mut self, plan: &Plan) -> Result<(), EngineError> {
-        self.chosen.clear();
-        self.logits.clear();
-        let (mut lists, mut row_logits) = (self.shortlists.iter(), Vec::new());
-        for (index, row) in plan.rows.iter().enumerate().filter(|(_, row)| row.wants_token) {
-            let list = lists.next().expect("as many as rows that want a token; just checked");
-            let active = self.active.get_mut(&row.id);
-            let token = active.map_or(Some(0), |active| active.choose_shortlist(list));
-            if token.is_none() {
-                let engine = self.engine.as_mut().expect("it has just made the shortlists");
-                engine.logits_of(index, &mut row_logits)?;
-                self.logits.extend_from_slice(&row_logits);
+    /// Chooses the tokens of each row that wants some.
+    fn choose(&mut self, plan: &Plan) -> Result<(), EngineError> {
+        let engine = self.engine.as_mut().expect("it has just made a step");
+        let mut first = 0;
+        for row in wanted(plan) {
+            self.runs.push(Some(Vec::with_capacity(1)));
+            let run = self.runs.last_mut().expect("just pushed");
+            match self.active.get_mut(&row.id) {
+                Some(active) => active.choose_run(row.guesses(), run, |index, sampler| {
+                    self.logits.choose(engine.as_mut(), first + index, sampler)
+                })?,
+                // A request that is gone gets some token, and it comes to nothing.
+                None => *run = Some(vec![0]),
             }
-            self.chosen.push(token);
+            first += row.logits_rows();
         }
         Ok(())
     }
 
-    /// Chooses the tokens of each row that wants some and books them.
+    /// Books the tokens that were chosen.
     fn book(&mut self, plan: &Plan) {
-        let vocab_size = self.spec.vocab_size;
-        let rows: Vec<_> = plan.rows.iter().filter(|row| row.wants_token).collect();
-        let mut runs = Vec::with_capacity(rows.len());
-        let mut broken = Vec::new();
-        let mut left = self.logits.as_slice();
-        for (row, chosen) in rows.iter().zip(&self.chosen) {
-            if let Some(token) = chosen {
-                runs.push(vec![*token]);
-                continue;
-            }
-            let (logits, rest) = left.split_at((1 + row.n_guesses) * vocab_size);
-            left = rest;
-            let active = self.active.get_mut(&row.id);
-            let run = active.map(|active| active.choose_run(row.guesses(), logits, vocab_size));
-            if run == Some(None) {
-                broken.push((*row).clone());
-            }
-            // A request that is gone gets some token, and it comes to nothing.
-            runs.push(run.flatten().unwrap_or_else(|| vec![0]));
-        }
+        let runs = std::mem::take(&mut self.runs);
+        let broken: Vec<_> = wanted(plan)
+            .zip(&runs)
+            .filter(|(_, run)| run.is_none())
+            .map(|(row, _)| row.clone())
+            .collect();
         self.fail(&broken, NOT_FINITE);
+        // Those that failed are gone.
+        let runs: Vec<_> = runs.into_iter().map(|run| run.unwrap_or_else(|| vec![0])).collect();
         let outcomes = self.shared.lock().scheduler.complete(plan, &runs);
         self.count_step(plan, &runs);
-        for ((row, run), outcome) in rows.iter().zip(runs).zip(outcomes) {
+        for ((row, run), outcome) in wanted(plan).zip(runs).zip(outcomes) {
             if let Some(active) = self.active.get_mut(&row.id) {
                 run.iter().take(outcome.n_taken).for_each(|token| active.append(*token));
             }
@@ -339,6 +302,11 @@ impl Worker {
     fn answer_failure(&mut self, id: RequestId, detail: &str) {
         self.answer(id, Err(GenerateError::Engine { detail: detail.to_owned() }));
     }
+}
+
+/// Rows for which tokens are to be chosen.
+fn wanted(plan: &Plan) -> impl Iterator<Item = &PlannedRow> {
+    plan.rows.iter().filter(|row| row.wants_token)
 }
 
 /// An engine is broken, and there is no new one.

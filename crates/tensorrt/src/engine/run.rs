@@ -279,12 +279,12 @@ impl<P: Plan, D: Device> TensorRtEngine<P, D> {
         unsafe { self.device.shorten(&Shorten { logits, rows, vocab, best }) }?;
         let mut bytes = vec![0; Shorten::best_bytes(rows)];
         self.device.read(&self.buffers.best, 0, &mut bytes)?;
-        self.shortlisted = vec![None; batch.len()];
+        self.shortlisted.clear();
         let mut pieces: Vec<&Piece> = pass.pieces.iter().filter(wants).collect();
         pieces.sort_by_key(|piece| piece.row);
         for piece in pieces {
             let at = first_row(pass, piece);
-            self.shortlisted[piece.row] = Some(at);
+            self.shortlisted.push(at);
             shortlists.push(shortlist(&bytes, rows, at));
         }
         Ok(())

@@ -23,6 +23,14 @@ enum Fault {
     RefusalForgets,
     Nan,
     Deaf,
+    /// One entry of a shortlist moves by the least there is.
+    ShortlistMoves,
+    /// A shortlist lacks its best entry.
+    ShortlistLoses,
+    /// One shortlist for each row of the batch.
+    ShortlistOfLastToken,
+    /// Whole rows are counted by rows of the batch, also those that want none.
+    CountsUnwanted,
 }
 
 struct Faulty {
@@ -35,7 +43,7 @@ impl Faulty {
         let script = |held: &[TokenId]| {
             held.iter().fold(7, |hash: u32, id| hash.wrapping_mul(31).wrapping_add(*id)) % 40
         };
-        Self { inner: ScriptedEngine::new(40, 4, Box::new(script)), fault }
+        Self { inner: ScriptedEngine::new(40, 4, Box::new(script)).with_shortlists(3), fault }
     }
 }
 
@@ -72,6 +80,27 @@ impl Engine for Faulty {
         Ok(())
     }
 
+    fn step_shortlist(
+        &mut self,
+        batch: &[BatchRow<'_>],
+        shortlists: &mut Vec<Shortlist>,
+    ) -> Result<bool, EngineError> {
+        let gives_some = self.inner.step_shortlist(batch, shortlists)?;
+        let (first, last) = (&mut shortlists[0].entries, batch.len() - 1);
+        match self.fault {
+            Fault::ShortlistMoves => first[2].1 = first[2].1.next_up(),
+            Fault::ShortlistLoses => drop(first.remove(0)),
+            Fault::ShortlistOfLastToken => shortlists.truncate(last),
+            _ => {}
+        }
+        Ok(gives_some)
+    }
+
+    fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        let row = if self.fault == Fault::CountsUnwanted { row.saturating_sub(1) } else { row };
+        self.inner.logits_of(row, logits)
+    }
+
     fn release(&mut self, slot: Slot) {
         if self.fault != Fault::KeepsReleased {
             self.inner.release(slot);
@@ -81,6 +110,7 @@ impl Engine for Faulty {
 
 #[test]
 fn each_fault_is_found_by_the_check_that_looks_for_it() {
+    let heads = "shortlists are the head of the logits";
     let cases = [
         (Fault::Company, "company changes nothing", "1 of"),
         (Fault::Chunks, "chunks change nothing", "chunks of 1 tokens: "),
@@ -95,6 +125,10 @@ fn each_fault_is_found_by_the_check_that_looks_for_it() {
         ),
         (Fault::Nan, "logits come in the wanted number", "no finite number"),
         (Fault::Deaf, "logits come in the wanted number", "are the same"),
+        (Fault::ShortlistMoves, heads, "shortlist 0 of 4: token 1 has "),
+        (Fault::ShortlistLoses, heads, "is beyond the bound 0e0"),
+        (Fault::ShortlistOfLastToken, heads, "2 shortlists instead of 4"),
+        (Fault::CountsUnwanted, heads, "row of logits 1 of 4, whole: 2 of 40 logits differ"),
     ];
     for (fault, rule, words) in cases {
         let check = CHECKS.iter().find(|check| check.rule == rule).unwrap();
