@@ -26,7 +26,8 @@ soak:
 gpu:
     HYMT_REQUIRE_CUDA=1 cargo test --release -p hymt_cuda -- --nocapture
 
-# The kernels under compute-sanitizer (CUDA toolkit), on few tokens: memcheck, racecheck, initcheck.
+# The kernels under compute-sanitizer (CUDA toolkit), on few tokens: memcheck, racecheck, synccheck,
+# initcheck.
 # A cubin that lacks a kernel of some name says so to the driver: no error.
 gpu-sanitize tool="memcheck":
     HYMT_REQUIRE_CUDA=1 HYMT_TOKENS=1,8 cargo \

@@ -348,7 +348,8 @@ fn bench_measures_every_stored_type() {
     for dtype in ["f32", "bf16", "int8"] {
         let folder = synth(dtype);
         let sizes = ["--prompt-tokens", "8", "--new-tokens", "4", "--batch", "2", "--runs", "1"];
-        let bench = ["bench", "--json", "--compare", "60", "--model", text(folder.path())];
+        let also = ["--guesses", "3", "--compare", "60"];
+        let bench = [&["bench", "--json", "--model", text(folder.path())], &also[..]].concat();
         let document = hymt(&[&bench[..], &sizes].concat()).json();
         let figure = |key: &str| {
             let value = document[key].as_f64();
@@ -357,6 +358,8 @@ fn bench_measures_every_stored_type() {
         for key in ["load_ms", "prefill_ms", "decode_ms_per_token", "decode_gb_per_s"] {
             assert!(figure(key) >= 0.0, "{key}: {document}");
         }
+        assert_eq!(document["guesses"], 3);
+        assert!(figure("verify_ms_per_step") > 0.0);
         for key in ["tokens_per_s", "peak_rss_mib", "memory_read_gb_per_s", "weights_mib"] {
             assert!(figure(key) > 0.0, "{key}: {document}");
         }
@@ -374,6 +377,7 @@ fn bench_measures_every_stored_type() {
     // One new token comes out of the prefill, so there would be nothing to measure.
     hymt(&["bench", "--new-tokens", "1"]).fails(2, &["--new-tokens", "1", "2 to 8192"]);
     hymt(&["bench", "--batch", "65"]).fails(2, &["--batch", "65", "1 to 64"]);
+    hymt(&["bench", "--guesses", "33"]).fails(2, &["--guesses", "33", "0 to 32"]);
     hymt(&["bench", "--compare", "0"]).fails(2, &["--compare", "0", "1 to 10000"]);
 }
 

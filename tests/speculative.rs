@@ -1,7 +1,7 @@
 //! Growing sentences, translated anew with each word: with and without the last translation as a draft.
 //!
 //! The texts must be the same, letter for letter, and the drafts must halve the engine's steps. Times
-//! are printed and never judged.
+//! are printed and never judged. `HYMT_TEST_ENGINE=cuda` insists on an engine.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stderr, reason = "a test that measures says what it measured")]
@@ -17,6 +17,7 @@ use hymt_core::language::Language;
 use hymt_core::request::RawRequest;
 use hymt_core::translator::{Status, Translator, TranslatorConfig};
 use hymt_ros::app::{self, EngineOptions, LoadedModel};
+use hymt_ros::config::EngineChoice;
 use serde::Deserialize;
 
 /// Sentences of each source language; `HYMT_SENTENCES` asks for another number.
@@ -56,7 +57,11 @@ struct Tally {
 
 #[test]
 fn drafts_halve_the_steps_and_change_no_letter() {
-    let model = app::load(&EngineOptions::default(), &mut |_| ()).unwrap();
+    let named = std::env::var("HYMT_TEST_ENGINE");
+    let engine = named.map_or(EngineChoice::Auto, |name| name.parse().unwrap());
+    let options = EngineOptions { engine, ..EngineOptions::default() };
+    let model = app::load(&options, &mut |_| ()).unwrap();
+    eprintln!("{:?}", model.about);
     // The cache would answer what was said before, and there would be nothing to compare.
     let cache = CacheLimits { entries_max: 0, ..CacheLimits::default() };
     let config = TranslatorConfig { family: model.family, cache, ..TranslatorConfig::default() };

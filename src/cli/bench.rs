@@ -25,6 +25,8 @@ pub const BATCH_MAX: usize = 64;
 pub const TOKENS_MAX: usize = 8192;
 /// Most repetitions.
 pub const RUNS_MAX: usize = 100;
+/// Most guesses of `--guesses`.
+pub const GUESSES_MAX: usize = 32;
 /// Most tokens of `--compare`.
 pub const COMPARE_MAX: usize = 10_000;
 
@@ -42,6 +44,9 @@ pub struct BenchArgs {
     /// Sequences at the same time.
     #[arg(long, default_value_t = 1)]
     batch: usize,
+    /// Also measure steps that verify so many guesses of a draft, for each sequence.
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    guesses: usize,
     /// Repetitions; the median counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -74,7 +79,8 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
     let mut options = args.model.engine_options()?;
     options.slots = args.batch;
     let compared = args.compare.map_or(0, |_| compare::SEQUENCE_TOKENS);
-    options.context_tokens = (args.prompt_tokens + args.new_tokens).max(compared);
+    let behind = args.new_tokens.max(1 + args.guesses);
+    options.context_tokens = (args.prompt_tokens + behind).max(compared);
     let started = Instant::now();
     let (mut engine, _) = progress::while_loading(|report| app::load_engine(&options, report))?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -121,6 +127,7 @@ impl BenchArgs {
             ("--new-tokens", self.new_tokens, 2..=TOKENS_MAX),
             ("--batch", self.batch, 1..=BATCH_MAX),
             ("--runs", self.runs, 1..=RUNS_MAX),
+            ("--guesses", self.guesses, 0..=GUESSES_MAX),
             ("--compare", self.compare.unwrap_or(1), 1..=COMPARE_MAX),
         ] {
             if !allowed.contains(&value) {
@@ -137,6 +144,7 @@ impl BenchArgs {
             batch: self.batch,
             prompt_tokens: self.prompt_tokens,
             new_tokens: self.new_tokens,
+            guesses: self.guesses,
         };
         let bar = progress::steps_bar("measuring", self.runs as u64 + 1);
         let mut repeat = || {
@@ -156,7 +164,9 @@ impl Measured {
     fn document(&self, args: &BenchArgs) -> Value {
         let of = |value: fn(&Timing) -> f64| median(self.timings.iter().map(value).collect());
         let prefill_ms = of(|timing| timing.prefill_ms);
-        let step_ms = of(|timing| timing.decode_ms) / (args.new_tokens - 1) as f64;
+        let steps = (args.new_tokens - 1) as f64;
+        let step_ms = of(|timing| timing.decode_ms) / steps;
+        let verify_ms = (args.guesses > 0).then(|| of(|timing| timing.verify_ms) / steps);
         let prompt_tokens = (args.prompt_tokens * args.batch) as f64;
         let EngineReport { device, step_bytes, memory, kernels } = &self.report;
         let MemorySpeed { copy, read } = self.speed;
@@ -175,6 +185,8 @@ impl Measured {
             "prefill_ms": round(prefill_ms),
             "prefill_tokens_per_s": round(prompt_tokens * 1e3 / prefill_ms),
             "decode_ms_per_token": round(step_ms),
+            "guesses": (args.guesses > 0).then_some(args.guesses),
+            "verify_ms_per_step": verify_ms.map(round),
             "tokens_per_s": round(args.batch as f64 * 1e3 / step_ms),
             "sentence_ms": round(of(|timing| timing.prefill_ms + timing.decode_ms)),
             "decode_gb_per_s": gb_per_s.map(round),

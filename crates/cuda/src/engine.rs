@@ -1,8 +1,8 @@
 //! The engine: batches in, logits out.
 //!
-//! Two ways through the network, with the same bits: up to eight sequences that each take one
-//! token run in one persistent kernel ([`crate::program::DECODE_SIZES`]); everything else, prompts above all, runs
-//! one launch an operation.
+//! Two ways through the network, with the same bits: up to eight tokens, of as many sequences or of fewer
+//! with drafts, run in one persistent kernel ([`crate::program::DECODE_SIZES`]); everything else, prompts
+//! above all, runs one launch an operation.
 
 mod exchange;
 mod memory;
@@ -273,8 +273,8 @@ impl Engine for CudaEngine {
         self.buffers.logits.read(token * vocab_size * 4, bytes).map_err(|error| self.fatal(error))
     }
 
-    /// What the decode kernels take at once; more goes the way of prompts, at 4 ms instead of 1 for
-    /// HY-MT 1.8B on an H100 (`docs/kernels.md`).
+    /// What the decode kernels take at once; more goes the way of prompts, at 3 ms instead of 1 for
+    /// HY-MT 1.8B on an H200 (`docs/kernels.md`).
     fn cheap_step_tokens(&self) -> usize {
         self.kernels.decode_tokens_max()
     }

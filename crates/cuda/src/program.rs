@@ -33,7 +33,7 @@ const PREFILL_FILES: &[File] = &[BASE, QUANTIZE, MATRIX, ATTENTION, DECODE, PREF
 
 /// Token counts that have a decode kernel of their own.
 pub const DECODE_SIZES: [usize; 4] = [1, 2, 4, 8];
-/// Largest batch that a decode kernel takes.
+/// Most tokens that a decode kernel takes.
 pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];
 /// Threads of a block that compute, as in `base.cu`.
 const THREADS: usize = 256;
@@ -137,8 +137,8 @@ impl Shape {
         let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
         let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
-        let attention = (8 * WARPS + 4) * c.head_dim + 8 * WARPS + 64;
-        let quantize = 2 * 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
+        let attention = (8 * WARPS + 4 * tokens) * c.head_dim + 8 * WARPS + 64;
+        let quantize = 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
         let barriers = 8 * STAGES_MAX * (CHUNK_UNITS / PIECE_UNITS + 1);
         (x + cells + 64).max(attention) + 4 * tokens + quantize + barriers + 512
     }

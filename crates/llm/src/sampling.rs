@@ -160,25 +160,30 @@ impl Sampler {
         if !self.takes_shortlist() || list.entries.iter().any(|(_, logit)| !logit.is_finite()) {
             return None;
         }
-        let mut penalised: Vec<(TokenId, f32)> =
-            list.entries.iter().map(|(id, logit)| (*id, self.penalised(*id, *logit))).collect();
-        let needed = if self.params.temperature == 0.0 { 1 } else { self.params.top_k };
-        if penalised.len() < needed {
-            return None;
-        }
-        let (_, kth, _) = penalised
-            .select_nth_unstable_by(needed - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let (kth_id, kth) = *kth;
+        let is_greedy = self.params.temperature == 0.0;
+        let better_first =
+            |a: &(TokenId, f32), b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let penalised = list.entries.iter().map(|(id, logit)| (*id, self.penalised(*id, *logit)));
+        let (kept, (kth_id, kth)) = if is_greedy {
+            (Vec::new(), penalised.min_by(better_first)?)
+        } else {
+            let mut kept: Vec<_> = penalised.collect();
+            let last = self.params.top_k - 1;
+            if kept.len() <= last {
+                return None;
+            }
+            let kth = *kept.select_nth_unstable_by(last, better_first).1;
+            (kept, kth)
+        };
         // A penalty of 1 or more never raises a logit, so nothing outside the list passes its
         // bound; what equals the bound may have an equal outside.
         if kth.total_cmp(&list.bound) != std::cmp::Ordering::Greater {
             return None;
         }
-        let id = if self.params.temperature == 0.0 {
+        let id = if is_greedy {
             kth_id
         } else {
-            let kept = penalised.into_iter().filter(|(_, logit)| *logit >= kth);
-            self.collect_penalised(kept);
+            self.collect_penalised(kept.into_iter().filter(|(_, logit)| *logit >= kth));
             self.draw_candidate()
         };
         self.record(id);

@@ -15,6 +15,8 @@ pub(in crate::cli) struct Work {
     pub(in crate::cli) prompt_tokens: usize,
     /// Tokens of each answer; at least 2, as the first one comes out of the prefill.
     pub(in crate::cli) new_tokens: usize,
+    /// Guesses that steps behind the prompts verify, for each sequence; 0 for no such steps.
+    pub(in crate::cli) guesses: usize,
 }
 
 /// One repetition.
@@ -23,6 +25,8 @@ pub(in crate::cli) struct Timing {
     pub(in crate::cli) prefill_ms: f64,
     /// From there to each sequence's last one.
     pub(in crate::cli) decode_ms: f64,
+    /// As many steps as decoding took, each of which verifies guesses; 0 without.
+    pub(in crate::cli) verify_ms: f64,
 }
 
 /// Where logits go, and who chooses from them: the best token always.
@@ -66,8 +70,30 @@ impl Work {
             next = chooser.step(engine, self.prompt_tokens + step, &last, true)?;
         }
         let decode_ms = started.elapsed().as_secs_f64() * 1e3;
+        let verify_ms = self.verify(engine)?;
         (0..self.batch as u16).for_each(|slot| engine.release(Slot(slot)));
-        Ok(Timing { prefill_ms, decode_ms })
+        Ok(Timing { prefill_ms, decode_ms, verify_ms })
+    }
+
+    /// Steps right behind the prompts, each of which is cut off by the next.
+    fn verify(self, engine: &mut dyn Engine) -> anyhow::Result<f64> {
+        if self.guesses == 0 {
+            return Ok(0.0);
+        }
+        let vocab_size = engine.spec().vocab_size;
+        let tokens: Vec<TokenId> =
+            (0..=self.guesses).map(|at| Self::token(at, vocab_size)).collect();
+        let (position, logits) = (self.prompt_tokens, LogitsWanted::All);
+        let row = |slot| BatchRow { slot: Slot(slot), position, tokens: &tokens, logits };
+        let batch: Vec<_> = (0..self.batch as u16).map(row).collect();
+        let (mut all, mut lists) = (Vec::new(), Vec::new());
+        let started = Instant::now();
+        for _ in 0..self.new_tokens - 1 {
+            if !engine.step_shortlist(&batch, &mut lists)? {
+                engine.step(&batch, &mut all)?;
+            }
+        }
+        Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 }
 

@@ -270,7 +270,7 @@ fn measure(options: &EngineOptions, batch: usize) -> anyhow::Result<BenchReport>
     let started = Instant::now();
     let (mut engine, config) = app::load_engine(options, &mut |_| ())?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
-    let work = Work { batch, prompt_tokens: PROMPT_TOKENS, new_tokens: NEW_TOKENS };
+    let work = Work { batch, prompt_tokens: PROMPT_TOKENS, new_tokens: NEW_TOKENS, guesses: 0 };
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     for number in 0..=RUNS {
         let timing = work.run(engine.as_mut())?;

@@ -186,9 +186,12 @@ impl Buffers {
         for token in wanted {
             let of =
                 |values: usize| token * self.blocks * values..(token + 1) * self.blocks * values;
-            let mut entries: Vec<(TokenId, f32)> =
-                candidates[of(BEST)].iter().filter(|c| **c != 0).map(|c| unpacked(*c)).collect();
-            entries.retain(|(id, _)| (*id as usize) < vocab_size);
+            let entries = candidates[of(BEST)]
+                .iter()
+                .filter(|candidate| **candidate != 0)
+                .map(|candidate| unpacked(*candidate))
+                .filter(|(id, _)| (*id as usize) < vocab_size)
+                .collect();
             let bound = dropped[of(1)].iter().copied().fold(f32::NEG_INFINITY, f32::max);
             out.push(Shortlist { entries, bound });
         }
