@@ -377,6 +377,7 @@ fn bench_measures_every_stored_type() {
     // One new token comes out of the prefill, so there would be nothing to measure.
     hymt(&["bench", "--new-tokens", "1"]).fails(2, &["--new-tokens", "1", "2 to 8192"]);
     hymt(&["bench", "--batch", "65"]).fails(2, &["--batch", "65", "1 to 64"]);
+    hymt(&["bench", "--batch", "64", "--guesses", "8"]).fails(1, &["--guesses 8", "576", "512"]);
     hymt(&["bench", "--guesses", "33"]).fails(2, &["--guesses", "33", "0 to 32"]);
     hymt(&["bench", "--compare", "0"]).fails(2, &["--compare", "0", "1 to 10000"]);
 }

@@ -90,6 +90,13 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> anyhow::Result<ExitCode> {
         engine.spec().context_tokens_max,
         options.context_tokens
     );
+    let (tokens, most) = (args.batch * (1 + args.guesses), engine.spec().step_tokens_max);
+    anyhow::ensure!(
+        args.guesses == 0 || tokens <= most,
+        "--batch {} with --guesses {} makes steps of {tokens} tokens; a step has at most {most}",
+        args.batch,
+        args.guesses
+    );
     let (first, timings) = args.measure(engine.as_mut())?;
     let measured = Measured {
         load_ms,

@@ -334,6 +334,7 @@ __device__ __forceinline__ void attend(AttentionShared<OWN>& s, const AttentionT
                                        Source source, int layer, int head, int split,
                                        const float* q_norm, const float* k_norm, float* out,
                                        Partials partials) {
+  static_assert(OWN <= WARPS, "a warp a key of this step");
   const int tid = threadIdx.x;
   const int warp = tid >> 5, kv_head = head / GROUP;
   const int splits = token.position / SPLIT + 1;

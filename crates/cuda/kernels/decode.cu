@@ -90,12 +90,12 @@ struct Exchange {
 struct ToldRow {
   u32* levels;
   float *scale, *soon;
-  __device__ __forceinline__ void put_soon() {
+  __device__ __forceinline__ void put_soon() const {
     if (threadIdx.x < SOON_COPIES) tell(soon + threadIdx.x * SOON_STRIDE, 0.f);
   }
   static constexpr bool HAS_RIVALS = false;
-  __device__ __forceinline__ void put(int vector, u32 word) { tell_levels(levels + vector, word); }
-  __device__ __forceinline__ void put_scale(float unit) { tell(scale, unit); }
+  __device__ __forceinline__ void put(int vector, u32 word) const { tell_levels(levels + vector, word); }
+  __device__ __forceinline__ void put_scale(float unit) const { tell(scale, unit); }
 };
 
 // Partial results of attention with the tag of their layer; the block with the newest tokens adds
@@ -161,7 +161,8 @@ struct DecodeShared {
   float scales[N];  // where each block quantises for itself
   // This block's first tile of a phase of each kind, and their number; of the head's, that changes.
   int firsts[5], counts[4];
-  QuantizeShared quantize;
+  // Where each block quantises for itself, all rows at once.
+  QuantizeShared quantize[N < TOLD_FROM ? N : 1];
   Item item;  // the first part of attention that is this block's
   int has_item;
   u64 barriers[STAGES_MAX * (PIECES + 1)];
@@ -434,51 +435,52 @@ struct Decoder {
                                            const float* weight) {
     const int tid = thread_now();
     constexpr int STRIDE = PADDED(K) + 32;
-    if (N < TOLD_FROM) {
+    if constexpr (N < TOLD_FROM) {
+      PlainRow out[N];
+#pragma unroll
+      for (int t = 0; t < N; t++) out[t] = {s.x + t * STRIDE, s.scales + t};
+      quantize_rows<K, NORM, true>(rows, step.n, weight, out, s.quantize);
+    } else {
+      u32* levels = e.levels(kind);
+      float* soon = e.soon(kind);
+      const int teller = gridDim.x - 1 - blockIdx.x;
 #pragma unroll 1
-      for (int t = 0; t < step.n; t++)
-        quantize_row<K, NORM, true>(rows + (size_t)t * K, weight,
-                                    PlainRow{s.x + t * STRIDE, s.scales + t}, s.quantize);
-      return;
-    }
-    u32* levels = e.levels(kind);
-    float* soon = e.soon(kind);
-    const int teller = gridDim.x - 1 - blockIdx.x;
-#pragma unroll 1
-    for (int t = teller; t < step.n; t += gridDim.x)
-      quantize_row<K, NORM, true>(
-          rows + (size_t)t * K, weight,
-          ToldRow{levels + (size_t)t * (PADDED(K) / 4), e.scales(kind) + t, soon + t}, s.quantize);
-    if (tid < step.n) await_first(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
-    block_sync();
-    constexpr int OF_ROW = PADDED(K) / 16;
-    constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
-    const int all = step.n * OF_ROW;
-    for (int first = 0; first < all; first += THREADS * AT_ONCE) {
-      uint4 held[AT_ONCE];
-      const u32* from = levels + (first + tid) * 4;
-#pragma unroll
-      for (int i = 0; i < AT_ONCE; i++) {
-        held[i] = make_uint4(0u, 0u, 0u, 0u);
-        if (first + i * THREADS + tid < all) held[i] = levels_now(from + i * THREADS * 4);
+      for (int t = teller; t < step.n; t += gridDim.x) {
+        const ToldRow out[1] = {
+            {levels + (size_t)t * (PADDED(K) / 4), e.scales(kind) + t, soon + t}};
+        quantize_rows<K, NORM, true>(rows + (size_t)t * K, 1, weight, out, s.quantize);
       }
-      bool complete;
-      do {
-        complete = true;
+      if (tid < step.n) await_first(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
+      block_sync();
+      constexpr int OF_ROW = PADDED(K) / 16;
+      constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
+      const int all = step.n * OF_ROW;
+      for (int first = 0; first < all; first += THREADS * AT_ONCE) {
+        uint4 held[AT_ONCE];
+        const u32* from = levels + (first + tid) * 4;
 #pragma unroll
-        for (int i = 0; i < AT_ONCE; i++)
-          if (is_awaited(held[i])) {
-            held[i] = levels_now(from + i * THREADS * 4);
-            complete &= !is_awaited(held[i]);
-          }
-      } while (!complete);
+        for (int i = 0; i < AT_ONCE; i++) {
+          held[i] = make_uint4(0u, 0u, 0u, 0u);
+          if (first + i * THREADS + tid < all) held[i] = levels_now(from + i * THREADS * 4);
+        }
+        bool complete;
+        do {
+          complete = true;
 #pragma unroll
-      for (int i = 0; i < AT_ONCE; i++) {
-        const int at = first + i * THREADS + tid, t = at / OF_ROW;
-        if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
+          for (int i = 0; i < AT_ONCE; i++)
+            if (is_awaited(held[i])) {
+              held[i] = levels_now(from + i * THREADS * 4);
+              complete &= !is_awaited(held[i]);
+            }
+        } while (!complete);
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+          const int at = first + i * THREADS + tid, t = at / OF_ROW;
+          if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
+        }
       }
+      block_sync();
     }
-    block_sync();
   }
 
   // Makes what the step before left in a layer AWAITED again. By one warp of each block.

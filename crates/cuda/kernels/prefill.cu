@@ -1,4 +1,4 @@
-// Any number of tokens, one launch for each operation: prompts, drafts to verify, large batches.
+// Any number of tokens, one launch for each operation: prompts, large batches, long drafts.
 //
 // Every formula is the one that the decode kernel uses, so a token's bits are the same here.
 
@@ -24,11 +24,11 @@ struct Tokens {
 template <int K, bool NORM>
 __device__ __forceinline__ void quantize_own_row(const float* rows, const int* picked,
                                                  const float* weight, i8* out, float* scales) {
-  __shared__ QuantizeShared shared;
+  __shared__ QuantizeShared shared[1];
   await_inputs();
   const int from = picked ? picked[blockIdx.x] : blockIdx.x;
-  const PlainRow to = {out + (size_t)blockIdx.x * PADDED(K), scales + blockIdx.x};
-  quantize_row<K, NORM, false>(rows + (size_t)from * K, weight, to, shared);
+  const PlainRow to[1] = {{out + (size_t)blockIdx.x * PADDED(K), scales + blockIdx.x}};
+  quantize_rows<K, NORM, false>(rows + (size_t)from * K, 1, weight, to, shared);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
     norm_quantize_hidden(const float* rows, const int* picked, const float* weight, i8* out,

@@ -33,94 +33,114 @@ struct QuantizeShared {
 struct PlainRow {
   i8* levels;
   float* scale;
-  __device__ __forceinline__ void put(int vector, u32 word) {
+  __device__ __forceinline__ void put(int vector, u32 word) const {
     *reinterpret_cast<u32*>(levels + vector * 4) = word;
   }
-  __device__ __forceinline__ void put_scale(float unit) { *scale = unit; }
-  __device__ __forceinline__ void put_soon() {}
+  __device__ __forceinline__ void put_scale(float unit) const { *scale = unit; }
+  __device__ __forceinline__ void put_soon() const {}
   // Other blocks read the same row.
   static constexpr bool HAS_RIVALS = true;
 };
 
-// Row `row` of K elements by the whole block into `out`. With AWAIT, elements may still be AWAITED.
-// Levels are there when it ends; the scale when the block has met once more, and until then `s` is not
-// for the next row.
-template <int K, bool NORM, bool AWAIT, class Out>
-__device__ __forceinline__ void quantize_row(const float* row, const float* weight, Out out,
-                                             QuantizeShared& s) {
+// Rows of K elements by the whole block, `rows` `[count][K]` into `out`; `count` is at most ROWS, so that the
+// way to memory and the meetings of the block are paid once for all. With AWAIT, elements may still be
+// AWAITED. Levels are there when it ends; the scales when the block has met once more. `s` may be for the next
+// rows at once: what was read of it before the second meeting is written before the next first one, and what is
+// read behind it, after that.
+template <int K, bool NORM, bool AWAIT, int ROWS, class Out>
+__device__ __forceinline__ void quantize_rows(const float* rows, int count, const float* weight,
+                                              const Out (&out)[ROWS], QuantizeShared (&s)[ROWS]) {
+  static_assert(ROWS <= WARPS, "a warp a row's scale");
   const int tid = thread_now();
   constexpr int ITEMS = ROW_ITEMS(K), VECTORS = K / 4;
   const int lane = tid & 31, warp = tid >> 5;
-  float4 held[ITEMS], w[ITEMS];
+  float4 held[ROWS][ITEMS], w[ITEMS];
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
     w[i] = make_float4(0.f, 0.f, 0.f, 0.f);
     const int vector = i * THREADS + tid;
     if (NORM && vector < VECTORS) w[i] = far_constant4(weight + vector * 4);
   }
-  if (AWAIT && Out::HAS_RIVALS) await_first(row + 4 * min(warp * 32, VECTORS - 1));
 #pragma unroll
-  for (int i = 0; i < ITEMS; i++) {
-    const int vector = i * THREADS + tid;
-    held[i] = make_float4(0.f, 0.f, 0.f, 0.f);
-    if (vector < VECTORS) held[i] = now4(row + vector * 4);
+  for (int r = 0; r < ROWS; r++) {
+    const float* row = rows + (size_t)r * K;
+    const bool is_there = ROWS == 1 || r < count;  // one row is always there
+    if (AWAIT && Out::HAS_RIVALS && is_there) await_first(row + 4 * min(warp * 32, VECTORS - 1));
+#pragma unroll
+    for (int i = 0; i < ITEMS; i++) {
+      const int vector = i * THREADS + tid;
+      held[r][i] = make_float4(0.f, 0.f, 0.f, 0.f);
+      if (is_there && vector < VECTORS) held[r][i] = now4(row + vector * 4);
+    }
   }
   if (AWAIT) {
     bool complete;
     do {
       complete = true;
 #pragma unroll
-      for (int i = 0; i < ITEMS; i++)
-        if (is_awaited(held[i])) {
-          held[i] = now4(row + (i * THREADS + tid) * 4);
-          complete &= !is_awaited(held[i]);
-        }
+      for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int i = 0; i < ITEMS; i++)
+          if (is_awaited(held[r][i])) {
+            held[r][i] = now4(rows + (size_t)r * K + (i * THREADS + tid) * 4);
+            complete &= !is_awaited(held[r][i]);
+          }
     } while (!complete);
   }
-  out.put_soon();
-  u32 top = 0;
-  float squares[ITEMS];
+  u32 tops[ROWS];
+  float squares[ROWS][ITEMS];
 #pragma unroll
-  for (int i = 0; i < ITEMS; i++) {
-    float4& v = held[i];
-    if (NORM) {
-      squares[i] = (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
-      v = make_float4(v.x * w[i].x, v.y * w[i].y, v.z * w[i].z, v.w * w[i].w);
-    }
-    top = max(max(max(top, magnitude(v.x)), max(magnitude(v.y), magnitude(v.z))), magnitude(v.w));
-  }
-  top = warp_max(top);
-  if (lane == 0) s.tops[warp] = top;
-  block_sync();
-  top = warp_max(s.tops[lane % WARPS]);
-  if (NORM) {
+  for (int r = 0; r < ROWS; r++) {
+    out[r].put_soon();
+    u32 top = 0;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
-      const float sum = warp_sum(squares[i]);
-      const int of = i * WARPS + warp;
-      // Warps whose 128 elements lie past the row have nothing to add.
-      if (lane == 0 && of < DIV_UP(K, 128)) s.sums[of] = sum;
+      float4& v = held[r][i];
+      if (NORM) {
+        squares[r][i] = (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
+        v = make_float4(v.x * w[i].x, v.y * w[i].y, v.z * w[i].z, v.w * w[i].w);
+      }
+      top =
+          max(max(max(top, magnitude(v.x)), max(magnitude(v.y), magnitude(v.z))), magnitude(v.w));
     }
-  }
-  const float factor = levels_per_unit(top);
-#pragma unroll
-  for (int i = 0; i < ITEMS; i++) {
-    const int vector = i * THREADS + tid;
-    const float4 v = held[i];
-    if (vector < PADDED(K) / 4)
-      out.put(vector, level(v.x, factor) | level(v.y, factor) << 8 | level(v.z, factor) << 16 |
-                          level(v.w, factor) << 24);
+    top = warp_max(top);
+    if (lane == 0) s[r].tops[warp] = top;
   }
   block_sync();
-  // Products of levels can begin; the scale is needed behind them.
-  if (warp == WARPS - 1) {
-    float unit = unit_of_level(top);
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    tops[r] = warp_max(s[r].tops[lane % WARPS]);
+    if (NORM) {
+#pragma unroll
+      for (int i = 0; i < ITEMS; i++) {
+        const float sum = warp_sum(squares[r][i]);
+        const int of = i * WARPS + warp;
+        // Warps whose 128 elements lie past the row have nothing to add.
+        if (lane == 0 && of < DIV_UP(K, 128)) s[r].sums[of] = sum;
+      }
+    }
+    const float factor = levels_per_unit(tops[r]);
+#pragma unroll
+    for (int i = 0; i < ITEMS; i++) {
+      const int vector = i * THREADS + tid;
+      const float4 v = held[r][i];
+      if (vector < PADDED(K) / 4 && (ROWS == 1 || r < count))
+        out[r].put(vector, level(v.x, factor) | level(v.y, factor) << 8 |
+                               level(v.z, factor) << 16 | level(v.w, factor) << 24);
+    }
+  }
+  block_sync();
+  // Products of levels can begin; the scales are needed behind them.
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    if (warp != WARPS - 1 - r || (ROWS > 1 && r >= count)) continue;
+    float unit = unit_of_level(tops[r]);
     if (NORM) {
       float total = 0.f;
-      for (int i = lane; i < DIV_UP(K, 128); i += 32) total += s.sums[i];
+      for (int i = lane; i < DIV_UP(K, 128); i += 32) total += s[r].sums[i];
       const float mean = __fdiv_rn(warp_sum(total), (float)K);
       unit *= __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
     }
-    if (lane == 0) out.put_scale(unit);
+    if (lane == 0) out[r].put_scale(unit);
   }
 }

@@ -35,6 +35,8 @@ const PREFILL_FILES: &[File] = &[BASE, QUANTIZE, MATRIX, ATTENTION, DECODE, PREF
 pub const DECODE_SIZES: [usize; 4] = [1, 2, 4, 8];
 /// Most tokens that a decode kernel takes.
 pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];
+/// From so many tokens on one block quantises a row for all, as in `base.cu`.
+const TOLD_FROM: usize = 3;
 /// Threads of a block that compute, as in `base.cu`.
 const THREADS: usize = 256;
 /// Tokens of a page of the KV cache.
@@ -138,7 +140,8 @@ impl Shape {
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
         let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
         let attention = (8 * WARPS + 4 * tokens) * c.head_dim + 8 * WARPS + 64;
-        let quantize = 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
+        let rows_at_once = if tokens < TOLD_FROM { tokens } else { 1 };
+        let quantize = rows_at_once * 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
         let barriers = 8 * STAGES_MAX * (CHUNK_UNITS / PIECE_UNITS + 1);
         (x + cells + 64).max(attention) + 4 * tokens + quantize + barriers + 512
     }

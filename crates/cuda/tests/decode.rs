@@ -13,7 +13,7 @@ use hymt_cuda::testing::{limit_blocks, poison_cache, poison_workspace, set_decod
 use hymt_cuda::{CudaEngine, CudaOptions};
 use hymt_llm::TokenId;
 use hymt_llm::engine::cpu::{CpuEngine, CpuOptions};
-use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
+use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Shortlist, Slot};
 use hymt_llm::synth::{SynthDtype, SynthOptions, SynthShape, write_model};
 use hymt_llm::weights::ModelSource;
 use rand::rngs::SmallRng;
@@ -101,52 +101,107 @@ fn same_bits(got: &[f32], want: &[f32], what: &str) {
     assert!(bits(got) == bits(want), "{what}");
 }
 
-/// A model whose logits depend on every bit, and an engine for it.
-fn model(shape: SynthShape) -> (SmallRng, tempfile::TempDir, CudaEngine) {
-    let named = std::env::var("HYMT_SEED").ok();
-    let seed = named.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
-    eprintln!("HYMT_SEED={seed} repeats this");
-    let folder = tempfile::tempdir().unwrap();
-    let synth = SynthOptions { shape, dtype: SynthDtype::Int8, seed };
-    write_model(folder.path(), &synth, &mut |_| {}).unwrap();
-    let options = CudaOptions {
-        slots: SLOTS,
-        context_tokens_max: CONTEXT,
-        step_tokens_max: 300,
-        ..CudaOptions::default()
-    };
-    let source = ModelSource::Dir(folder.path().to_owned());
-    let gpu = CudaEngine::load(&source, &options, &mut |_| {}).unwrap();
-    (SmallRng::seed_from_u64(seed), folder, gpu)
+/// A model, and two engines for it: one decodes, the other takes everything the way of prompts, so that
+/// each reads the keys that it has written itself.
+struct Pair {
+    folder: tempfile::TempDir,
+    decoding: CudaEngine,
+    prompting: CudaEngine,
 }
 
-/// Logits of a step by the decode kernels: the same, to the bit, as the way of prompts gives, and as the
-/// shortlists have them.
-fn logits_of_a_step(gpu: &mut CudaEngine, batch: &[BatchRow<'_>], what: &str) -> Vec<f32> {
-    let vocab = gpu.spec().vocab_size;
-    let (mut want, mut got, mut lists) = (Vec::new(), Vec::new(), Vec::new());
-    poison_workspace(gpu).unwrap();
-    gpu.step(batch, &mut got).unwrap();
-    poison_workspace(gpu).unwrap();
-    let is_decode = gpu.step_shortlist(batch, &mut lists).unwrap();
-    assert!(is_decode, "{what}: no decode kernel");
-    assert_eq!(lists.len(), got.len() / vocab, "{what}");
-    let mut on_demand = Vec::new();
-    for (index, (list, row)) in lists.iter().zip(got.chunks_exact(vocab)).enumerate() {
-        gpu.logits_of(index, &mut on_demand).unwrap();
-        same_bits(&on_demand, row, what);
-        let best = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let listed = list.entries.iter().map(|entry| entry.1);
-        assert_eq!(listed.fold(f32::NEG_INFINITY, f32::max), best, "{what}");
+impl Pair {
+    fn new(shape: SynthShape) -> (SmallRng, Self) {
+        let named = std::env::var("HYMT_SEED").ok();
+        let seed = named.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
+        eprintln!("HYMT_SEED={seed} repeats this");
+        let folder = tempfile::tempdir().unwrap();
+        let synth = SynthOptions { shape, dtype: SynthDtype::Int8, seed };
+        write_model(folder.path(), &synth, &mut |_| {}).unwrap();
+        let options = CudaOptions {
+            slots: SLOTS,
+            context_tokens_max: CONTEXT,
+            step_tokens_max: 300,
+            ..CudaOptions::default()
+        };
+        let source = ModelSource::Dir(folder.path().to_owned());
+        let load = || CudaEngine::load(&source, &options, &mut |_| {}).unwrap();
+        let (decoding, mut prompting) = (load(), load());
+        set_decodes(&mut prompting, false);
+        (SmallRng::seed_from_u64(seed), Self { folder, decoding, prompting })
     }
-    poison_workspace(gpu).unwrap();
-    set_decodes(gpu, false);
-    assert!(!gpu.step_shortlist(batch, &mut lists).unwrap(), "{what}: not the way of prompts");
-    gpu.step(batch, &mut want).unwrap();
-    set_decodes(gpu, true);
-    same_bits(&got, &want, what);
-    assert!(got.iter().all(|logit| logit.is_finite()), "{what}: poison in the answer");
-    got
+
+    /// Brings both to where the steps begin, over pages that the sequences before left.
+    fn feed(&mut self, sequences: &Sequences) {
+        for engine in [&mut self.decoding, &mut self.prompting] {
+            poison_cache(engine).unwrap();
+            sequences.feed(engine);
+        }
+    }
+
+    /// Logits of a step by the decode kernels: the same, to the bit, as the way of prompts gives, also
+    /// where only some are wanted, and as the shortlists have them.
+    fn step(&mut self, batch: &[BatchRow<'_>], what: &str) -> Vec<f32> {
+        let (mut got, mut want, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        poison_workspace(&mut self.prompting).unwrap();
+        self.prompting.step(batch, &mut want).unwrap();
+        assert!(!self.prompting.step_shortlist(batch, &mut lists).unwrap(), "{what}");
+        let vocab = self.decoding.spec().vocab_size;
+        // Some first: what all leave is what the next step reads.
+        let some = some_wanted(batch);
+        for (batch, kept) in [(&some[..], kept_of(&some)), (batch, kept_of(batch))] {
+            let want: Vec<f32> = kept.flat_map(|at| want[at * vocab..][..vocab].to_vec()).collect();
+            poison_workspace(&mut self.decoding).unwrap();
+            self.decoding.step(batch, &mut got).unwrap();
+            same_bits(&got, &want, what);
+            poison_workspace(&mut self.decoding).unwrap();
+            let is_decode = self.decoding.step_shortlist(batch, &mut lists).unwrap();
+            assert!(is_decode, "{what}: no decode kernel");
+            self.compare_lists(&lists, &got, what);
+        }
+        assert!(got.iter().all(|logit| logit.is_finite()), "{what}: poison in the answer");
+        got
+    }
+
+    /// Each shortlist has logits of its row, and nothing outside passes its bound.
+    fn compare_lists(&mut self, lists: &[Shortlist], logits: &[f32], what: &str) {
+        let vocab = self.decoding.spec().vocab_size;
+        assert_eq!(lists.len(), logits.len() / vocab, "{what}");
+        let mut whole = Vec::new();
+        for (index, (list, row)) in lists.iter().zip(logits.chunks_exact(vocab)).enumerate() {
+            self.decoding.logits_of(index, &mut whole).unwrap();
+            same_bits(&whole, row, what);
+            let mut is_listed = vec![false; vocab];
+            for (id, logit) in &list.entries {
+                assert_eq!(row[*id as usize].to_bits(), logit.to_bits(), "{what}, row {index}");
+                is_listed[*id as usize] = true;
+            }
+            let outside = row.iter().zip(&is_listed).filter(|(_, listed)| !**listed);
+            let largest = outside.map(|(logit, _)| *logit).fold(f32::NEG_INFINITY, f32::max);
+            assert!(largest <= list.bound, "{what}, row {index}: {largest} > {}", list.bound);
+            assert!(!list.entries.is_empty(), "{what}, row {index}");
+        }
+    }
+}
+
+/// The same rows, of which the first wants nothing, the second its last logits, the third two, and so on.
+fn some_wanted<'a>(batch: &[BatchRow<'a>]) -> Vec<BatchRow<'a>> {
+    let kinds = [LogitsWanted::Tail(2), LogitsWanted::None, LogitsWanted::Last];
+    batch
+        .iter()
+        .zip(kinds.iter().cycle())
+        .map(|(row, logits)| BatchRow { logits: *logits, ..*row })
+        .collect()
+}
+
+/// Which of a batch's tokens have logits that are wanted.
+fn kept_of(batch: &[BatchRow<'_>]) -> impl Iterator<Item = usize> + use<> {
+    let mut kept = Vec::new();
+    let mut end = 0;
+    for row in batch {
+        end += row.tokens.len();
+        kept.extend(end - row.logits_rows()..end);
+    }
+    kept.into_iter()
 }
 
 /// Numbers of tokens to try.
@@ -160,34 +215,31 @@ fn decoding_is_what_a_prompt_would_give_for_each_number_of_tokens() {
     if !has_gpu() {
         return;
     }
-    let (mut random, folder, mut gpu) = model(SynthShape::Tiny);
-    let source = ModelSource::Dir(folder.path().to_owned());
+    let (mut random, mut pair) = Pair::new(SynthShape::Tiny);
+    let source = ModelSource::Dir(pair.folder.path().to_owned());
     let options = CpuOptions { slots: SLOTS, context_tokens_max: CONTEXT, ..CpuOptions::default() };
     let mut cpu = CpuEngine::load(&source, &options, &mut |_| {}).unwrap();
-    let vocab = gpu.spec().vocab_size;
+    let vocab = cpu.spec().vocab_size;
     let (mut difference, mut size) = (0.0_f64, 0.0_f64);
     let mut held = HELD.iter().cycle().copied();
-    let cases = BLOCKS.iter().flat_map(|blocks| counts().into_iter().map(move |n| (*blocks, n)));
-    for (blocks, lens) in
-        cases.flat_map(|(blocks, n)| shares(n).into_iter().map(move |s| (blocks, s)))
-    {
-        limit_blocks(&mut gpu, blocks);
-        let held: Vec<usize> = held.by_ref().take(lens.len()).collect();
-        let sequences = Sequences::random(&mut random, vocab, &held, &lens);
-        // Pages that the sequences before left.
-        poison_cache(&mut gpu).unwrap();
-        sequences.feed(&mut gpu);
-        sequences.feed(&mut cpu);
-        // The second step reads the keys that the first one wrote.
-        for step in 0..STEPS {
-            let what = format!("{lens:?} tokens, {held:?} held, {blocks} blocks, step {step}");
-            let batch = sequences.batch(step);
-            let got = logits_of_a_step(&mut gpu, &batch, &what);
-            let mut of_cpu = Vec::new();
-            cpu.step(&batch, &mut of_cpu).unwrap();
-            for (a, b) in got.iter().zip(&of_cpu) {
-                difference += f64::from(a - b).powi(2);
-                size += f64::from(*b).powi(2);
+    for blocks in BLOCKS {
+        limit_blocks(&mut pair.decoding, blocks);
+        for lens in counts().into_iter().flat_map(shares) {
+            let held: Vec<usize> = held.by_ref().take(lens.len()).collect();
+            let sequences = Sequences::random(&mut random, vocab, &held, &lens);
+            pair.feed(&sequences);
+            sequences.feed(&mut cpu);
+            // The second step reads the keys that the first one wrote.
+            for step in 0..STEPS {
+                let what = format!("{lens:?} tokens, {held:?} held, {blocks} blocks, step {step}");
+                let batch = sequences.batch(step);
+                let got = pair.step(&batch, &what);
+                let mut of_cpu = Vec::new();
+                cpu.step(&batch, &mut of_cpu).unwrap();
+                for (a, b) in got.iter().zip(&of_cpu) {
+                    difference += f64::from(a - b).powi(2);
+                    size += f64::from(*b).powi(2);
+                }
             }
         }
     }
@@ -208,21 +260,30 @@ fn decoding_at_the_width_of_the_real_models_is_what_a_prompt_would_give() {
         );
         return;
     }
-    let (mut random, _folder, mut gpu) = model(SynthShape::B1_8Slice);
-    let vocab = gpu.spec().vocab_size;
-    let mut held = HELD.iter().cycle().skip(2).copied();
-    for (blocks, n) in [(usize::MAX, 1), (usize::MAX, 2), (usize::MAX, 4), (usize::MAX, 8), (7, 5)]
-    {
-        limit_blocks(&mut gpu, blocks);
-        for lens in shares(n) {
-            let held: Vec<usize> = held.by_ref().take(lens.len()).collect();
-            let sequences = Sequences::random(&mut random, vocab, &held, &lens);
-            poison_cache(&mut gpu).unwrap();
-            sequences.feed(&mut gpu);
-            for step in 0..STEPS {
-                let what = format!("{lens:?} tokens, {held:?} held, {blocks} blocks, step {step}");
-                logits_of_a_step(&mut gpu, &sequences.batch(step), &what);
-            }
+    let (mut random, mut pair) = Pair::new(SynthShape::B1_8Slice);
+    let (vocab, most) = (pair.decoding.spec().vocab_size, pair.decoding.cheap_step_tokens());
+    // Drafts that end in the next split, in the next page, right at an end, and behind two splits.
+    let drafts = [127, 254, 248, 510, 3].into_iter().flat_map(|held| [2, 4, 8].map(|n| (held, n)));
+    let drafts = drafts.map(|(held, n)| (usize::MAX, vec![held], vec![n]));
+    let mut held = HELD.iter().cycle().copied();
+    let mut mixed = |blocks, n: usize| {
+        let with_held = |lens: Vec<usize>| (blocks, held.by_ref().take(lens.len()).collect(), lens);
+        shares(n).into_iter().map(with_held).collect::<Vec<_>>()
+    };
+    let sizes = [(usize::MAX, 1), (usize::MAX, 2), (usize::MAX, 4), (usize::MAX, 8), (7, 5)];
+    let mixed: Vec<_> = sizes.into_iter().flat_map(|(blocks, n)| mixed(blocks, n)).collect();
+    for (blocks, held, lens) in drafts.chain(mixed) {
+        let n: usize = lens.iter().sum();
+        if n > most {
+            eprintln!("SKIPPED: {n} tokens, for which this device has no decode kernel");
+            continue;
+        }
+        limit_blocks(&mut pair.decoding, blocks);
+        let sequences = Sequences::random(&mut random, vocab, &held, &lens);
+        pair.feed(&sequences);
+        for step in 0..STEPS {
+            let what = format!("{lens:?} tokens, {held:?} held, {blocks} blocks, step {step}");
+            pair.step(&sequences.batch(step), &what);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! ones multiplied), then temperature, top-k, top-p, and the draw. With temperature 0 the largest
 //! penalised logit wins, and among equals the lowest id.
 
+use std::cmp::Ordering;
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -154,6 +156,11 @@ impl Sampler {
         repetition_penalty >= 1.0 && (temperature == 0.0 || top_k > 0)
     }
 
+    /// Whether a choice depends on those before it: by a penalty, or by the numbers that were drawn.
+    pub fn remembers_choices(&self) -> bool {
+        self.params.temperature != 0.0 || self.params.repetition_penalty != 1.0
+    }
+
     /// What [`Self::sample`] would choose from the whole row, when the shortlist is enough to
     /// know; `None`, and nothing is counted or drawn, when it is not.
     pub fn sample_shortlist(&mut self, list: &Shortlist) -> Option<TokenId> {
@@ -161,8 +168,10 @@ impl Sampler {
             return None;
         }
         let is_greedy = self.params.temperature == 0.0;
-        let better_first =
-            |a: &(TokenId, f32), b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        // All are finite, and zeros of either sign are equal, as in whole rows.
+        let better_first = |a: &(TokenId, f32), b: &(TokenId, f32)| {
+            b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
+        };
         let penalised = list.entries.iter().map(|(id, logit)| (*id, self.penalised(*id, *logit)));
         let (kept, (kth_id, kth)) = if is_greedy {
             (Vec::new(), penalised.min_by(better_first)?)
@@ -177,7 +186,7 @@ impl Sampler {
         };
         // A penalty of 1 or more never raises a logit, so nothing outside the list passes its
         // bound; what equals the bound may have an equal outside.
-        if kth.total_cmp(&list.bound) != std::cmp::Ordering::Greater {
+        if kth.partial_cmp(&list.bound) != Some(Ordering::Greater) {
             return None;
         }
         let id = if is_greedy {

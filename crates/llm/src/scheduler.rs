@@ -415,21 +415,35 @@ impl Scheduler {
     }
 
     /// Puts guesses behind rows that reach the end of what is known; `budget` tokens in all, and no
-    /// more than keep a cheap step cheap.
+    /// more than keep a cheap step cheap. Unlikely ones get what likely ones leave of a cheap step.
     fn add_guesses(&self, rows: &mut [PlannedRow], budget: usize) {
         let n_tokens = rows.iter().map(|row| row.tokens.len()).sum();
         let cheap = self.config.cheap_step_tokens.checked_sub(n_tokens);
-        let (mut budget, tries_unlikely) = (budget.min(cheap.unwrap_or(budget)), cheap.is_some());
+        let left = self.share_guesses(rows, budget.min(cheap.unwrap_or(budget)), false);
+        if cheap.is_some() {
+            self.share_guesses(rows, left, true);
+        }
+    }
+
+    /// Shares `budget` tokens out among rows that have no guesses yet. Returns what is left of it.
+    fn share_guesses(
+        &self,
+        rows: &mut [PlannedRow],
+        mut budget: usize,
+        tries_unlikely: bool,
+    ) -> usize {
         let mut rows: Vec<_> = rows
             .iter_mut()
-            .filter(|row| row.wants_token)
+            .rev()
+            .filter(|row| row.wants_token && row.n_guesses == 0)
             .filter_map(|row| {
                 let running = self.running.iter().find(|running| running.job.id == row.id)?;
                 Some((row, running.guesses(tries_unlikely)))
             })
             .filter(|(_, guesses)| !guesses.is_empty())
             .collect();
-        // Whoever has least first, so that what it leaves of its share is shared on.
+        // Whoever has least first, so that what it leaves of its share is shared on; of equals who came
+        // last, for what a division leaves goes to the end.
         rows.sort_by_key(|(_, guesses)| guesses.len());
         let mut left = rows.len();
         for (row, guesses) in rows {
@@ -439,6 +453,7 @@ impl Scheduler {
             budget -= n;
             left -= 1;
         }
+        budget
     }
 
     fn end_where(&mut self, condition: impl Fn(&Job) -> bool, how: Ended) {

@@ -425,12 +425,13 @@ fn guesses_fill_a_step_up_to_where_it_gets_dear() {
     let plan = scheduler.plan(now);
     assert_eq!(known_and_guessed(&plan), [(1, 7)]);
     complete_as_guessed(&mut scheduler, &plan);
-    // Two share what is left; one that has less leaves the rest to the other.
+    // One that has less leaves the rest to the others, and of those the oldest gets the odd one.
     scheduler.submit(vec![drafted(2, 2, 1), drafted(3, 1, 100)]).unwrap();
     let plan = scheduler.plan(now);
-    assert_eq!(known_and_guessed(&plan), [(1, 1), (2, 1), (1, 2)]);
+    assert_eq!(known_and_guessed(&plan), [(1, 2), (2, 1), (1, 1)]);
     complete_as_guessed(&mut scheduler, &plan);
-    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 2), (1, 1), (1, 2)]);
+    // The short draft is used up; what it still guesses is unlikely.
+    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 3), (1, 0), (1, 2)]);
 }
 
 #[test]
@@ -460,7 +461,9 @@ fn a_dear_step_takes_likely_guesses_only() {
         scheduler
     };
     let mut scheduler = begin(8);
-    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 1), (1, 5)], "cheap");
+    assert_eq!(known_and_guessed(&scheduler.plan(now)), [(1, 0), (1, 6)], "likely ones first");
+    let roomy = begin(40).plan(now);
+    assert_eq!(known_and_guessed(&roomy), [(1, 1), (1, 32)], "then the others, while it is cheap");
     scheduler.submit(vec![drafted(3, 20, 50)]).unwrap();
     let plan = scheduler.plan(now);
     assert_eq!(known_and_guessed(&plan), [(1, 0), (1, 32), (20, 32)], "a prompt makes it dear");

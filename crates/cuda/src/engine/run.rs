@@ -87,7 +87,7 @@ impl Kernels {
 
     /// Most tokens that one decode kernel takes.
     pub(super) fn decode_tokens_max(&self) -> usize {
-        self.decode.iter().map(|(size, _)| *size).max().unwrap_or(1)
+        self.decode.iter().map(|(size, _)| *size).max().unwrap_or(0)
     }
 }
 

@@ -15,8 +15,8 @@ use crate::TokenId;
 
 /// Longest draft of a request; what is longer is cut, and costs nothing but its speed. Tokens.
 pub const DRAFT_TOKENS_MAX: usize = 1024;
-/// Most guesses of a sequence in one step: where they are wrong, they cost arithmetic, and the scheduler
-/// cuts them where they would cost more than that. Tokens.
+/// Most guesses of a sequence in one step: where they are wrong, they cost arithmetic. The scheduler takes
+/// fewer where more would make a cheap step dear. Tokens.
 pub const GUESSES_MAX: usize = 32;
 /// The same for a place that the last two tokens, the last one or none of them speak for.
 const GUESSES_AFTER: [usize; 3] = [8, 4, 1];

@@ -80,6 +80,11 @@ impl Active {
         Ok(())
     }
 
+    /// Whether a token that was chosen, and then lost with its step, would change the next choice.
+    pub(super) fn remembers_choices(&self) -> bool {
+        self.sampler.remembers_choices()
+    }
+
     /// Whether a shortlist can decide.
     pub(super) fn takes_shortlist(&self) -> bool {
         self.sampler.takes_shortlist()

@@ -125,11 +125,13 @@ impl Worker {
         let mut runs = self.runs.iter();
         let (mut lost, mut retried) = (Vec::new(), 0);
         for row in &plan.rows {
-            // A sampler that has chosen would not choose the same again.
             let run = if row.wants_token { runs.next() } else { None };
             let has_chosen = run.is_some_and(|run| *run != Some(Vec::new()));
-            let again = self.active.get_mut(&row.id).is_some_and(Active::take_retry);
-            match again && had_engine && !has_chosen {
+            let again = self.active.get_mut(&row.id).is_some_and(|active| {
+                // A sampler that remembers would not choose the same again.
+                active.take_retry() && !(has_chosen && active.remembers_choices())
+            });
+            match again && had_engine {
                 true => retried += 1,
                 false => lost.push(row.clone()),
             }
@@ -198,16 +200,18 @@ impl Worker {
         let takes_shortlist =
             |row: &PlannedRow| self.active.get(&row.id).is_some_and(Active::takes_shortlist);
         let wants_short = wanted(plan).all(takes_shortlist);
-        let engine = self.engine.as_mut().expect("there is one; ensure_engine came first");
         // After a panic the engine is not used again, so a half-changed one does no harm.
-        catch_unwind(AssertUnwindSafe(|| self.logits.run(engine.as_mut(), &batch, wants_short)))
-            .unwrap_or_else(|panic| {
-                Err(EngineError::Device {
-                    engine: self.spec.name.clone(),
-                    source: format!("panicked: {}", panic_text(panic.as_ref())).into(),
-                })
-            })?;
-        self.choose(plan)
+        catch_unwind(AssertUnwindSafe(|| {
+            let engine = self.engine.as_mut().expect("there is one; ensure_engine came first");
+            self.logits.run(engine.as_mut(), &batch, wants_short)?;
+            self.choose(plan)
+        }))
+        .unwrap_or_else(|panic| {
+            Err(EngineError::Device {
+                engine: self.spec.name.clone(),
+                source: format!("panicked: {}", panic_text(panic.as_ref())).into(),
+            })
+        })
     }
 
     /// Chooses the tokens of each row that wants some.

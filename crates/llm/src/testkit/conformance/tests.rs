@@ -27,7 +27,7 @@ enum Fault {
     ShortlistMoves,
     /// A shortlist lacks its best entry.
     ShortlistLoses,
-    /// One shortlist for each row of the batch.
+    /// One shortlist for each row of the batch that wants some.
     ShortlistOfLastToken,
     /// Whole rows are counted by rows of the batch, also those that want none.
     CountsUnwanted,
