@@ -94,7 +94,9 @@ struct ToldRow {
     if (threadIdx.x < SOON_COPIES) tell(soon + threadIdx.x * SOON_STRIDE, 0.f);
   }
   static constexpr bool HAS_RIVALS = false;
-  __device__ __forceinline__ void put(int vector, u32 word) const { tell_levels(levels + vector, word); }
+  __device__ __forceinline__ void put(int vector, u32 word) const {
+    tell_levels(levels + vector, word);
+  }
   __device__ __forceinline__ void put_scale(float unit) const { tell(scale, unit); }
 };
 
@@ -543,9 +545,9 @@ struct Decoder {
     const PageRows rows(token, layer, item.head / GROUP, item.split);
 #endif
     attend<true, N>(s.attention, token, rows, layer, item.head, item.split,
-                 step.head_norms + layer * 2 * HEAD_DIM,
-                 step.head_norms + (layer * 2 + 1) * HEAD_DIM,
-                 e.attended() + (size_t)item.t * Q_SIZE, partials);
+                    step.head_norms + layer * 2 * HEAD_DIM,
+                    step.head_norms + (layer * 2 + 1) * HEAD_DIM,
+                    e.attended() + (size_t)item.t * Q_SIZE, partials);
   }
 
 #if __CUDA_ARCH__ >= 800

@@ -200,7 +200,7 @@ impl CudaEngine {
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), EngineError> {
         self.with_logits.clear();
-        let wanted = run::wanted_tokens(batch);
+        let (is_decode, wanted) = (self.is_decode(batch), run::wanted_tokens(batch));
         let opened = self.gpu.bind().and_then(|()| self.open_pages(batch));
         let result = match opened {
             // Nothing has run, and what other sequences hold is as it was.
@@ -209,14 +209,14 @@ impl CudaEngine {
                 source: Box::new(error),
             }),
             Err(error) => Err(self.fatal(error)),
-            Ok(()) => match self.is_decode(batch) {
+            Ok(()) => match is_decode {
                 true => self.decode(batch, &wanted, logits),
                 false => self.prefill(batch, &wanted, logits),
             }
             .map_err(|error| self.fatal(error)),
         };
         match result {
-            Ok(()) if self.is_decode(batch) => self.with_logits = wanted,
+            Ok(()) if is_decode => self.with_logits = wanted,
             Ok(()) => {}
             Err(_) => batch.iter().for_each(|row| self.pages.release(usize::from(row.slot.0))),
         }

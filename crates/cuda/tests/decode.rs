@@ -183,7 +183,8 @@ impl Pair {
     }
 }
 
-/// The same rows, of which the first wants nothing, the second its last logits, the third two, and so on.
+/// The same rows, of which the first wants its last two logits, the second none, the third its last, and
+/// so on.
 fn some_wanted<'a>(batch: &[BatchRow<'a>]) -> Vec<BatchRow<'a>> {
     let kinds = [LogitsWanted::Tail(2), LogitsWanted::None, LogitsWanted::Last];
     batch

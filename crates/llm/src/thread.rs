@@ -13,7 +13,7 @@
 //! process lives.
 
 mod active;
-mod logits;
+pub mod logits;
 mod stats;
 mod ticket;
 mod worker;

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use hymt_llm::TokenId;
-use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Shortlist, Slot};
+use hymt_llm::engine::{BatchRow, Engine, LogitsWanted, Slot};
 use hymt_llm::sampling::{Sampler, SamplingParams};
+use hymt_llm::thread::logits::StepLogits;
 
 /// What is repeated.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +33,7 @@ pub(in crate::cli) struct Timing {
 /// Where logits go, and who chooses from them: the best token always.
 struct Chooser {
     samplers: Vec<Sampler>,
-    logits: Vec<f32>,
-    lists: Vec<Shortlist>,
+    logits: StepLogits,
 }
 
 impl Work {
@@ -52,8 +52,7 @@ impl Work {
         let sampler = |prompt: &Vec<TokenId>| Sampler::new(SamplingParams::default(), prompt);
         let mut chooser = Chooser {
             samplers: prompts.iter().map(sampler).collect::<Result<_, _>>()?,
-            logits: Vec::new(),
-            lists: Vec::new(),
+            logits: StepLogits::default(),
         };
         let started = Instant::now();
         let mut next = Vec::new();
@@ -86,18 +85,14 @@ impl Work {
         let (position, logits) = (self.prompt_tokens, LogitsWanted::All);
         let row = |slot| BatchRow { slot: Slot(slot), position, tokens: &tokens, logits };
         let batch: Vec<_> = (0..self.batch as u16).map(row).collect();
-        let (mut all, mut lists) = (Vec::new(), Vec::new());
+        let mut logits = StepLogits::default();
         let mut sampler = Sampler::new(SamplingParams::default(), &[])?;
         let started = Instant::now();
         for _ in 0..self.new_tokens - 1 {
-            let mut chosen = 0;
-            if engine.step_shortlist(&batch, &mut lists)? {
-                chosen += lists.iter().filter_map(|list| sampler.sample_shortlist(list)).count();
-            } else {
-                engine.step(&batch, &mut all)?;
-                chosen += all.chunks_exact(vocab_size).map(|row| sampler.sample(row)).count();
+            logits.run(engine, &batch, true)?;
+            for index in 0..self.batch * tokens.len() {
+                logits.choose(engine, index, &mut sampler)?;
             }
-            std::hint::black_box(chosen);
         }
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
@@ -117,21 +112,14 @@ impl Chooser {
             .zip(tokens)
             .map(|(slot, tokens)| BatchRow { slot: Slot(slot), position, tokens, logits })
             .collect();
-        let vocab_size = engine.spec().vocab_size;
-        if !are_wanted || !engine.step_shortlist(&batch, &mut self.lists)? {
-            engine.step(&batch, &mut self.logits)?;
-            let rows = self.logits.chunks_exact(vocab_size);
-            return Ok(self.samplers.iter_mut().zip(rows).map(|(s, row)| s.sample(row)).collect());
+        self.logits.run(engine, &batch, are_wanted)?;
+        if !are_wanted {
+            return Ok(Vec::new());
         }
         let mut chosen = Vec::with_capacity(batch.len());
-        for (row, (sampler, list)) in self.samplers.iter_mut().zip(&self.lists).enumerate() {
-            chosen.push(match sampler.sample_shortlist(list) {
-                Some(token) => token,
-                None => {
-                    engine.logits_of(row, &mut self.logits)?;
-                    sampler.sample(&self.logits)
-                }
-            });
+        for (row, sampler) in self.samplers.iter_mut().enumerate() {
+            // Where there is no number to choose, any token takes the same time.
+            chosen.push(self.logits.choose(engine, row, sampler)?.unwrap_or_default());
         }
         Ok(chosen)
     }

@@ -11,6 +11,8 @@ use crate::error::CudaError;
 use crate::program::{DECODE_TOKENS_MAX, PAGE_TOKENS, SPLIT_TOKENS, Shape};
 
 const WHAT: &str = "the exchange of decode steps";
+/// Tokens that there is room for: one sequence may bring as many, with a draft.
+const ROWS: usize = DECODE_TOKENS_MAX;
 
 pub(super) struct Exchange {
     buffers: [DeviceBuffer; 2],
@@ -19,8 +21,6 @@ pub(super) struct Exchange {
     current: usize,
     /// Tokens of the step before.
     used_n: usize,
-    /// Tokens that there is room for.
-    rows: usize,
     tag: u32,
     n_layers: u32,
 }
@@ -37,20 +37,17 @@ pub(super) struct Turn {
 
 impl Exchange {
     pub(super) fn new(gpu: &Arc<Gpu>, shape: &Shape, pages_max: usize) -> Result<Self, CudaError> {
-        // One sequence may bring as many, with a draft.
-        let rows = DECODE_TOKENS_MAX;
         let splits_max = pages_max * (PAGE_TOKENS / SPLIT_TOKENS);
         let new = || {
-            let buffer = gpu.alloc(WHAT, shape.exchange_bytes(rows))?;
+            let buffer = gpu.alloc(WHAT, shape.exchange_bytes(ROWS))?;
             buffer.fill(0xff)?;
             Ok::<_, CudaError>(buffer)
         };
         Ok(Self {
             buffers: [new()?, new()?],
-            partials: gpu.alloc(WHAT, 8 * rows * splits_max * shape.split_words())?,
+            partials: gpu.alloc(WHAT, 8 * ROWS * splits_max * shape.split_words())?,
             current: 0,
             used_n: 0,
-            rows,
             tag: 1,
             n_layers: shape.config.n_layers as u32,
         })
@@ -72,7 +69,7 @@ impl Exchange {
             exchange: self.buffers[self.current].address(),
             used: self.buffers[1 - self.current].address(),
             used_n: self.used_n as i32,
-            rows: self.rows as i32,
+            rows: ROWS as i32,
             partials: self.partials.address(),
             tag: self.tag,
         };

@@ -1,12 +1,13 @@
-//! The rows of logits that a step left, here or with the engine.
+//! The rows of logits that a step left, here or with the engine, and tokens from them: what the inference
+//! thread does in each step, and what a benchmark of it times.
 
 use crate::TokenId;
 use crate::engine::{BatchRow, Engine, EngineError, Shortlist};
 use crate::sampling::Sampler;
 
 /// Rows of logits in the order of [`Engine::step`]; buffers are used again.
-#[derive(Default)]
-pub(super) struct StepLogits {
+#[derive(Debug, Default)]
+pub struct StepLogits {
     /// Whether there are shortlists, and the engine has the rows.
     are_short: bool,
     shortlists: Vec<Shortlist>,
@@ -16,7 +17,10 @@ pub(super) struct StepLogits {
 
 impl StepLogits {
     /// Runs a batch, for shortlists if they are wanted and the engine gives them.
-    pub(super) fn run(
+    ///
+    /// # Errors
+    /// Those of the engine; also when it gives another number of rows than was asked for.
+    pub fn run(
         &mut self,
         engine: &mut dyn Engine,
         batch: &[BatchRow<'_>],
@@ -35,7 +39,11 @@ impl StepLogits {
     }
 
     /// Chooses a token from row `index`, as from the whole row. `None` when that has no number to choose.
-    pub(super) fn choose(
+    /// The engine has made no other step since [`Self::run`].
+    ///
+    /// # Errors
+    /// When a whole row is needed that the engine keeps, and it fails to give it.
+    pub fn choose(
         &mut self,
         engine: &mut dyn Engine,
         index: usize,
