@@ -20,6 +20,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/cuda/src/nvrtc.rs",
     "crates/cuda/src/testing.rs",
     "crates/cuda/src/weights.rs",
+    "crates/llm/src/engine/cpu/kernels/levels/x86.rs",
     "crates/llm/src/engine/cpu/kernels/x86.rs",
     "crates/llm/src/engine/cpu/pool.rs",
     "crates/llm/src/weights.rs",

@@ -10,6 +10,7 @@ mod error;
 mod folder;
 pub mod int8;
 mod layer;
+pub mod levels;
 mod plan;
 mod resume;
 mod search;

@@ -1,8 +1,11 @@
 //! The CPU engine: reference and fallback.
 //!
-//! Runs HunYuanDenseV1 in f32 or in INT8. Read `forward` first (the network), then `state` and
-//! `weights` (what it works on), then `matrix`, `kernels` and `pool` (how it gets fast).
+//! Runs HunYuanDenseV1 in f32 or in INT8. Read `forward` first (the network), then `attention`,
+//! `state` and `weights` (what it works on), then `matrix`, `kernels` and `pool` (how it gets
+//! fast). In INT8 the logits are those of `docs/arithmetic.md`, to the bit.
 
+mod attention;
+mod float;
 mod forward;
 pub(crate) mod kernels;
 pub(crate) mod layer_run;
@@ -37,7 +40,7 @@ pub const STEP_TOKENS_MAX: usize = 8192;
 /// Most threads of one engine.
 pub const THREADS_MAX: usize = 256;
 
-/// Arithmetic of the linear layers.
+/// Arithmetic of the linear layers and of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// INT8 on this engine.
@@ -45,14 +48,14 @@ pub enum Precision {
     Auto,
     /// f32: four bytes a weight, for reference.
     F32,
-    /// INT8 weights and activations, i32 sums.
+    /// INT8 weights and activations, and attention over 16-bit levels; exact sums.
     Int8,
 }
 
 /// How to set an engine up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// Arithmetic of the linear layers.
+    /// Arithmetic of the linear layers and of attention.
     pub precision: Precision,
     /// Sequences in flight at once, 1 to [`SLOTS_MAX`]. An idle slot costs nothing.
     pub slots: usize,
@@ -165,7 +168,8 @@ impl CpuEngine {
     /// Exchanges one part with another engine of the same shape: a layer, or, as part `n_layers`,
     /// the final norm with the output head. Folds that quantisers make stay inside a layer, so a
     /// network of parts from two checkpoints of one model is that model, partly quantised; this is
-    /// how `hymt eval` finds the layer that quantisation hurts. Both engines forget their sequences.
+    /// how `hymt eval` finds the layer that quantisation hurts. A layer brings the arithmetic of its
+    /// attention along. Both engines forget their sequences.
     ///
     /// # Errors
     /// [`EngineError::InvalidBatch`] when the shapes differ or there is no such part.
@@ -208,7 +212,8 @@ impl Engine for CpuEngine {
         let (mut tokens, mut wanted) = (Vec::new(), Vec::new());
         for row in batch {
             let slot = usize::from(row.slot.0);
-            self.cache.open(slot, row.position, row.tokens.len());
+            let layers = &self.model.weights.layers;
+            self.cache.open(slot, row.position, row.tokens.len(), |i| layers[i].attention());
             tokens.extend((row.position..).zip(row.tokens).map(|(position, id)| NewToken {
                 id: *id,
                 slot,

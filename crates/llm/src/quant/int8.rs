@@ -1,8 +1,8 @@
 //! INT8: symmetric, one scale per row.
 //!
-//! A row is an output channel of a weight, `[out, in]`, or one token's activations. Its scale is
-//! `absmax / 127`, its values `round(x / scale)` with ties to even: the arithmetic of
-//! compressed-tensors (`torch.round`), so weights quantised here and there are the same bytes.
+//! A row is an output channel of a weight, `[out, in]`. Its scale is `absmax / 127`, its values
+//! `round(x / scale)` with ties to even: the arithmetic of compressed-tensors (`torch.round`), so
+//! weights quantised here and there are the same bytes. Activations follow [`super::levels`].
 
 /// Largest magnitude a row is scaled to. -128 is never produced, but may be read from a file.
 pub const LEVEL_MAX: f32 = 127.0;

@@ -113,9 +113,34 @@ def w8a8(x, w):
     return (xq.double() @ wq.double().T) * xs.double() * ws.double().T
 
 
-def own_forward(w, ids, norm_first=False, linear=plain):
+def softmax_attention(q, k, v, mask):
+    """`[n, heads, head_dim]`, as are queries, keys and values."""
+    att = torch.einsum("qhd,khd->hqk", q, k) * HEAD_DIM**-0.5 + mask
+    return torch.einsum("hqk,khd->qhd", att.softmax(-1), v)
+
+
+def attention_in_levels(q, k, v, mask):
+    """The same over whole numbers of a power of two that bring the largest magnitude to 2^13 .. 2^14: of
+    queries, keys and values with one unit for each token and head, of weights (times the unit of their
+    value) with one for all, as there are fewer tokens than a split has."""
+    assert len(k) <= 128
+
+    def quantise(m):
+        unit = 2.0 ** (m.abs().amax(-1, keepdim=True).log2().floor() - 13)
+        return torch.round(m / unit), unit
+
+    (q, q_unit), (k, k_unit), (v, v_unit) = quantise(q), quantise(k), quantise(v)
+    units = q_unit.permute(1, 0, 2) * k_unit.permute(1, 2, 0)
+    scores = torch.einsum("qhd,khd->hqk", q, k) * units * HEAD_DIM**-0.5 + mask
+    e = (scores - scores.amax(-1, keepdim=True)).exp()
+    weights, unit = quantise(e * v_unit.permute(1, 2, 0))
+    out = unit * torch.einsum("hqk,khd->hqd", weights, v)
+    return (out / e.sum(-1, keepdim=True)).permute(1, 0, 2)
+
+
+def own_forward(w, ids, norm_first=False, linear=plain, attention=softmax_attention):
     """A second forward in plain torch, for what transformers cannot produce: the logits of the
-    wrong q/k order, and INT8 with the output head in INT8 too."""
+    wrong q/k order, and our own INT8, whose output head is INT8 and whose attention sums integers."""
 
     def rms(x, weight):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
@@ -143,8 +168,7 @@ def own_forward(w, ids, norm_first=False, linear=plain):
         q, k = (rope(rms(q, qn)), rope(rms(k, kn))) if norm_first else (rms(rope(q), qn), rms(rope(k), kn))
         group = HEADS // KV_HEADS
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-        att = torch.einsum("qhd,khd->hqk", q, k) * HEAD_DIM**-0.5 + mask
-        out = torch.einsum("hqk,khd->qhd", att.softmax(-1), v).reshape(n, HEADS * HEAD_DIM)
+        out = attention(q, k, v, mask).reshape(n, HEADS * HEAD_DIM)
         x = x + linear(out, w[p + "self_attn.o_proj.weight"])
         h = rms(x, w[p + "post_attention_layernorm.weight"])
         gate, up = linear(h, w[p + "mlp.gate_proj.weight"]), linear(h, w[p + "mlp.up_proj.weight"])
@@ -231,7 +255,9 @@ def main():
     golden["logits.int8_dequantised"] = prefill(dequantised(int8_dir), ids)
     quantised = AutoModelForCausalLM.from_pretrained(int8_dir, dtype=torch.float32).eval()
     golden["logits.int8_w8a8"] = prefill(quantised, ids)
-    golden["logits.int8_with_head"] = own_forward(dequantised(int8_dir).state_dict(), ids, linear=w8a8)
+    golden["logits.int8_with_head"] = own_forward(
+        dequantised(int8_dir).state_dict(), ids, linear=w8a8, attention=attention_in_levels
+    )
 
     save_file(golden, HERE / "golden.safetensors")
     for name, t in golden.items():

@@ -3,10 +3,12 @@
 //! The order inside attention is this family's trap: queries and keys are normalised AFTER the
 //! rotation. Reference: `modeling_hunyuan_v1_dense.py` of Hugging Face transformers.
 
-use super::kernels::{Isa, dot_f32};
-use super::matrix::{Activations, matmul};
+use super::attention::attend_rows;
+use super::float::{exp, inverse_rms_of_head};
+use super::kernels::Isa;
+use super::matrix::{Input, Norm, matmul};
 use super::pool::Pool;
-use super::state::{KvCache, LayerCache, Scratch};
+use super::state::{KvCache, Scratch};
 use super::weights::{Layer, Weights};
 use crate::TokenId;
 use crate::config::ModelConfig;
@@ -68,8 +70,8 @@ pub(super) fn forward(
     }
     s.h.resize(wanted.len());
     let x = &s.x[..wanted.len() * c.hidden_size];
-    rms_norm_rows(pool, x, &model.weights.final_norm, c.rms_norm_eps, &mut s.h);
-    s.h.prepare(model.weights.head.arithmetic(), None, pool);
+    let norm = Norm { weight: &model.weights.final_norm, eps: c.rms_norm_eps };
+    s.h.set_normed(pool, x, norm, Input::of(&model.weights.head, None));
     matmul(pool, isa, &s.h, &mut [(&model.weights.head, logits)]);
 }
 
@@ -80,7 +82,8 @@ pub(super) struct Step<'a> {
     pub(super) tokens: &'a [NewToken],
 }
 
-/// Rows inside a layer that calibration looks at.
+/// Rows inside a layer that calibration looks at, in f32. Of a layer in INT8 the inputs that come
+/// from a norm are not there to be seen: they are empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Site {
     /// Input of q, k and v, `[n, hidden]`.
@@ -109,12 +112,11 @@ pub(super) fn run_layer(
     observe: &mut impl FnMut(Site, &[f32]),
 ) {
     let (c, isa) = (step.config, step.isa);
-    let static_scale = |fold: Fold| layer.input_scales.and_then(|scales| scales[fold as usize]);
 
     // Attention.
-    rms_norm_rows(pool, &s.x, &layer.input_norm, c.rms_norm_eps, &mut s.h);
+    let norm = Norm { weight: &layer.input_norm, eps: c.rms_norm_eps };
+    s.h.set_normed(pool, &s.x, norm, layer.input(Fold::QkvInput, &layer.q));
     observe(Site::QkvInput, &s.h.rows);
-    s.h.prepare(layer.q.arithmetic(), static_scale(Fold::QkvInput), pool);
     matmul(
         pool,
         isa,
@@ -129,38 +131,22 @@ pub(super) fn run_layer(
     for (token, (keys, values)) in step.tokens.iter().zip(new) {
         cache.append(token.slot, index, keys, values);
     }
-    attend_rows(pool, c, step.tokens, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
+    attend_rows(pool, step, &s.q, |slot| cache.layer(slot, index), &mut s.attended.rows);
     observe(Site::OutputInput, &s.attended.rows);
-    s.attended.prepare(layer.o.arithmetic(), static_scale(Fold::OutputInput), pool);
+    s.attended.prepare(pool, layer.input(Fold::OutputInput, &layer.o));
     matmul(pool, isa, &s.attended, &mut [(&layer.o, &mut s.delta)]);
     add(&mut s.x, &s.delta);
 
     // Feed-forward.
-    rms_norm_rows(pool, &s.x, &layer.post_attention_norm, c.rms_norm_eps, &mut s.h);
+    let norm = Norm { weight: &layer.post_attention_norm, eps: c.rms_norm_eps };
+    s.h.set_normed(pool, &s.x, norm, layer.input(Fold::FeedForwardInput, &layer.gate));
     observe(Site::FeedForwardInput, &s.h.rows);
-    s.h.prepare(layer.gate.arithmetic(), static_scale(Fold::FeedForwardInput), pool);
     matmul(pool, isa, &s.h, &mut [(&layer.gate, &mut s.gated.rows), (&layer.up, &mut s.up)]);
     silu_times_up(pool, &mut s.gated.rows, &s.up);
     observe(Site::DownInput, &s.gated.rows);
-    s.gated.prepare(layer.down.arithmetic(), static_scale(Fold::DownInput), pool);
+    s.gated.prepare(pool, layer.input(Fold::DownInput, &layer.down));
     matmul(pool, isa, &s.gated, &mut [(&layer.down, &mut s.delta)]);
     add(&mut s.x, &s.delta);
-}
-
-/// `out[t] = x[t] / rms(x[t]) * weight`.
-fn rms_norm_rows(pool: &mut Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut Activations) {
-    let width = weight.len();
-    pool.for_rows(&mut out.rows, width, |token, out| {
-        let x = &x[token * width..][..width];
-        let scale = inverse_rms(x, eps);
-        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-            *out = x * scale * weight;
-        }
-    });
-}
-
-fn inverse_rms(x: &[f32], eps: f32) -> f32 {
-    1.0 / (dot_f32(x, x) / x.len() as f32 + eps).sqrt()
 }
 
 /// Angle per position of each pair of a head: `base^(-2i / d)`, the base being static.
@@ -204,7 +190,7 @@ fn rotate_and_norm_rows(
         let rotations = &rotations[token * half..][..half];
         for head in row.chunks_exact_mut(d) {
             rotate(head, rotations);
-            let scale = inverse_rms(head, config.rms_norm_eps);
+            let scale = inverse_rms_of_head(head, config.rms_norm_eps);
             for (x, weight) in head.iter_mut().zip(norm_weight) {
                 *x *= scale * weight;
             }
@@ -220,61 +206,6 @@ fn rotate(head: &mut [f32], rotations: &[(f32, f32)]) {
     }
 }
 
-/// Causal attention of each token over its own sequence; `out` is `[n, n_heads * head_dim]`.
-fn attend_rows<'a>(
-    pool: &mut Pool,
-    config: &ModelConfig,
-    tokens: &[NewToken],
-    q: &[f32],
-    cache: impl Fn(usize) -> &'a LayerCache + Sync,
-    out: &mut [f32],
-) {
-    // One piece of work is one token and one key/value head with the queries that share it.
-    let group_width = config.n_heads / config.n_kv_heads * config.head_dim;
-    pool.for_rows(out, group_width, |piece, out| {
-        let (token, kv_head) = (&tokens[piece / config.n_kv_heads], piece % config.n_kv_heads);
-        let cache = cache(token.slot);
-        let mut scores = vec![0.0; token.position + 1];
-        let queries = q[piece * group_width..][..group_width].chunks_exact(config.head_dim);
-        for (query, out) in queries.zip(out.chunks_exact_mut(config.head_dim)) {
-            attend(query, cache, kv_head, config, &mut scores, out);
-        }
-    });
-}
-
-/// One query over `scores.len()` cached tokens.
-fn attend(
-    query: &[f32],
-    cache: &LayerCache,
-    kv_head: usize,
-    config: &ModelConfig,
-    scores: &mut [f32],
-    out: &mut [f32],
-) {
-    let (d, width) = (config.head_dim, config.kv_size());
-    let scale = 1.0 / (d as f32).sqrt();
-    for (score, keys) in scores.iter_mut().zip(cache.keys.chunks_exact(width)) {
-        *score = dot_f32(query, &keys[kv_head * d..][..d]) * scale;
-    }
-    softmax(scores);
-    out.fill(0.0);
-    for (weight, values) in scores.iter().zip(cache.values.chunks_exact(width)) {
-        for (out, value) in out.iter_mut().zip(&values[kv_head * d..][..d]) {
-            *out += weight * value;
-        }
-    }
-}
-
-fn softmax(scores: &mut [f32]) {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - max).exp();
-        sum += *score;
-    }
-    scores.iter_mut().for_each(|score| *score /= sum);
-}
-
 /// `gate = silu(gate) * up`, element by element.
 fn silu_times_up(pool: &mut Pool, gate: &mut [f32], up: &[f32]) {
     // Pieces need not follow rows here; the last one may be short, so it is done apart.
@@ -282,7 +213,7 @@ fn silu_times_up(pool: &mut Pool, gate: &mut [f32], up: &[f32]) {
     let (pieces, rest) = gate.split_at_mut(whole);
     let silu = |gate: &mut [f32], up: &[f32]| {
         for (gate, up) in gate.iter_mut().zip(up) {
-            *gate = *gate / (1.0 + (-*gate).exp()) * up;
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
         }
     };
     pool.for_rows(pieces, PIECE, |index, gate| silu(gate, &up[index * PIECE..][..PIECE]));

@@ -5,6 +5,7 @@
 //!
 //! NEON is not written: aarch64 runs the portable kernels, which the compiler vectorises.
 
+pub(crate) mod levels;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -19,7 +20,7 @@ const F32_LANES: usize = 16;
 /// Sums of one tile, `[token][row]`.
 pub(crate) type TileSums = [[i32; TILE_ROWS]; TILE_TOKENS];
 
-/// Instruction set of the INT8 kernels, best first.
+/// Instruction set of the kernels, best first. All that have a name have AVX2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isa {
     /// 64 multiply-adds an instruction.
@@ -56,13 +57,15 @@ impl Isa {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") {
+            let avx2 = is_x86_feature_detected!("avx2");
+            let avx512 = is_x86_feature_detected!("avx512bw");
+            if avx2 && avx512 && is_x86_feature_detected!("avx512vnni") {
                 all.push(Self::Avx512Vnni);
             }
-            if is_x86_feature_detected!("avxvnni") && is_x86_feature_detected!("avx2") {
+            if avx2 && is_x86_feature_detected!("avxvnni") {
                 all.push(Self::AvxVnni);
             }
-            if is_x86_feature_detected!("avx2") {
+            if avx2 {
                 all.push(Self::Avx2);
             }
         }
@@ -166,9 +169,9 @@ pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// The sum of all lanes, halving their number until one is left.
-fn sum_lanes(mut lanes: [f32; F32_LANES]) -> f32 {
-    let mut width = F32_LANES / 2;
+/// The sum of all lanes, whose number is a power of two: halved until one is left.
+pub(super) fn sum_lanes<const N: usize>(mut lanes: [f32; N]) -> f32 {
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] += lanes[i + width];

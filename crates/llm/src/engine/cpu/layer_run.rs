@@ -89,7 +89,7 @@ impl LayerRun {
         rotations_of(&self.inverse_frequencies, &self.tokens, &mut s.rotations);
         let mut cache = KvCache::new(&self.config, self.n_sequences);
         for token in self.tokens.iter().filter(|token| token.position == 0) {
-            cache.open(token.slot, 0, 0);
+            cache.open(token.slot, 0, 0, |_| layer.attention());
         }
         let step = Step { config: &self.config, isa: self.isa, tokens: &self.tokens };
         std::mem::swap(&mut s.x, hidden);

@@ -1,20 +1,21 @@
 //! What changes from step to step: the KV cache and the scratch buffers.
 
-use super::matrix::Activations;
+use std::ops::Range;
+
+use super::kernels::levels::SPLIT_TOKENS;
+use super::matrix::{Activations, Arithmetic};
 use crate::config::ModelConfig;
+use crate::quant::levels::to_fine_levels;
 
 /// Tokens by which a slot's cache grows.
 const GROW_TOKENS: usize = 64;
 
 /// Keys and values of every slot. A slot without a sequence owns no memory.
-///
-/// Keys are stored after RoPE and after their norm, in f32: at 100 tokens a 1.8B model reads 13 MB
-/// of cache beside 1.8 GB of weights, so a narrower type would save memory but no time.
 pub(super) struct KvCache {
     slots: Vec<SlotCache>,
     n_layers: usize,
-    /// Width of one token's keys (or values) in one layer.
-    width: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
 }
 
 #[derive(Default)]
@@ -23,19 +24,113 @@ struct SlotCache {
     layers: Vec<LayerCache>,
 }
 
-/// One layer of one slot.
-#[derive(Default)]
-pub(super) struct LayerCache {
-    /// `[tokens, n_kv_heads * head_dim]`.
-    pub(super) keys: Vec<f32>,
-    /// `[tokens, n_kv_heads * head_dim]`.
-    pub(super) values: Vec<f32>,
+/// One layer of one slot. Keys are stored after RoPE and after their norm.
+pub(super) enum LayerCache {
+    /// Both `[tokens, n_kv_heads * head_dim]`.
+    F32 { keys: Vec<f32>, values: Vec<f32> },
+    /// Half the memory; integer sums of levels are exact.
+    Levels { keys: CachedLevels, values: CachedLevels },
+}
+
+impl LayerCache {
+    fn new(arithmetic: Arithmetic, n_heads: usize, head_dim: usize) -> Self {
+        let levels = || CachedLevels::new(n_heads, head_dim);
+        match arithmetic {
+            Arithmetic::F32 => Self::F32 { keys: Vec::new(), values: Vec::new() },
+            Arithmetic::Int8 => Self::Levels { keys: levels(), values: levels() },
+        }
+    }
+
+    /// Keeps `kept` tokens and makes room for `room` in all; a token is `n_heads` heads.
+    fn resize(&mut self, kept: usize, room: usize, n_heads: usize, head_dim: usize) {
+        match self {
+            Self::F32 { keys, values } => {
+                for rows in [keys, values] {
+                    resize(rows, n_heads * head_dim, kept, room);
+                }
+            }
+            Self::Levels { keys, values } => {
+                for rows in [keys, values] {
+                    resize(&mut rows.levels, n_heads * head_dim, kept, room);
+                    resize(&mut rows.units, n_heads, kept, room);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps `kept` rows of `width` elements and makes room for `room` in all.
+fn resize<T>(buffer: &mut Vec<T>, width: usize, kept: usize, room: usize) {
+    buffer.truncate(kept * width);
+    if buffer.capacity() < room * width {
+        buffer.reserve_exact(room * width - buffer.len());
+    }
+}
+
+/// Keys or values of one layer as fine levels, with a unit for each token and head.
+pub(super) struct CachedLevels {
+    n_heads: usize,
+    head_dim: usize,
+    /// `[tokens, n_heads, head_dim]`.
+    levels: Vec<i16>,
+    /// `[tokens, n_heads]`.
+    units: Vec<f32>,
+}
+
+impl CachedLevels {
+    pub(super) fn new(n_heads: usize, head_dim: usize) -> Self {
+        Self { n_heads, head_dim, levels: Vec::new(), units: Vec::new() }
+    }
+
+    /// Appends one token, `[n_heads, head_dim]`.
+    pub(super) fn append(&mut self, row: &[f32]) {
+        for head in row.chunks_exact(self.head_dim) {
+            let start = self.levels.len();
+            self.levels.resize(start + self.head_dim, 0);
+            self.units.push(to_fine_levels(head, &mut self.levels[start..]));
+        }
+    }
+
+    pub(super) fn head(&self, head: usize) -> HeadLevels<'_> {
+        HeadLevels { all: self, head }
+    }
+}
+
+/// One head of cached keys or values.
+#[derive(Clone, Copy)]
+pub(super) struct HeadLevels<'a> {
+    all: &'a CachedLevels,
+    head: usize,
+}
+
+impl<'a> HeadLevels<'a> {
+    pub(super) fn head_dim(&self) -> usize {
+        self.all.head_dim
+    }
+
+    pub(super) fn unit(&self, token: usize) -> f32 {
+        self.all.units[token * self.all.n_heads + self.head]
+    }
+
+    /// The levels of up to [`SPLIT_TOKENS`] tokens, `[head_dim]` each; empty beyond those.
+    pub(super) fn split(&self, tokens: Range<usize>) -> [&'a [i16]; SPLIT_TOKENS] {
+        let (d, n_heads) = (self.all.head_dim, self.all.n_heads);
+        let mut rows: [&[i16]; SPLIT_TOKENS] = [&[]; SPLIT_TOKENS];
+        for (row, token) in rows.iter_mut().zip(tokens) {
+            *row = &self.all.levels[(token * n_heads + self.head) * d..][..d];
+        }
+        rows
+    }
 }
 
 impl KvCache {
     pub(super) fn new(config: &ModelConfig, n_slots: usize) -> Self {
-        let slots = (0..n_slots).map(|_| SlotCache::default()).collect();
-        Self { slots, n_layers: config.n_layers, width: config.kv_size() }
+        Self {
+            slots: (0..n_slots).map(|_| SlotCache::default()).collect(),
+            n_layers: config.n_layers,
+            n_kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+        }
     }
 
     /// Tokens held by a slot.
@@ -43,27 +138,45 @@ impl KvCache {
         self.slots[slot].n_tokens
     }
 
-    /// Cuts the slot back to `position` tokens and makes room for `n` more.
-    pub(super) fn open(&mut self, slot: usize, position: usize, n: usize) {
+    /// Cuts the slot back to `position` tokens and makes room for `n` more. `attention` says how
+    /// each layer attends, which must stay the same until the slot is released.
+    pub(super) fn open(
+        &mut self,
+        slot: usize,
+        position: usize,
+        n: usize,
+        attention: impl Fn(usize) -> Arithmetic,
+    ) {
         let slot = &mut self.slots[slot];
-        slot.layers.resize_with(self.n_layers, LayerCache::default);
-        let room = (position + n).next_multiple_of(GROW_TOKENS) * self.width;
+        for layer in slot.layers.len()..self.n_layers {
+            let arithmetic = attention(layer);
+            slot.layers.push(LayerCache::new(arithmetic, self.n_kv_heads, self.head_dim));
+        }
+        let room = (position + n).next_multiple_of(GROW_TOKENS);
         for layer in &mut slot.layers {
-            for buffer in [&mut layer.keys, &mut layer.values] {
-                buffer.truncate(position * self.width);
-                if buffer.capacity() < room {
-                    buffer.reserve_exact(room - buffer.len());
-                }
-            }
+            layer.resize(position, room, self.n_kv_heads, self.head_dim);
         }
         slot.n_tokens = position + n;
     }
 
     /// Appends one token's keys and values to one layer.
-    pub(super) fn append(&mut self, slot: usize, layer: usize, keys: &[f32], values: &[f32]) {
-        let layer = &mut self.slots[slot].layers[layer];
-        layer.keys.extend_from_slice(keys);
-        layer.values.extend_from_slice(values);
+    pub(super) fn append(
+        &mut self,
+        slot: usize,
+        layer: usize,
+        new_keys: &[f32],
+        new_values: &[f32],
+    ) {
+        match &mut self.slots[slot].layers[layer] {
+            LayerCache::F32 { keys, values } => {
+                keys.extend_from_slice(new_keys);
+                values.extend_from_slice(new_values);
+            }
+            LayerCache::Levels { keys, values } => {
+                keys.append(new_keys);
+                values.append(new_values);
+            }
+        }
     }
 
     pub(super) fn layer(&self, slot: usize, layer: usize) -> &LayerCache {
@@ -79,7 +192,7 @@ impl KvCache {
 pub(super) struct Scratch {
     /// Residual stream, `[n, hidden]`.
     pub(super) x: Vec<f32>,
-    /// Normalised residual, input of the linear layers, `[n, hidden]`.
+    /// The residual through a norm, input of the linear layers, `[n, hidden]`.
     pub(super) h: Activations,
     /// What a block adds to the residual stream, `[n, hidden]`.
     pub(super) delta: Vec<f32>,

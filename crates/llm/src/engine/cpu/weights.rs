@@ -5,7 +5,7 @@
 //! from are given back, so that memory never holds the model twice.
 
 use super::LoadProgress;
-use super::matrix::{Arithmetic, Int8Values, Matrix, Values};
+use super::matrix::{Arithmetic, Input, Int8Values, Matrix, Values};
 use super::pool::Pool;
 use crate::config::ModelConfig;
 use crate::error::LoadError;
@@ -55,6 +55,21 @@ pub(crate) struct Layer {
     /// Static scales of what enters the matrices, where a model runs with such: an input without
     /// one then has matrices in f32.
     pub(crate) input_scales: Option<LayerScales>,
+}
+
+impl Layer {
+    /// How `matrix`, which stands behind `fold`, takes its input.
+    pub(super) fn input(&self, fold: Fold, matrix: &Matrix) -> Input {
+        Input::of(matrix, self.input_scales.and_then(|scales| scales[fold as usize]))
+    }
+
+    /// How the layer attends. The graphs that static scales are for attend in floats.
+    pub(super) fn attention(&self) -> Arithmetic {
+        match self.input_scales {
+            None => self.q.arithmetic(),
+            Some(_) => Arithmetic::F32,
+        }
+    }
 }
 
 impl Weights {
