@@ -1,39 +1,74 @@
 // RoPE, q/k norm, KV append and attention over one split of 128 tokens.
 //
-// Queries and keys are normalised AFTER the rotation: this family's trap. How a sequence is cut into
+// Queries and keys are normalised AFTER the rotation: this family's trap. Products of attention are
+// products of integers, as those of the linear layers are: each head of a query, key or value is a vector
+// of 16-bit levels with one unit, so sums are exact, and the CPU engine has the same bits
+// (docs/arithmetic.md). The tensor core takes the two bytes of a level apart. How a sequence is cut into
 // splits depends on positions alone, so the bits do not depend on batch or chunk. A block takes one
 // query head: few instructions matter more here than loading keys once for all heads of a group.
-// Each of its warps takes 16 keys from their scores to the sum of their values, and then the block
-// adds up its warps.
+// Each of its warps scores 16 keys; then each weighs all of them and adds up the values of some elements.
 
 // Keys of a warp: the rows of one product of the tensor core.
 #define WARP_KEYS 16
 static_assert(WARPS * WARP_KEYS == SPLIT, "a block takes a split");
-// Products for one number per key, each over 16 elements of a head, and for one number per element,
-// each for 16 of them.
-#define HEAD_STEPS (HEAD_DIM / 16)
-// Words that a lane loads at once of a key and of a value.
-#define KEY_WORDS MIN_OF(4, 2 * HEAD_STEPS)
-#define KEY_LOADS (2 * HEAD_STEPS / KEY_WORDS)
-#define VALUE_WORDS MIN_OF(4, HEAD_STEPS)
-#define VALUE_LOADS (HEAD_STEPS / VALUE_WORDS)
+// A cached key or value: the high bytes of its levels, then the low ones.
+#define ROW_BYTES (2 * HEAD_DIM)
+// Words that a lane loads at once of a key, and how often.
+#define KEY_WORDS MIN_OF(4, ROW_BYTES / 16)
+#define KEY_LOADS (ROW_BYTES / (16 * KEY_WORDS))
+// Elements of a head that a warp adds up values of at once, and how many there are of these.
+#define VALUE_TILE 16
+#define VALUE_TILES (HEAD_DIM / VALUE_TILE)
+// Values of four tokens lie together: the high bytes of each element, then the low ones.
+#define QUAD_BYTES (4 * ROW_BYTES)
+// Groups of 16 tokens whose values a lane asks for at once.
+#define GROUPS_AT_ONCE 4
 
-// One page: [layer][key, value][kv head][PAGE][HEAD_DIM] in f16.
-#define PAGE_HALVES ((size_t)PAGE * HEAD_DIM)
-__device__ __forceinline__ u16* page_rows(u64 page, int layer, int is_value, int kv_head) {
-  return reinterpret_cast<u16*>(page) +
-         ((size_t)(layer * 2 + is_value) * KV_HEADS + kv_head) * PAGE_HALVES;
+// One page: rows [layer][key, value][kv head][PAGE][ROW_BYTES], where four values share four rows, then
+// units [layer][key, value][kv head][PAGE].
+#define PAGE_HEADS (LAYERS * 2 * KV_HEADS)
+__device__ __forceinline__ int page_head(int layer, int is_value, int kv_head) {
+  return (layer * 2 + is_value) * KV_HEADS + kv_head;
+}
+__device__ __forceinline__ i8* page_rows(u64 page, int layer, int is_value, int kv_head) {
+  return reinterpret_cast<i8*>(page) + (size_t)page_head(layer, is_value, kv_head) * PAGE * ROW_BYTES;
+}
+__device__ __forceinline__ float* page_units(u64 page, int layer, int is_value, int kv_head) {
+  return reinterpret_cast<float*>(page_rows(page, LAYERS, 0, 0)) +
+         page_head(layer, is_value, kv_head) * PAGE;
+}
+// Where byte `byte` of a token's key lies in its row. Each 16 bytes go elsewhere in the row beside it: the two
+// are read together, and would be in the same banks of shared memory.
+__device__ __forceinline__ int in_key(int token, int byte) {
+  return byte ^ ((token & 1) << 2 & (ROW_BYTES / 16 - 1)) << 4;
+}
+// Where the high or low byte of an element of a token's value lies, from the first of all. Each 32 bytes go
+// elsewhere in the four tokens beside, for the same reason.
+__device__ __forceinline__ int in_values(int token, int is_low, int element) {
+  const int quad = token >> 2;
+  return quad * QUAD_BYTES + is_low * 4 * HEAD_DIM +
+         (element * 4 ^ (quad & 3 & (HEAD_DIM / 8 - 1)) << 5) + (token & 3);
+}
+__device__ __forceinline__ void put_level(i8* rows, int token, int is_value, int element, int level) {
+  i8* const row = rows + token * ROW_BYTES;
+  i8* const high = is_value ? rows + in_values(token, 0, element) : row + in_key(token, element);
+  i8* const low =
+      is_value ? rows + in_values(token, 1, element) : row + in_key(token, HEAD_DIM + element);
+  *high = high_byte(level), *low = (i8)level;
 }
 
 // With room for OWN keys and values that this step brings.
 template <int OWN>
 struct AttentionShared {
-  // Each warp's query, as the sum of two f16: together they have the bits of f32 that count.
-  __align__(16) u16 q[WARPS][2][HEAD_DIM];
-  float out[WARPS][HEAD_DIM];
-  float tops[WARPS], sums[WARPS];
-  __align__(16) u16 own_keys[MAX_OF(1, OWN)][HEAD_DIM];
-  __align__(16) u16 own_values[MAX_OF(1, OWN)][HEAD_DIM];
+  // Four tokens of which some are this step's: so many, wherever they begin.
+  static constexpr int QUADS = (OWN + 6) / 4;
+  // Each warp's query: high bytes, then low ones.
+  __align__(16) i8 q[WARPS][2][HEAD_DIM];
+  __align__(16) float scores[SPLIT];
+  float q_units[WARPS];
+  __align__(16) i8 own_keys[MAX_OF(1, OWN)][ROW_BYTES];
+  __align__(16) i8 own_values[MAX_OF(1, QUADS)][QUAD_BYTES];
+  float own_units[2][MAX_OF(1, OWN)];
   u32 is_last;
 };
 
@@ -50,58 +85,67 @@ struct AttentionToken {
   u64 page;  // the page of this split
 
   // First row of a split in its page.
-  static __device__ __forceinline__ size_t first_row(int split) {
-    return (size_t)(split % (PAGE / SPLIT)) * SPLIT * HEAD_DIM;
+  static __device__ __forceinline__ int first_row(int split) {
+    return split % (PAGE / SPLIT) * SPLIT;
   }
 };
 
-// One number per row of 16 rows by 16 columns times two columns, and the same for 8 more rows behind:
-// `c` as the tensor core has it, of which only the first two columns count, and those of lanes whose
-// number is a multiple of 4. Rows and columns are f16, sums f32.
-__device__ __forceinline__ void multiply_two_columns(float (&c)[4], const u32 (&a)[4],
-                                                     const u32 (&b)[2]) {
+// Adds 16 rows by 32 columns times three columns, as the tensor core has them: `c[0]` and `c[1]` of lanes
+// 4g are row g's sums with the first and the second column, `c[2]` and `c[3]` those of row g + 8; lanes
+// 4g + 1 have the third column's in `c[0]` and `c[2]`. Nothing else of `c` counts.
+__device__ __forceinline__ void multiply_columns(int (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  multiply_add(c, make_uint4(a[0], a[1], a[2], a[3]), make_uint2(b[0], b[1]));
 #else
-  // Column `n` is in lanes 4n .. 4n + 3; each lane has four elements of two rows.
+  // Column `n` is in lanes 4n .. 4n + 3; each lane has eight elements of two rows.
   const int t = threadIdx.x & 3;
 #pragma unroll
-  for (int n = 0; n < 2; n++) {
-    float low = 0.f, high = 0.f;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const u32 column = __shfl_sync(FULL, b[half], n * 4 + t);
-      const float x = half_to_float((u16)column), y = half_to_float((u16)(column >> 16));
-      low = fmaf(half_to_float((u16)a[half * 2]), x, low);
-      low = fmaf(half_to_float((u16)(a[half * 2] >> 16)), y, low);
-      high = fmaf(half_to_float((u16)a[half * 2 + 1]), x, high);
-      high = fmaf(half_to_float((u16)(a[half * 2 + 1] >> 16)), y, high);
-    }
+  for (int n = 0; n < 3; n++) {
+    const int x = __shfl_sync(FULL, b[0], n * 4 + t), y = __shfl_sync(FULL, b[1], n * 4 + t);
+    int first = __dp4a((int)a[0], x, __dp4a((int)a[2], y, 0));
+    int second = __dp4a((int)a[1], x, __dp4a((int)a[3], y, 0));
     for (int o = 1; o < 4; o *= 2) {
-      low += __shfl_xor_sync(FULL, low, o);
-      high += __shfl_xor_sync(FULL, high, o);
+      first += __shfl_xor_sync(FULL, first, o);
+      second += __shfl_xor_sync(FULL, second, o);
     }
-    c[n] += low, c[n + 2] += high;
+    if (t == n / 2) c[n & 1] += first, c[2 + (n & 1)] += second;
   }
 #endif
 }
-
-// Numbers as the sum of two f16 each: `low` is what `high` leaves.
-__device__ __forceinline__ void split_in_two(float x, u16& high, u16& low) {
-  high = half_bits(x);
-  low = half_bits(x - half_to_float(high));
+// The three columns for a vector of levels: what meets high bytes, then what meets low ones.
+struct Columns {
+  u32 high, low;
+};
+// What of them a lane 4g + t holds: that of column g.
+struct ColumnOfLane {
+  u32 first, second, third;  // masks
+  __device__ __forceinline__ ColumnOfLane() {
+    const int g = (threadIdx.x & 31) >> 2;
+    first = g == 0 ? FULL : 0u, second = g == 1 ? FULL : 0u, third = g == 2 ? FULL : 0u;
+  }
+  // For rows of high bytes, then of low ones.
+  __device__ __forceinline__ void of(const Columns& c, u32 (&b)[2]) const {
+    b[0] = (c.high & first) | (c.low & second);
+    b[1] = (c.high & second) | (c.low & third);
+  }
+};
+// The sum of products of levels out of the sums of their bytes' products, high by high, high by low in both
+// ways, low by low: exact, and then rounded once. High bytes are at most 64, so no sum leaves its integer.
+static_assert(MAX_OF(HEAD_DIM, SPLIT) * 64 * 64 < (1 << 22) - (1 << 15), "small enough to be converted");
+static_assert(2 * MAX_OF(HEAD_DIM, SPLIT) * 64 * 128 <= 1 << 22, "times 256 an integer of 32 bits");
+__device__ __forceinline__ float sum_of_levels(int high, int mixed, int low) {
+  const int rest = mixed * 256 + low, carry = (rest + 32768) >> 16;
+  return fmaf(small_to_float(high + carry), 65536.0f, small_to_float(rest - carry * 65536));
 }
-__device__ __forceinline__ u32 pack(u16 first, u16 second) { return (u32)second << 16 | first; }
 
-// Reads COUNT heads with one warp, rotates and normalises the first NORMED, and calls `put` with the
-// head's number, an element's and the element. With OWN_ROTATIONS each has its own, else all the first.
-template <bool AWAIT, int NORMED, bool OWN_ROTATIONS, int COUNT, class Put>
+// Reads COUNT heads with one warp, rotates and normalises the first NORMED, and makes levels of all. Calls
+// `put` with the head's number, an element's and its level, and `put_unit` with the head's number and its
+// unit, in each lane. With OWN_ROTATIONS each has its own, else all the first.
+template <bool AWAIT, int NORMED, bool OWN_ROTATIONS, int COUNT, class Put, class PutUnit>
 __device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT],
                                            const float* const (&rotations)[MAX_OF(1, NORMED)],
-                                           const float* const (&weights)[COUNT], Put put) {
+                                           const float* const (&weights)[COUNT], Put put,
+                                           PutUnit put_unit) {
   constexpr int HALF = HEAD_DIM / 2, PAIRS = DIV_UP(HALF, 32);
   const int lane = threadIdx.x & 31;
   float a[COUNT][PAIRS], b[COUNT][PAIRS], squares[MAX_OF(1, NORMED)];
@@ -160,33 +204,43 @@ __device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT],
     const float scale = __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
-      const int at = i * 32 + lane;
-      if (at < HALF) {
-        put(h, at, a[h][i] * (scale * weight[h][i][0]));
-        put(h, at + HALF, b[h][i] * (scale * weight[h][i][1]));
-      }
+      a[h][i] *= scale * weight[h][i][0];
+      b[h][i] *= scale * weight[h][i][1];
     }
   }
+  u32 tops[COUNT];
 #pragma unroll
-  for (int h = NORMED; h < COUNT; h++)
+  for (int h = 0; h < COUNT; h++) {
+    tops[h] = 0;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++)
+      tops[h] = max(tops[h], max(magnitude(a[h][i]), magnitude(b[h][i])));
+    tops[h] = warp_max(tops[h]);
+  }
+#pragma unroll
+  for (int h = 0; h < COUNT; h++) {
+    const FineLevels levels(tops[h]);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
       const int at = i * 32 + lane;
-      if (at < HALF) put(h, at, a[h][i]), put(h, at + HALF, b[h][i]);
+      if (at >= HALF) continue;
+      put(h, at, levels.level(a[h][i]));
+      put(h, at + HALF, levels.level(b[h][i]));
     }
+    put_unit(h, levels.unit);
+  }
 }
 
-// Words of f16 pairs, all at once.
-template <int WORDS>
-__device__ __forceinline__ void load_words(u32* to, const u16* from) {
-  if (WORDS == 4) {
+// BYTES that follow each other, all at once.
+template <int BYTES>
+__device__ __forceinline__ void load_words(u32* to, const i8* from) {
+  if (BYTES == 16) {
     const uint4 v = *reinterpret_cast<const uint4*>(from);
     to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
-  } else if (WORDS == 2) {
+  } else {
+    static_assert(BYTES == 16 || BYTES == 8, "two words or four");
     const uint2 v = *reinterpret_cast<const uint2*>(from);
     to[0] = v.x, to[1] = v.y;
-  } else {
-    to[0] = *reinterpret_cast<const u32*>(from);
   }
 }
 
@@ -198,38 +252,28 @@ __device__ __forceinline__ int first_own_of(const AttentionToken& token, int spl
   return max(0, token.first_new - split * SPLIT);
 }
 
-// Lane 4g + t multiplies, of keys g and g + 8 of its warp's, what column t of the tensor core's rows is,
-// and of keys 2t, 2t + 1, 2t + 8 and 2t + 9 elements g of 8. Which elements of a head these are is ours
-// to choose, so each lane loads words that follow each other.
-__device__ __forceinline__ int key_element(int load) {
-  return (load * 4 + ((int)threadIdx.x & 3)) * 2 * KEY_WORDS;
-}
-__device__ __forceinline__ int value_element(int load) {
-  return (load * 8 + ((int)threadIdx.x & 31) / 4) * 2 * VALUE_WORDS;
+// Lane 4g + t multiplies, of keys g and g + 8 of its warp's, what column t of the tensor core's rows is.
+// Which bytes these are is ours to choose, so each lane loads words that follow each other.
+__device__ __forceinline__ int scored_key(int i) { return ((threadIdx.x & 31) >> 2) + i * 8; }
+__device__ __forceinline__ int key_byte(int load) {
+  return (load * 4 + ((int)threadIdx.x & 3)) * 4 * KEY_WORDS;
 }
 
-// Old keys and values of one kv head in a split, `[SPLIT][HEAD_DIM]` each, and those of this step.
-struct AttentionRows {
-  const u16 *keys, *values, *own_keys, *own_values;
-  int first_own;
-  __device__ __forceinline__ const u16* key(int i) const {
-    return i >= first_own ? own_keys + (i - first_own) * HEAD_DIM : keys + i * HEAD_DIM;
-  }
-  __device__ __forceinline__ const u16* value(int i) const {
-    return i >= first_own ? own_values + (i - first_own) * HEAD_DIM : values + i * HEAD_DIM;
-  }
-};
-
-// Old keys and values where they lie.
+// Old keys and values where they lie, `CHUNK_BYTES` of values at a time.
 struct PageRows {
-  const u16 *key_rows, *value_rows;
+  const i8 *key_rows, *value_rows;
   __device__ __forceinline__ PageRows(const AttentionToken& token, int layer, int kv_head, int split)
-      : key_rows(page_rows(token.page, layer, 0, kv_head) + token.first_row(split)),
-        value_rows(page_rows(token.page, layer, 1, kv_head) + token.first_row(split)) {}
-  __device__ __forceinline__ const u16* keys() const { return key_rows; }
-  __device__ __forceinline__ const u16* values() const { return value_rows; }
-  __device__ __forceinline__ void end() const {}
+      : key_rows(page_rows(token.page, layer, 0, kv_head) + token.first_row(split) * ROW_BYTES),
+        value_rows(page_rows(token.page, layer, 1, kv_head) + token.first_row(split) * ROW_BYTES) {}
+  __device__ __forceinline__ const i8* keys() const { return key_rows; }
+  __device__ __forceinline__ void end_keys() const {}
+  __device__ __forceinline__ const i8* values(int chunk) const {
+    return value_rows + chunk * CHUNK_BYTES;
+  }
+  __device__ __forceinline__ void end_values() const {}
 };
+// Chunks of a split's keys, or values.
+#define SPLIT_CHUNKS DIV_UP(SPLIT * ROW_BYTES, CHUNK_BYTES)
 
 // What a split knows of one element of a head: its values' sum, in units of e^top, and that of the
 // weights.
@@ -240,88 +284,114 @@ struct SplitSum {
 #define SPLITS_AT_ONCE 4
 #define SPLIT_WIDTH (HEAD_DIM + 2)
 
-// A warp's part of attention, in two steps. Scores of its keys: lanes 4g have those of keys g and g + 8.
+// Scores of a warp's keys, of which those from `first_own` on are this step's.
 template <class Shared>
-__device__ __forceinline__ void score_keys(Shared& s, const AttentionRows& rows, int keys,
-                                           float (&scores)[2]) {
+__device__ __forceinline__ void score_keys(Shared& s, const i8* old_keys, int first_own, int keys,
+                                           const float (&units)[2]) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2;
   const int first = warp * WARP_KEYS;
-  // Two chains, of even and odd steps. Column 0 is the query's high part, column 1 the low one.
-  float c[2][4] = {{0.f, 0.f, 0.f, 0.f}, {0.f, 0.f, 0.f, 0.f}};
-  const u16* row[2];
+  // Two chains, of even and odd steps.
+  int c[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+  const i8* row[2];
+  int key[2];
 #pragma unroll
-  for (int i = 0; i < 2; i++) row[i] = rows.key(min(first + g + i * 8, keys - 1));
+  for (int i = 0; i < 2; i++) {
+    key[i] = min(first + scored_key(i), keys - 1);
+    row[i] = key[i] >= first_own ? s.own_keys[key[i] - first_own] : old_keys + key[i] * ROW_BYTES;
+  }
 #pragma unroll
   for (int load = 0; load < KEY_LOADS; load++) {
+    const int byte = key_byte(load);
     u32 k[2][KEY_WORDS], q[KEY_WORDS];
 #pragma unroll
-    for (int i = 0; i < 2; i++) load_words<KEY_WORDS>(k[i], row[i] + key_element(load));
+    for (int i = 0; i < 2; i++) load_words<4 * KEY_WORDS>(k[i], row[i] + in_key(key[i], byte));
 #pragma unroll
     for (int word = 0; word < KEY_WORDS; word++) q[word] = 0;
-    if (g < 2) load_words<KEY_WORDS>(q, s.q[warp][g] + key_element(load));
+    // What column g has there, as `Columns` says: the query's half that meets this half of a key.
+    const int half = byte / HEAD_DIM, of_query = g - half;
+    if (of_query == 0 || of_query == 1)
+      load_words<4 * KEY_WORDS>(q, s.q[warp][of_query] + byte % HEAD_DIM);
 #pragma unroll
     for (int word = 0; word < KEY_WORDS; word += 2) {
       const u32 a[4] = {k[0][word], k[1][word], k[0][word + 1], k[1][word + 1]};
       const u32 b[2] = {q[word], q[word + 1]};
-      multiply_two_columns(c[(load * KEY_WORDS + word) / 2 & 1], a, b);
+      multiply_columns(c[(load * KEY_WORDS + word) / 2 & 1], a, b);
     }
   }
-  const float unit = __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM));
+  const float unit = __fdiv_rn(1.0f, __fsqrt_rn((float)HEAD_DIM)) * s.q_units[warp];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
-    const float high = c[0][i * 2] + c[1][i * 2], low = c[0][i * 2 + 1] + c[1][i * 2 + 1];
-    scores[i] = first + g + i * 8 < keys ? (high + low) * unit : NEGATIVE_INFINITY;
+    const int high = c[0][i * 2] + c[1][i * 2], mixed = c[0][i * 2 + 1] + c[1][i * 2 + 1];
+    const float sum = sum_of_levels(high, mixed, __shfl_down_sync(FULL, high, 1));
+    if ((lane & 3) == 0 && first + scored_key(i) < keys)
+      s.scores[first + scored_key(i)] = sum * (unit * units[i]);
   }
 }
 
-// And the sum of its values, each times e^score, in units of the largest.
-template <class Shared>
-__device__ __forceinline__ void add_values(Shared& s, const AttentionRows& rows, int keys,
-                                           const float (&scores)[2]) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
-  const int first = warp * WARP_KEYS;
-  float top = fmaxf(scores[0], scores[1]);
-  for (int o = 4; o < 32; o *= 2) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
-  top = __shfl_sync(FULL, top, 0);
-  // Weights of the four keys whose values this lane has.
-  float weights[4];
+// The largest of a warp's numbers, in each lane.
+__device__ __forceinline__ float warp_top(float x) {
+  const u32 bits = __float_as_uint(x);
+  const u32 top = warp_max(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
+  return __uint_as_float(top & 0x80000000u ? top & 0x7fffffffu : ~top);
+}
+
+// What the keys of a split weigh. Lane l has keys 4l .. 4l + 3.
+struct Weights {
+  float top, sum;  // largest score, and the sum of e^(score - top)
+  float unit;      // of the weights' levels
+  Columns levels;  // of the lane's four
+
+  __device__ __forceinline__ Weights(const float* scores, int keys, const float (&value_units)[4]) {
+    const int first = (threadIdx.x & 31) * 4;
+    const float4 four = *reinterpret_cast<const float4*>(scores + first);
+    float of[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
-  for (int i = 0; i < 4; i++)
-    weights[i] = expf(__shfl_sync(FULL, scores[i / 2], (t * 2 + i % 2) * 4) - top);
-  float sum = (weights[0] + weights[1]) + (weights[2] + weights[3]);
-  for (int o = 1; o < 4; o *= 2) sum += __shfl_xor_sync(FULL, sum, o);
-  u32 b[2];
+    for (int i = 0; i < 4; i++)
+      if (first + i >= keys) of[i] = NEGATIVE_INFINITY;
+    top = warp_top(fmaxf(fmaxf(of[0], of[1]), fmaxf(of[2], of[3])));
 #pragma unroll
-  for (int i = 0; i < 2; i++) {
-    u16 high[2], low[2];
-    split_in_two(weights[i * 2], high[0], low[0]);
-    split_in_two(weights[i * 2 + 1], high[1], low[1]);
-    b[i] = g == 0 ? pack(high[0], high[1]) : g == 1 ? pack(low[0], low[1]) : 0u;
-  }
-  if (lane == 0) s.tops[warp] = top, s.sums[warp] = sum;
-#pragma unroll
-  for (int load = 0; load < VALUE_LOADS; load++) {
-    u32 v[4][VALUE_WORDS];
+    for (int i = 0; i < 4; i++) of[i] = exponential(of[i] - top);
+    sum = warp_sum((of[0] + of[1]) + (of[2] + of[3]));
+    u32 largest = 0;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      const int key = first + t * 2 + i / 2 * 8 + i % 2;
-      // What does not count is zero times zero.
-#pragma unroll
-      for (int word = 0; word < VALUE_WORDS; word++) v[i][word] = 0;
-      if (key < keys) load_words<VALUE_WORDS>(v[i], rows.value(key) + value_element(load));
+      of[i] *= value_units[i];
+      largest = max(largest, magnitude(of[i]));
     }
+    largest = warp_max(largest);
+    const FineLevels fine(largest);
+    unit = fine.unit;
+    int level[4];
 #pragma unroll
-    for (int word = 0; word < VALUE_WORDS; word++) {
-      float sums[4] = {0.f, 0.f, 0.f, 0.f};
-      const u32 a[4] = {__byte_perm(v[0][word], v[1][word], 0x5410),
-                        __byte_perm(v[0][word], v[1][word], 0x7632),
-                        __byte_perm(v[2][word], v[3][word], 0x5410),
-                        __byte_perm(v[2][word], v[3][word], 0x7632)};
-      multiply_two_columns(sums, a, b);
-      if (t == 0)
-        *reinterpret_cast<float2*>(s.out[warp] + value_element(load) + word * 2) =
-            make_float2(sums[0] + sums[1], sums[2] + sums[3]);
-    }
+    for (int i = 0; i < 4; i++) level[i] = fine.level(of[i]);
+    levels.high = __byte_perm(__byte_perm(level[0] + 128, level[1] + 128, 0x0051),
+                              __byte_perm(level[2] + 128, level[3] + 128, 0x0051), 0x5410);
+    levels.low = __byte_perm(__byte_perm(level[0], level[1], 0x0040),
+                             __byte_perm(level[2], level[3], 0x0040), 0x5410);
+  }
+};
+
+// Adds up values of groups of 16 tokens: COUNT elements of two for each lane, at `values`, of tokens whose
+// weights lane `first_lane` and the next ones have. In `c[chain]` as `multiply_columns` leaves it.
+template <int COUNT>
+__device__ __forceinline__ void add_values(const i8* values, const Columns& levels, int first_lane,
+                                           const ColumnOfLane& column, int (&c)[2][4]) {
+  uint2 v[COUNT][2];
+#pragma unroll
+  for (int i = 0; i < COUNT; i++)
+#pragma unroll
+    for (int is_low = 0; is_low < 2; is_low++)
+      v[i][is_low] =
+          *reinterpret_cast<const uint2*>(values + i * 4 * QUAD_BYTES + is_low * 4 * HEAD_DIM);
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) {
+    const int from = first_lane + i * 4 + ((int)threadIdx.x & 3);
+    const Columns columns = {__shfl_sync(FULL, levels.high, from),
+                             __shfl_sync(FULL, levels.low, from)};
+    const u32 a[4] = {v[i][0].x, v[i][0].y, v[i][1].x, v[i][1].y};
+    u32 b[2];
+    column.of(columns, b);
+    multiply_columns(c[i & 1], a, b);
   }
 }
 
@@ -346,75 +416,161 @@ __device__ __forceinline__ void attend(AttentionShared<OWN>& s, const AttentionT
   const int made = warp - maker_of_first;
   const bool makes = made >= 0 && made < own;
 
-  auto put_query = [&](int at, float x) {
-    split_in_two(x, s.q[warp][0][at], s.q[warp][1][at]);
+  auto put_query = [&](int at, int level) {
+    s.q[warp][0][at] = high_byte(level);
+    s.q[warp][1][at] = (i8)level;
   };
+  const bool is_first_lane = (tid & 31) == 0;
+  const int first_row = token.first_row(split);
+  const float* const key_units = page_units(token.page, layer, 0, kv_head) + first_row;
+  const float* const value_units = page_units(token.page, layer, 1, kv_head) + first_row;
+  // Units of old keys and values are on their way while the heads are awaited.
+  const int of_warp = warp * WARP_KEYS, of_lane = (tid & 31) * 4;
+  float units[2], four_units[4];
+#pragma unroll
+  for (int i = 0; i < 2; i++) units[i] = now(key_units + of_warp + scored_key(i));
+  {
+    const float4 four = now4(value_units + of_lane);
+    four_units[0] = four.x, four_units[1] = four.y, four_units[2] = four.z, four_units[3] = four.w;
+  }
   if (makes) {
     // Every head of a group needs the key and value; one of them keeps those of the token itself.
     const int at = first_own + made, before = token.position - split * SPLIT - at;
     const bool keeps = head % GROUP == 0 && before == 0;
-    const size_t row = token.first_row(split) + (size_t)at * HEAD_DIM;
-    u16* key = page_rows(token.page, layer, 0, kv_head) + row;
-    u16* value = page_rows(token.page, layer, 1, kv_head) + row;
     const float* k = token.k - (size_t)before * QKV_ROWS + kv_head * HEAD_DIM;
     const float* const heads[3] = {token.q + head * HEAD_DIM, k, k + (token.v - token.k)};
     const float* const norms[3] = {q_norm, k_norm, nullptr};
     const float* const rotations[2] = {token.rotation, token.rotation - before * HEAD_DIM};
-    take_heads<AWAIT, 2, (OWN > 1)>(heads, rotations, norms, [&](int which, int element, float x) {
-      if (which == 0) return put_query(element, x);
-      const u16 half = half_bits(x);
-      (which == 1 ? s.own_keys : s.own_values)[made][element] = half;
-      if (keeps) (which == 1 ? key : value)[element] = half;
-    });
+    take_heads<AWAIT, 2, (OWN > 1)>(
+        heads, rotations, norms,
+        [&](int which, int element, int level) {
+          if (which == 0) return put_query(element, level);
+          // As the rows of the split, of which the first ones are not here.
+          put_level(which == 1 ? s.own_keys[0] - first_own * ROW_BYTES
+                               : s.own_values[0] - (first_own >> 2) * QUAD_BYTES,
+                    at, which == 2, element, level);
+          if (keeps)
+            put_level(page_rows(token.page, layer, which == 2, kv_head), first_row + at, which == 2,
+                      element, level);
+        },
+        [&](int which, float unit) {
+          if (!is_first_lane) return;
+          if (which == 0) s.q_units[warp] = unit;
+          else s.own_units[which - 1][made] = unit;
+          if (which > 0 && keeps)
+            page_units(token.page, layer, which == 2, kv_head)[first_row + at] = unit;
+        });
   } else if (is_used) {
     const float* const heads[1] = {token.q + head * HEAD_DIM};
     const float* const norms[1] = {q_norm};
     const float* const rotations[1] = {token.rotation};
-    take_heads<AWAIT, 1, false>(heads, rotations, norms,
-                                [&](int, int at, float x) { put_query(at, x); });
+    take_heads<AWAIT, 1, false>(
+        heads, rotations, norms, [&](int, int at, int level) { put_query(at, level); },
+        [&](int, float unit) {
+          if (is_first_lane) s.q_units[warp] = unit;
+        });
   }
   if (OWN > 1 && own > 1) block_sync();
   else __syncwarp();
-  AttentionRows rows = {nullptr, nullptr, s.own_keys[0], s.own_values[0], first_own};
-  float scores[2];
-  rows.keys = source.keys();
-  if (is_used) score_keys(s, rows, keys, scores);
-  rows.values = source.values();
-  if (is_used) add_values(s, rows, keys, scores);
-  source.end();
-  block_sync();
-
-  // Each lane weighs one of the block's warps: one exponential instead of all of them one by one.
-  const int at = tid, lane = tid & 31, warps = DIV_UP(keys, WARP_KEYS);
-  const float own_top = lane < warps ? s.tops[lane] : NEGATIVE_INFINITY;
-  float top = own_top;
+  // Units of this step's keys, for the warp that has some: the others would read while one is written.
+  if (OWN > 0 && is_used && of_warp + WARP_KEYS > first_own) {
 #pragma unroll
-  for (int o = 1; o < WARPS; o *= 2) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
-  top = __shfl_sync(FULL, top, 0);
-  const float own_weight = expf(own_top - top);
-  float weights[WARPS];
-#pragma unroll
-  for (int w = 0; w < WARPS; w++) weights[w] = __shfl_sync(FULL, own_weight, w);
-  if (at < HEAD_DIM) {
-    float sum = 0.f, total = 0.f;
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-      if (w >= warps) continue;
-      sum = fmaf(weights[w], s.sums[w], sum);
-      total = fmaf(weights[w], s.out[w][at], total);
-    }
-    float* to = out + head * HEAD_DIM + at;
-    const size_t of_head = (size_t)head * SPLIT_WIDTH, next = (size_t)HEADS * SPLIT_WIDTH;
-    if (splits == 1) {
-      tell(to, total * __fdiv_rn(1.0f, sum));
-    } else {
-      partials.put(of_head + split * next + at, total);
-      if (at == 0) {
-        partials.put(of_head + split * next + HEAD_DIM, top);
-        partials.put(of_head + split * next + HEAD_DIM + 1, sum);
-      }
+    for (int i = 0; i < 2; i++) {
+      const int key = of_warp + scored_key(i);
+      const float own_unit = s.own_units[0][min(OWN - 1, max(0, key - first_own))];
+      units[i] = key >= first_own ? own_unit : units[i];
     }
   }
+  const i8* const old_keys = source.keys();
+  if (is_used) score_keys(s, old_keys, first_own, keys, units);
+  source.end_keys();
+  block_sync();
+
+  // Units of values: those of this step, and 0 for what does not count.
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int key = of_lane + i;
+    if (OWN > 0) {
+      const float own_unit = s.own_units[1][min(OWN - 1, max(0, key - first_own))];
+      four_units[i] = key >= first_own ? own_unit : four_units[i];
+    }
+    four_units[i] = key < keys ? four_units[i] : 0.f;
+  }
+  const Weights weights(s.scores, keys, four_units);
+  // Those of this step's tokens are taken apart: what the cache has in their place is multiplied by 0, and
+  // so is all that lies behind the last key.
+  const int old = min(4, max(0, first_own - of_lane));
+  const u32 is_own = old == 4 ? 0u : FULL << old * 8;
+  const Columns of_old = {weights.levels.high & ~is_own, weights.levels.low & ~is_own};
+  const Columns of_own = {weights.levels.high & is_own, weights.levels.low & is_own};
+  constexpr int CHUNK_GROUPS = MIN_OF(SPLIT, CHUNK_BYTES / ROW_BYTES) / 16;
+  constexpr int AT_ONCE = MIN_OF(GROUPS_AT_ONCE, CHUNK_GROUPS), TILES = DIV_UP(VALUE_TILES, WARPS);
+  const int groups = DIV_UP(min(keys, first_own), 16), lane = tid & 31;
+  // Where a lane's elements of a tile are among values of tokens whose first is a multiple of 16.
+  const auto in_tile = [&](int i) {
+    return in_values((lane & 3) * 4, 0, (warp + i * WARPS) * VALUE_TILE + lane / 4 * 2);
+  };
+  const ColumnOfLane column;
+  int sums[TILES][2][4] = {};
+#pragma unroll 1
+  for (int chunk = 0; chunk < SPLIT_CHUNKS; chunk++) {
+    const i8* const values = source.values(chunk);
+#pragma unroll
+    for (int i = 0; i < TILES; i++) {
+      if (warp + i * WARPS >= VALUE_TILES) continue;
+#pragma unroll 1
+      for (int group = chunk * CHUNK_GROUPS; group < min(groups, (chunk + 1) * CHUNK_GROUPS); group += AT_ONCE)
+        add_values<AT_ONCE>(values + in_tile(i) + (group - chunk * CHUNK_GROUPS) * 4 * QUAD_BYTES, of_old,
+                            group * 4, column, sums[i]);
+    }
+    source.end_values();
+  }
+  if (OWN > 0 && own > 0) {
+    const int quad = first_own >> 2;
+    // A lane that has no weights of these gives zeros.
+    const auto shifted = [&](u32 word) {
+      word = __shfl_sync(FULL, word, min(31, quad + (lane & 3)));
+      return (lane & 3) < AttentionShared<OWN>::QUADS && quad + (lane & 3) < 32 ? word : 0u;
+    };
+    const Columns here = {shifted(of_own.high), shifted(of_own.low)};
+    u32 b[2];
+    column.of(here, b);
+    const int at = min(lane & 3, AttentionShared<OWN>::QUADS - 1) * QUAD_BYTES;
+#pragma unroll
+    for (int i = 0; i < TILES; i++) {
+      if (warp + i * WARPS >= VALUE_TILES) continue;
+      // In each four tokens elements lie as their number says.
+      const int element = (warp + i * WARPS) * VALUE_TILE + lane / 4 * 2;
+      const i8* from = s.own_values[0] + at + in_values((quad + (lane & 3)) * 4, 0, element) -
+                       (quad + (lane & 3)) * QUAD_BYTES;
+      const uint2 high = *reinterpret_cast<const uint2*>(from);
+      const uint2 low = *reinterpret_cast<const uint2*>(from + 4 * HEAD_DIM);
+      const u32 a[4] = {high.x, high.y, low.x, low.y};
+      multiply_columns(sums[i][1], a, b);
+    }
+  }
+  const size_t of_head = (size_t)head * SPLIT_WIDTH, next = (size_t)HEADS * SPLIT_WIDTH;
+  const float one_over_sum = __fdiv_rn(1.0f, weights.sum);
+#pragma unroll
+  for (int i = 0; i < TILES; i++) {
+    if (warp + i * WARPS >= VALUE_TILES) continue;
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      const int high = sums[i][0][row * 2] + sums[i][1][row * 2];
+      const int mixed = sums[i][0][row * 2 + 1] + sums[i][1][row * 2 + 1];
+      const int low = __shfl_down_sync(FULL, high, 1);
+      const float total = weights.unit * sum_of_levels(high, mixed, low);
+      const int at = (warp + i * WARPS) * VALUE_TILE + lane / 4 * 2 + row;
+      if ((tid & 3) != 0) continue;
+      if (splits == 1) tell(out + head * HEAD_DIM + at, total * one_over_sum);
+      else partials.put(of_head + split * next + at, total);
+    }
+  }
+  if (splits > 1 && tid == 0) {
+    partials.put(of_head + split * next + HEAD_DIM, weights.top);
+    partials.put(of_head + split * next + HEAD_DIM + 1, weights.sum);
+  }
+  const int at = tid;
   if (splits > 1 && partials.is_mine_to_add(split, splits, &s.is_last) && at < HEAD_DIM) {
     SplitSum all = {NEGATIVE_INFINITY, 0.f, 0.f};
     for (int first = 0; first < splits; first += SPLITS_AT_ONCE) {
@@ -424,13 +580,13 @@ __device__ __forceinline__ void attend(AttentionShared<OWN>& s, const AttentionT
       float top = all.top;
 #pragma unroll
       for (int p = 0; p < SPLITS_AT_ONCE; p++) top = fmaxf(top, some[p].top);
-      const float before = expf(all.top - top);
+      const float before = exponential(all.top - top);
       all = {top, all.sum * before, all.total * before};
 #pragma unroll
       for (int p = 0; p < SPLITS_AT_ONCE; p++) {
-        const float weight = expf(some[p].top - top);
-        all.sum = fmaf(weight, some[p].sum, all.sum);
-        all.total = fmaf(weight, some[p].total, all.total);
+        const float weight = exponential(some[p].top - top);
+        all.sum = all.sum + weight * some[p].sum;
+        all.total = all.total + weight * some[p].total;
       }
     }
     tell(out + head * HEAD_DIM + at, __fdiv_rn(all.total, all.sum));

@@ -2,8 +2,8 @@
 //
 // The host compiles these files as one program, with the model's shape and the launch geometry as
 // macros: HIDDEN, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCAB, LAYERS, EPS_BITS, HEAD_PIECE_TILES and
-// STAGES_1 .. STAGES_8. Contraction of a*b+c is off (--fmad=false): where a fused multiply-add is
-// wanted it says fmaf, so that two kernels that share a formula share its bits.
+// STAGES_1 .. STAGES_8. Contraction of a*b+c is off (--fmad=false): floats round as docs/arithmetic.md
+// says, and fmaf stands only where the product is exact.
 
 typedef signed char i8;
 typedef unsigned char u8;
@@ -42,6 +42,7 @@ typedef unsigned long long u64;
 __device__ __forceinline__ int thread_now() {
   int t;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
+  __builtin_assume(t >= 0);
   return t;
 }
 
@@ -64,11 +65,6 @@ __device__ __forceinline__ float4 far_constant4(const float* p) {
   return v;
 }
 
-__device__ __forceinline__ u16 half_bits(float x) {
-  u16 h;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
-  return h;
-}
 __device__ __forceinline__ float half_to_float(u16 h) {
   float x;
   asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
@@ -92,12 +88,36 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
+// An integer below 2^22 in magnitude: two additions instead of a conversion, of which there are few a clock.
+__device__ __forceinline__ float small_to_float(int x) {
+  return __int_as_float(x + 0x4b400000) - 12582912.0f;
+}
+
+// e^x with a relative error below 3e-7, 0 below -87 and e^88 above 88. Each multiplication and addition
+// rounds by itself, so the CPU engine has the same bits. The polynomial is that of Cephes' `expf`.
+__device__ __forceinline__ float exponential(float x) {
+  const float least = x > 88.0f ? 88.0f : x;  // a NaN stays
+  const float shifted = least * 1.44269504f + 12582912.0f;
+  const float n = shifted - 12582912.0f;
+  float r = least - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const float y = (p * (r * r) + r) + 1.0f;
+  const u32 power = (__float_as_uint(shifted) - 0x4b400000u + 127u) << 23;
+  return x < -87.0f ? 0.0f : y * __uint_as_float(power);
+}
+
 // One sum of products as it becomes a number, everywhere.
 __device__ __forceinline__ float dequantized(int sum, float x_scale, float w_scale) {
   return __int2float_rn(sum) * (x_scale * w_scale);
 }
 __device__ __forceinline__ float silu_times(float gate, float up) {
-  return __fdiv_rn(gate, 1.0f + expf(-gate)) * up;
+  return __fdiv_rn(gate, 1.0f + exponential(-gate)) * up;
 }
 
 // The WARPS warps that compute meet here. A decode kernel has one more warp, which only brings
@@ -149,11 +169,11 @@ __device__ __forceinline__ void await_first(const float* p) {
   while (is_awaited(now(p))) {
   }
 }
-// The same for four levels of a quantised row: -128 is no level.
-#define AWAITED_LEVELS 0x80808080u
+// What one block quantises for all, and that it soon will, is UNTOLD at first: four levels of -128, which are
+// no levels, and no scale is negative. AWAITED would be four levels of -1.
+#define UNTOLD 0x80808080u
 __device__ __forceinline__ void tell_levels(u32* to, u32 levels) {
-  const u32 word = levels ^ AWAITED_LEVELS ^ AWAITED;
-  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(levels) : "memory");
 }
 __device__ __forceinline__ uint4 levels_now(const u32* p) {
   uint4 v;
@@ -161,12 +181,15 @@ __device__ __forceinline__ uint4 levels_now(const u32* p) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(p)
                : "memory");
-  constexpr u32 FLIP = AWAITED_LEVELS ^ AWAITED;
-  return make_uint4(v.x ^ FLIP, v.y ^ FLIP, v.z ^ FLIP, v.w ^ FLIP);
+  return v;
 }
-__device__ __forceinline__ bool is_awaited(const uint4& v) {
-  return (v.x == AWAITED_LEVELS) | (v.y == AWAITED_LEVELS) | (v.z == AWAITED_LEVELS) |
-         (v.w == AWAITED_LEVELS);
+__device__ __forceinline__ bool is_untold(float v) { return __float_as_uint(v) == UNTOLD; }
+__device__ __forceinline__ bool is_untold(const uint4& v) {
+  return (v.x == UNTOLD) | (v.y == UNTOLD) | (v.z == UNTOLD) | (v.w == UNTOLD);
+}
+__device__ __forceinline__ void await_told(const float* p) {
+  while (is_untold(now(p))) {
+  }
 }
 
 // A number with the tag of who may read it, in one word.

@@ -13,8 +13,8 @@
 // One decode step as one persistent cooperative kernel: one block on every SM, a stream of weights
 // that waits for nothing, and no barrier between blocks.
 //
-// What a phase needs of the one before, it reads word by word until it is there (`AWAITED`). Each
-// layer has its own words, and a step finds all of them AWAITED: the step before saw to that. A
+// What a phase needs of the one before, it reads word by word until it is there. Each layer has its
+// own words, and a step finds all of them AWAITED or UNTOLD: the step before saw to that. A
 // barrier would have to flush memory, and behind a stream that keeps memory busy a flush takes
 // longer than a phase.
 
@@ -163,11 +163,13 @@ struct DecodeShared {
   float scales[N];  // where each block quantises for itself
   // This block's first tile of a phase of each kind, and their number; of the head's, that changes.
   int firsts[5], counts[4];
+  // Scales of each phase's rows.
+  const float* scales_of[4 * LAYERS + HEAD_PIECES];
   // Where each block quantises for itself, all rows at once.
   QuantizeShared quantize[N < TOLD_FROM ? N : 1];
   Item item;  // the first part of attention that is this block's
-  int has_item;
-  u64 barriers[STAGES_MAX * (PIECES + 1)];
+  int has_item, items;
+  u64 barriers[STAGES_MAX * (PIECES_MAX + 1)];
 };
 
 enum Epilogue { STORE, ADD, GATE, HEAD };
@@ -194,7 +196,8 @@ struct Decoder {
   const DecodeStep& step;
   DecodeShared<N>& s;
 #if __CUDA_ARCH__ >= 800
-  Stream<STAGES> stream;
+  using StreamOfBlock = Stream<STAGES, N == 1 ? PIECE_OF_ONE : PIECE_OF_MANY>;
+  StreamOfBlock stream;
 #endif
   u64 best;       // of the logits this thread has seen, its best
   float dropped;  // and the largest of the others
@@ -205,7 +208,7 @@ struct Decoder {
   }
 
   // What of a round of tiles becomes this thread's one output.
-  template <Epilogue E>
+  template <Epilogue E, int KIND>
   struct Output {
     static constexpr int TILE_OUT = E == GATE ? 8 : 16;
     // Tiles of a round.
@@ -218,9 +221,9 @@ struct Decoder {
     __device__ __forceinline__ Output(const Decoder& d, int phase, int start, int row_base, int rows) {
       const int tid = thread_now();
       row = tid % TILE_OUT, token = tid / TILE_OUT % N, slot = tid / TILE_OUT / N;
-      tile = d.s.firsts[phase_kind(phase)] + (start + slot) * gridDim.x;
+      tile = d.s.firsts[KIND] + (start + slot) * gridDim.x;
       at = row_base + tile * TILE_OUT + row;
-      is_there = slot < ROUND && tile < phase_tiles(phase) && token < d.step.n && at < rows;
+      is_there = slot < ROUND && tile < kind_tiles<KIND>(phase) && token < d.step.n && at < rows;
     }
   };
   // What an output needs beside its products. Each is a word from far away, so they are asked for
@@ -228,14 +231,13 @@ struct Decoder {
   struct Operands {
     float scale, up_scale, old;
   };
-  template <Epilogue E>
+  template <Epilogue E, int KIND>
   __device__ __forceinline__ Operands operands(int phase, int start, int row_base, int rows,
                                                const float* residual) {
-    const Output<E> output(*this, phase, start, row_base, rows);
+    const Output<E, KIND> output(*this, phase, start, row_base, rows);
     Operands needed = {0.f, 0.f, 0.f};
     if (!output.is_there) return needed;
-    const float* scales = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1)) +
-                          output.tile * 16 + output.row;
+    const float* scales = s.scales_of[phase] + output.tile * 16 + output.row;
     needed.scale = far_constant(scales);
     if (E == GATE) needed.up_scale = far_constant(scales + 8);
     if (E == ADD) needed.old = now(residual + (size_t)output.token * HIDDEN + output.at);
@@ -244,7 +246,7 @@ struct Decoder {
 
   // One phase's products: every tile of this block, a round of tiles at a time. `needed` is what the
   // first round needs.
-  template <int K, Epilogue E>
+  template <int K, Epilogue E, int KIND>
   __device__ __forceinline__ void products(Operands needed, int phase, int row_base, float* out,
                                            int out_stride, int rows,
                                            const float* residual = nullptr) {
@@ -253,12 +255,12 @@ struct Decoder {
     // and has come when the products have their sums.
     const Exchange of_layer(step.exchange, step.rows, E == HEAD ? LAYERS : phase / 4);
     const float* told_scale =
-        of_layer.scales(E == HEAD ? 0 : phase & 3) + tid / Output<E>::TILE_OUT % N;
+        of_layer.scales(E == HEAD ? 0 : KIND) + tid / Output<E, KIND>::TILE_OUT % N;
     float x_scale = N < TOLD_FROM ? 0.f : now(told_scale);
     constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K), TILE_CELLS = 16 * N;
-    constexpr int ROUND = Output<E>::ROUND;
+    constexpr int ROUND = Output<E, KIND>::ROUND;
     const int warp = tid >> 5, lane = tid & 31;
-    const int count = E == HEAD ? tiles_of_block(phase) : s.counts[phase_kind(phase)];
+    const int count = E == HEAD ? tiles_of_block(phase) : s.counts[KIND];
 #if __CUDA_ARCH__ >= 800
     static_assert(N <= 8, "one block of tokens");
     constexpr int TILE_CHUNKS = DIV_UP(KU, CHUNK_UNITS);
@@ -269,7 +271,7 @@ struct Decoder {
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
       Operands next = {0.f, 0.f, 0.f};
-      if (start + ROUND < count) next = operands<E>(phase, start + ROUND, row_base, rows, residual);
+      if (start + ROUND < count) next = operands<E, KIND>(phase, start + ROUND, row_base, rows, residual);
 #if __CUDA_ARCH__ >= 800
       const int chunks = in_round * TILE_CHUNKS;
       const i8* x_of_lane = s.x + warp * UNITS_OF_WARP * UNIT_COLS;
@@ -332,7 +334,7 @@ struct Decoder {
         int sums[2][SUMS(N)];
 #pragma unroll
         for (int i = 0; i < SUMS(N); i++) sums[0][i] = sums[1][i] = 0;
-        const int at_tile = s.firsts[phase_kind(phase)] + (start + j) * gridDim.x;
+        const int at_tile = s.firsts[KIND] + (start + j) * gridDim.x;
         for (int unit = warp; unit < KU; unit += WARPS) {
           const i8* x = s.x + unit * UNIT_COLS;
           const i8* base = reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) +
@@ -352,7 +354,7 @@ struct Decoder {
       }
 #endif
       block_sync();
-      const Output<E> output(*this, phase, start, row_base, rows);
+      const Output<E, KIND> output(*this, phase, start, row_base, rows);
       auto sum = [&](int of_row) {
         const int* cell = s.cells + output.slot * WARPS * TILE_CELLS + of_row * N + output.token;
         int all = 0;
@@ -362,7 +364,7 @@ struct Decoder {
       };
       if (output.is_there) {
         if (N < TOLD_FROM) x_scale = s.scales[output.token];
-        while (N >= TOLD_FROM && is_awaited(x_scale)) x_scale = now(told_scale);
+        while (N >= TOLD_FROM && is_untold(x_scale)) x_scale = now(told_scale);
         float v = dequantized(sum(output.row), x_scale, needed.scale);
         if (E == ADD) {
           // Where one block quantises for all, this one may not have seen the row itself yet.
@@ -431,13 +433,15 @@ struct Decoder {
   }
 
   // Rows as the products of phase `kind` want them. Of few tokens each block quantises all; of more,
-  // one block a token does, and the others wait for what it says.
-  template <int K, bool NORM>
+  // one block a token does, and the others wait for what it says. `ask` asks for what products need beside
+  // them: before rows are awaited, but behind what others wait for.
+  template <int K, bool NORM, class Ask>
   __device__ __forceinline__ void quantize(int kind, const Exchange& e, const float* rows,
-                                           const float* weight) {
+                                           const float* weight, Ask ask) {
     const int tid = thread_now();
     constexpr int STRIDE = PADDED(K) + 32;
     if constexpr (N < TOLD_FROM) {
+      ask();
       PlainRow out[N];
 #pragma unroll
       for (int t = 0; t < N; t++) out[t] = {s.x + t * STRIDE, s.scales + t};
@@ -452,7 +456,8 @@ struct Decoder {
             {levels + (size_t)t * (PADDED(K) / 4), e.scales(kind) + t, soon + t}};
         quantize_rows<K, NORM, true>(rows + (size_t)t * K, 1, weight, out, s.quantize);
       }
-      if (tid < step.n) await_first(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
+      ask();
+      if (tid < step.n) await_told(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
       block_sync();
       constexpr int OF_ROW = PADDED(K) / 16;
       constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
@@ -470,9 +475,9 @@ struct Decoder {
           complete = true;
 #pragma unroll
           for (int i = 0; i < AT_ONCE; i++)
-            if (is_awaited(held[i])) {
+            if (is_untold(held[i])) {
               held[i] = levels_now(from + i * THREADS * 4);
-              complete &= !is_awaited(held[i]);
+              complete &= !is_untold(held[i]);
             }
         } while (!complete);
 #pragma unroll
@@ -485,14 +490,14 @@ struct Decoder {
     }
   }
 
-  // Makes what the step before left in a layer AWAITED again. By one warp of each block.
+  // Makes what the step before left in a layer AWAITED or UNTOLD again. By one warp of each block.
   __device__ __forceinline__ void forget(int layer) {
     const Exchange used(step.used, step.rows, layer);
     const int first = blockIdx.x * 32 + (threadIdx.x & 31), all = gridDim.x * 32;
-    const uint4 word = make_uint4(AWAITED, AWAITED, AWAITED, AWAITED);
+    constexpr auto four = [](u32 word) { return make_uint4(word, word, word, word); };
     auto clear = [&](float* rows, int size) {
       for (int i = first; i < step.used_n * size / 4; i += all)
-        reinterpret_cast<uint4*>(rows)[i] = word;
+        reinterpret_cast<uint4*>(rows)[i] = four(AWAITED);
     };
     clear(used.qkv(), QKV_ROWS), clear(used.attended(), Q_SIZE), clear(used.middle(), HIDDEN);
     clear(used.gated(), FFN), clear(used.x(), HIDDEN);
@@ -500,7 +505,7 @@ struct Decoder {
     // shared memory, so where there is one for more tokens, few tokens never take that one.
     if (step.used_n >= TOLD_FROM)
       for (int i = first; i < (step.rows * (LEVEL_WORDS + 4) + SOON_WORDS) / 4; i += all)
-        reinterpret_cast<uint4*>(used.levels())[i] = word;
+        reinterpret_cast<uint4*>(used.levels())[i] = four(UNTOLD);
   }
 
   __device__ __forceinline__ int attention_items() {
@@ -522,9 +527,8 @@ struct Decoder {
   }
 
   __device__ __forceinline__ void attention(int layer, const Exchange& e) {
-    const int items = attention_items();
 #pragma unroll 1
-    for (int number = blockIdx.x; number < items; number += gridDim.x) {
+    for (int number = blockIdx.x; number < s.items; number += gridDim.x) {
       Item item = s.item;
       if (number == (int)blockIdx.x ? s.has_item : attention_item(number, item))
         attend_item(layer, e, item);
@@ -552,39 +556,39 @@ struct Decoder {
 
 #if __CUDA_ARCH__ >= 800
   // Old keys and values of a split come with the stream, behind the weights of q, k and v: they do not
-  // depend on this step. Each are SPLIT_CHUNKS chunks, and the rows of a warp are in one piece of one.
-  static constexpr int SPLIT_CHUNKS = DIV_UP(SPLIT * HEAD_DIM * 2, CHUNK_BYTES);
+  // depend on this step. Each are SPLIT_CHUNKS chunks, and the keys of a warp are in one piece of one.
   struct StreamRows {
-    Stream<STAGES>& stream;
+    StreamOfBlock& stream;
 
-    __device__ __forceinline__ const u16* keys() { return enter(); }
-    __device__ __forceinline__ const u16* values() {
-      leave();
-      return enter();
+    __device__ __forceinline__ const i8* keys() { return enter(); }
+    __device__ __forceinline__ void end_keys() { leave(); }
+    __device__ __forceinline__ const i8* values(int) {
+      stream.wait_whole();
+      return stream.bytes + stream.stage * CHUNK_BYTES;
     }
-    __device__ __forceinline__ void end() { leave(); }
+    __device__ __forceinline__ void end_values() { stream.give_back(); }
 
    private:
     // Where the warp's rows begin.
     static __device__ __forceinline__ int first_byte() {
-      static_assert(WARP_KEYS * HEAD_DIM * 2 <= PIECE_UNITS * UNIT_BYTES, "in one piece");
-      return (threadIdx.x >> 5) * WARP_KEYS * HEAD_DIM * 2;
+      static_assert(WARP_KEYS * ROW_BYTES <= PIECE_OF_MANY * UNIT_BYTES, "in one piece");
+      return (threadIdx.x >> 5) * WARP_KEYS * ROW_BYTES;
     }
     __device__ __forceinline__ void pass(int chunks) {
 #pragma unroll 1
       for (int i = 0; i < chunks; i++) end_chunk();
     }
     __device__ __forceinline__ void end_chunk() {
-      if (SPLIT * HEAD_DIM * 2 != CHUNK_BYTES) stream.wait_whole();
+      if (SPLIT * ROW_BYTES != CHUNK_BYTES) stream.wait_whole();
       else stream.wait(threadIdx.x >> 5);
       stream.give_back();
     }
-    // The first of all keys, or values, as if the warp's were not the only ones here.
-    __device__ __forceinline__ const u16* enter() {
+    // The first of all keys, as if the warp's were not the only ones here.
+    __device__ __forceinline__ const i8* enter() {
       constexpr int PART = UNITS_OF_WARP * UNIT_BYTES;
       const int first = first_byte(), here = first % CHUNK_BYTES;
       pass(first / CHUNK_BYTES);
-      return reinterpret_cast<const u16*>(stream.wait(here / PART) + here % PART - first);
+      return stream.wait(here / PART) + here % PART - first;
     }
     __device__ __forceinline__ void leave() {
       end_chunk();
@@ -602,8 +606,8 @@ struct Decoder {
       if (!(number == (int)blockIdx.x ? has_first : attention_item(number, item))) continue;
       const int count = min(SPLIT, first_own_of(item.token, item.split));
       const PageRows rows(item.token, layer, item.head / GROUP, item.split);
-      send(rows.keys(), SPLIT_CHUNKS, count * HEAD_DIM * 2);
-      send(rows.values(), SPLIT_CHUNKS, count * HEAD_DIM * 2);
+      send(rows.keys(), SPLIT_CHUNKS, count * ROW_BYTES);
+      send(rows.values(0), SPLIT_CHUNKS, ROUND_UP(count, 4) * ROW_BYTES);
     }
   }
 #endif
@@ -636,8 +640,10 @@ struct Decoder {
       }
       if (at < HEAD_DIM) tell4(rotations() + t * HEAD_DIM + at, rotation);
     }
-    if (threadIdx.x == 0)
-      s.has_item = blockIdx.x < attention_items() && attention_item(blockIdx.x, s.item);
+    if (threadIdx.x == 0) {
+      s.items = attention_items();
+      s.has_item = (int)blockIdx.x < s.items && attention_item(blockIdx.x, s.item);
+    }
     block_sync();
   }
   // Also where a block's first part of attention is none: a later one may be.
@@ -671,30 +677,33 @@ struct Decoder {
 #pragma unroll 1
     for (int layer = 0;; layer++) {
       const int p = layer * 4;
+      Operands needed;
       {
         // The output head reads as q, k and v of one more layer would.
         const bool is_head = layer == LAYERS;
         if (is_head && !step.wants_logits) return;
         const Here here(step, layer);
-        const Operands needed = is_head ? operands<HEAD>(p, 0, 0, VOCAB, nullptr)
-                                        : operands<STORE>(p, 0, 0, QKV_ROWS, nullptr);
-        quantize<HIDDEN, true>(0, here.e, here.x, here.norms);
+        quantize<HIDDEN, true>(0, here.e, here.x, here.norms, [&] {
+          needed = is_head ? operands<HEAD, 4>(p, 0, 0, VOCAB, nullptr)
+                           : operands<STORE, 0>(p, 0, 0, QKV_ROWS, nullptr);
+        });
         if (is_head) return head(needed);
-        products<HIDDEN, STORE>(needed, p, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
+        products<HIDDEN, STORE, 0>(needed, p, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
       }
       if (layer == 0) await_rotations();
       block_sync();
       attention(layer, Here(step, layer).e);
       const Here here(step, layer);
-      Operands needed = operands<ADD>(p + 1, 0, 0, HIDDEN, here.x);
-      quantize<Q_SIZE, false>(1, here.e, here.e.attended(), nullptr);
-      products<Q_SIZE, ADD>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
-      needed = operands<GATE>(p + 2, 0, 0, FFN, nullptr);
-      quantize<HIDDEN, true>(2, here.e, here.e.middle(), here.norms + HIDDEN);
-      products<HIDDEN, GATE>(needed, p + 2, 0, here.e.gated(), FFN, FFN);
-      needed = operands<ADD>(p + 3, 0, 0, HIDDEN, here.e.middle());
-      quantize<FFN, false>(3, here.e, here.e.gated(), nullptr);
-      products<FFN, ADD>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
+      quantize<Q_SIZE, false>(1, here.e, here.e.attended(), nullptr,
+                              [&] { needed = operands<ADD, 1>(p + 1, 0, 0, HIDDEN, here.x); });
+      products<Q_SIZE, ADD, 1>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
+      quantize<HIDDEN, true>(2, here.e, here.e.middle(), here.norms + HIDDEN,
+                             [&] { needed = operands<GATE, 2>(p + 2, 0, 0, FFN, nullptr); });
+      products<HIDDEN, GATE, 2>(needed, p + 2, 0, here.e.gated(), FFN, FFN);
+      quantize<FFN, false>(3, here.e, here.e.gated(), nullptr, [&] {
+        needed = operands<ADD, 3>(p + 3, 0, 0, HIDDEN, here.e.middle());
+      });
+      products<FFN, ADD, 3>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
     }
   }
   __device__ __forceinline__ void head(Operands needed) {
@@ -702,8 +711,8 @@ struct Decoder {
     const auto first_row = [](int piece) { return piece * HEAD_PIECE_TILES * 16; };
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       const int phase = 4 * LAYERS + piece;
-      if (piece > 0) needed = operands<HEAD>(phase, 0, first_row(piece), VOCAB, nullptr);
-      products<HIDDEN, HEAD>(needed, phase, first_row(piece), step.logits, VOCAB, VOCAB);
+      if (piece > 0) needed = operands<HEAD, 4>(phase, 0, first_row(piece), VOCAB, nullptr);
+      products<HIDDEN, HEAD, 4>(needed, phase, first_row(piece), step.logits, VOCAB, VOCAB);
       block_sync();
     }
     report();
@@ -725,6 +734,15 @@ struct KeysBehind {
 };
 #endif
 
+// One more warp than computes, where there is a stream.
+#if __CUDA_ARCH__ >= 800
+#define DECODE_THREADS (THREADS + 32)
+#define STREAM_BYTES(stages) ((stages) * CHUNK_BYTES)
+#else
+#define DECODE_THREADS THREADS
+#define STREAM_BYTES(stages) 0
+#endif
+
 template <int N, int STAGES>
 __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
@@ -732,6 +750,8 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   Decoder<N, STAGES> decoder{step, s};
   if (threadIdx.x < 5) s.firsts[threadIdx.x] = first_tile(threadIdx.x);
   if (threadIdx.x < 4) s.counts[threadIdx.x] = decoder.tiles_of_block(threadIdx.x);
+  for (int phase = threadIdx.x; phase < 4 * LAYERS + HEAD_PIECES; phase += DECODE_THREADS)
+    s.scales_of[phase] = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1));
 #if __CUDA_ARCH__ >= 800
   decoder.stream.init(ring_bytes, s.barriers);
   __syncthreads();
@@ -742,7 +762,7 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
         (int)blockIdx.x < decoder.attention_items() && decoder.attention_item(blockIdx.x, item);
     decoder.stream.bring(
         step.phases, s.firsts, 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0),
-        N < TOLD_FROM ? WINDOW_OF_FEW : WINDOW_OF_MANY,
+        N == 1 ? WINDOW_OF_ONE : N == 2 ? WINDOW_OF_TWO : WINDOW_OF_MANY,
         [&](int phase) {
           if (phase % 4 == 0 && phase < 4 * LAYERS) decoder.forget(phase / 4);
         },
@@ -756,15 +776,6 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
 #endif
   decoder.run();
 }
-
-// One more warp than computes, where there is a stream.
-#if __CUDA_ARCH__ >= 800
-#define DECODE_THREADS (THREADS + 32)
-#define STREAM_BYTES(stages) ((stages) * CHUNK_BYTES)
-#else
-#define DECODE_THREADS THREADS
-#define STREAM_BYTES(stages) 0
-#endif
 
 #define DECODE_KERNEL(N, STAGES)                                                       \
   extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 1)               \

@@ -89,6 +89,11 @@ __device__ __forceinline__ int phase_tiles(int p) {
   const int kind = p & 3;
   return kind == 0 ? QKV_TILES : kind == 2 ? FFN_TILES : HIDDEN_TILES;
 }
+// The same where the kind is known, 4 being the head's.
+template <int KIND>
+__device__ __forceinline__ int kind_tiles(int p) {
+  return KIND == 0 ? QKV_TILES : KIND == 2 ? FFN_TILES : KIND == 4 ? phase_tiles(p) : HIDDEN_TILES;
+}
 __device__ __forceinline__ int phase_units(int p) {
   const int kind = phase_kind(p);
   return kind == 1 ? UNITS(Q_SIZE) : kind == 3 ? UNITS(FFN) : UNITS(HIDDEN);
@@ -108,19 +113,21 @@ __device__ __forceinline__ int first_tile(int kind) {
 // Units that one stage of the stream holds.
 #define CHUNK_UNITS 16
 #define CHUNK_BYTES (CHUNK_UNITS * UNIT_BYTES)
-// A chunk comes in pieces of this many units.
-#define PIECE_UNITS 4
-#define PIECES (CHUNK_UNITS / PIECE_UNITS)
+// A chunk comes in pieces of so many units, with one token and with several.
+#define PIECE_OF_ONE 8
+#define PIECE_OF_MANY 4
+#define PIECES_MAX (CHUNK_UNITS / PIECE_OF_MANY)
 // Units of a chunk that a warp multiplies, one behind the other, and their blocks of 32 columns.
 #define UNITS_OF_WARP (CHUNK_UNITS / WARPS)
 #define UNIT_BLOCKS (UNIT_COLS / 32)
 #define CHUNK_BLOCKS (UNITS_OF_WARP * UNIT_BLOCKS)
-// Pieces on their way at a time, with few tokens and with many. Enough to keep memory busy; more would
+// Units on their way at a time, with one token, two, and more. Enough to keep memory busy; more would
 // only queue up in front of the few words that everybody waits for: what is on its way, over the
 // bandwidth, is what every other access takes. The output head waits for nobody.
-#define WINDOW_OF_FEW 3
-#define WINDOW_OF_MANY 2
-#define WINDOW_OF_HEAD 8
+#define WINDOW_OF_ONE 16
+#define WINDOW_OF_TWO 12
+#define WINDOW_OF_MANY 8
+#define WINDOW_OF_HEAD 32
 
 #if __CUDA_ARCH__ >= 800
 // Barriers in shared memory (PTX ISA, mbarrier).
@@ -151,8 +158,9 @@ __device__ __forceinline__ void barrier_wait(u64* barrier, u32 parity) {
 // A block's weights on their way through shared memory, in chunks, in the order in which its warps
 // multiply them, across phases and layers. One warp brings them and waits for nobody but the
 // readers, so memory stays busy while the block normalises, quantises, attends or waits.
-template <int STAGES>
+template <int STAGES, int PIECE_UNITS>
 struct Stream {
+  static constexpr int PIECES = CHUNK_UNITS / PIECE_UNITS;
   i8* bytes;   // [STAGES, CHUNK_BYTES]
   u64* full;   // [STAGES, PIECES]
   u64* empty;  // [STAGES]
@@ -187,7 +195,7 @@ struct Stream {
   // All of the current chunk, for warps whose parts of chunks are not always in the same piece: a wait for
   // a piece of the next chunk in this stage would end at once while this one's is still on its way.
   __device__ __forceinline__ void wait_whole() {
-#pragma unroll 1
+#pragma unroll
     for (int piece = 0; piece < PIECES; piece++) barrier_wait(full + stage * PIECES + piece, parity);
   }
   // Every lane says so for itself: one for all, behind a meeting of the warp, is no faster, and racecheck
@@ -204,7 +212,7 @@ struct Stream {
   }
 
   // What the bringing warp does: everything that this block reads in phases 0 .. end - 1, with
-  // `layer_window` pieces on their way before the output head. `before` is called with the number of
+  // `layer_window` units on their way before the output head. `before` is called with the number of
   // each phase, and `behind` with it and what sends a chunk that is no weights.
   template <class Before, class Behind>
   __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end,
@@ -232,7 +240,7 @@ struct Stream {
     };
     for (int phase = 0; phase < end; phase++) {
       before(phase);
-      window = phase < 4 * LAYERS ? layer_window : WINDOW_OF_HEAD;
+      window = (phase < 4 * LAYERS ? layer_window : WINDOW_OF_HEAD) / PIECE_UNITS;
       const int tiles = phase_tiles(phase), units = phase_units(phase);
       const i8* base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
       const float* scales = reinterpret_cast<const float*>(__ldg(phases + 2 * phase + 1));

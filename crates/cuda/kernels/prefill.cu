@@ -308,12 +308,16 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const float* k_norm = head_norms + (layer * 2 + 1) * HEAD_DIM;
   for (int head = warp; head < 2 * KV_HEADS; head += WARPS) {
     const int is_value = head >= KV_HEADS, kv_head = head % KV_HEADS;
-    u16* to = page_rows(page, layer, is_value, kv_head) + (size_t)(position % PAGE) * HEAD_DIM;
-    auto put = [&](int, int at, float x) { to[at] = half_bits(x); };
+    const int row = position % PAGE;
+    i8* rows = page_rows(page, layer, is_value, kv_head);
+    auto put = [&](int, int at, int level) { put_level(rows, row, is_value, at, level); };
+    auto put_unit = [&](int, float unit) {
+      if ((threadIdx.x & 31) == 0) page_units(page, layer, is_value, kv_head)[row] = unit;
+    };
     const float* const heads[1] = {k + is_value * KV_SIZE + kv_head * HEAD_DIM};
     const float *const norms[1] = {k_norm}, *const rotations[1] = {rotation};
-    if (is_value) take_heads<false, 0, false>(heads, rotations, norms, put);
-    else take_heads<false, 1, false>(heads, rotations, norms, put);
+    if (is_value) take_heads<false, 0, false>(heads, rotations, norms, put, put_unit);
+    else take_heads<false, 1, false>(heads, rotations, norms, put, put_unit);
   }
 }
 

@@ -1,6 +1,6 @@
 // Rows of activations to INT8, with or without RMSNorm before.
 //
-// With v = x * weight (or x), a row becomes round(v * 127 / max|v|), and its scale is
+// With v = x * weight (or x), a row becomes round(v * (127 / max|v|)), and its scale is
 // max|v| / 127, times the inverse root mean square of x where there is a norm: the norm divides a
 // row by one number, which the quantised values do not feel. Squares are added up over 128
 // elements first and then over those sums, in one fixed order: so the bits do not depend on how
@@ -19,6 +19,24 @@ __device__ __forceinline__ float unit_of_level(u32 top) {
 __device__ __forceinline__ u32 level(float v, float factor) {
   return __float_as_uint(v * factor + 12582912.0f) & 255u;
 }
+
+// Finer levels, for heads of queries, keys and values and for the weights of attention: whole numbers of a
+// power of two, the largest from 2^13 to 2^14, so that there is nothing to divide and both of a level's
+// bytes are INT8. A max below 2^-113 counts as none; one that is no number, or infinite, becomes the unit.
+struct FineLevels {
+  float factor, unit;
+  __device__ __forceinline__ explicit FineLevels(u32 top) {
+    const u32 exponent = top >> 23;
+    const bool is_none = exponent < 14, is_finite = exponent < 255;
+    factor = is_none | !is_finite ? 0.f : __uint_as_float((267 - exponent) << 23);
+    unit = is_none ? 0.f : __uint_as_float(is_finite ? (exponent - 13) << 23 : top);
+  }
+  __device__ __forceinline__ int level(float v) const {
+    return __float_as_int(v * factor + 12582912.0f) - 0x4b400000;
+  }
+};
+// `level` is `high_byte(level) * 256 + (i8)level`.
+__device__ __forceinline__ i8 high_byte(int level) { return (i8)((level + 128) >> 8); }
 
 // Vectors of four elements of a row that one thread holds.
 #define ROW_ITEMS(k) DIV_UP(PADDED(k) / 4, THREADS)

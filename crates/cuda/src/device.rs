@@ -10,6 +10,7 @@ mod context;
 mod graph;
 
 use std::ffi::{CString, c_int, c_uint, c_void};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -348,8 +349,18 @@ impl DeviceBuffer {
 
     /// Sets every byte.
     pub(crate) fn fill(&self, byte: u8) -> Result<(), CudaError> {
-        // SAFETY: the buffer has `bytes` bytes.
-        unsafe { result::memset_d8_async(self.pointer, byte, self.bytes, self.gpu.stream) }
+        self.fill_part(0..self.bytes, byte)
+    }
+
+    /// Sets some bytes.
+    ///
+    /// # Panics
+    /// When they are not all in the buffer.
+    pub(crate) fn fill_part(&self, part: Range<usize>, byte: u8) -> Result<(), CudaError> {
+        assert!(part.start <= part.end && part.end <= self.bytes, "{part:?} of {}", self.bytes);
+        let (start, len) = (self.pointer + part.start as u64, part.len());
+        // SAFETY: these bytes are the buffer's.
+        unsafe { result::memset_d8_async(start, byte, len, self.gpu.stream) }
             .map_err(failed("cuMemsetD8Async"))
     }
 

@@ -4,6 +4,7 @@
 //! part holds few kernels instead, so that NVRTC works on several at once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,7 +56,7 @@ pub const BEST: usize = 4;
 const HEAD_PIECE_BYTES: usize = 128 << 20;
 const WARPS: usize = THREADS / 32;
 const UNIT_BYTES: usize = TILE_ROWS * UNIT_COLS;
-/// Units of one stage of the stream of weights, and of the pieces in which they come.
+/// Units of one stage of the stream of weights, and of the smallest pieces in which they come.
 const CHUNK_UNITS: usize = 16;
 const PIECE_UNITS: usize = 4;
 /// Oldest architecture whose kernels have a stream of weights.
@@ -111,21 +112,40 @@ impl Shape {
 
     /// Bytes of one page of the KV cache, all layers.
     pub fn page_bytes(&self) -> usize {
-        self.config.n_layers * 2 * self.config.kv_size() * PAGE_TOKENS * 2
+        let c = &self.config;
+        // Two bytes an element, and a unit a head.
+        c.n_layers * 2 * c.n_kv_heads * PAGE_TOKENS * (2 * c.head_dim + size_of::<f32>())
     }
 
     /// Words that a token leaves in a layer's exchange, as `EXCHANGED_ALL` in `decode.cu`.
     fn exchanged_words(&self) -> usize {
         let c = &self.config;
-        let told = self.qkv_rows() + c.q_size() + 2 * c.hidden_size + c.intermediate_size;
-        let quantized =
-            2 * padded(c.hidden_size) + padded(c.q_size()) + padded(c.intermediate_size);
-        told + quantized / 4 + 4
+        let yielded = self.qkv_rows() + c.q_size() + 2 * c.hidden_size + c.intermediate_size;
+        yielded + self.told_words()
+    }
+
+    /// Of these, levels and scales, as `LEVEL_WORDS` there.
+    fn told_words(&self) -> usize {
+        let c = &self.config;
+        let levels = 2 * padded(c.hidden_size) + padded(c.q_size()) + padded(c.intermediate_size);
+        levels / 4 + 4
     }
 
     /// Bytes of one of the two exchanges of the decode kernels, for `rows` tokens.
     pub fn exchange_bytes(&self, rows: usize) -> usize {
-        4 * (self.config.n_layers + 1) * (rows * self.exchanged_words() + SOON_WORDS)
+        (self.config.n_layers + 1) * self.exchange_layer(rows)
+    }
+
+    /// Bytes of each layer of it.
+    fn exchange_layer(&self, rows: usize) -> usize {
+        4 * (rows * self.exchanged_words() + SOON_WORDS)
+    }
+
+    /// The parts of it that hold what one block quantises for all: the end of each layer.
+    pub fn told_parts(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
+        let (layer, told) =
+            (self.exchange_layer(rows), 4 * (rows * self.told_words() + SOON_WORDS));
+        (1..=self.config.n_layers + 1).map(move |end| end * layer - told..end * layer)
     }
 
     /// Words of one split's results of attention, all heads.
@@ -139,11 +159,13 @@ impl Shape {
         let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
         let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
         let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
-        let attention = (8 * WARPS + 4 * tokens) * c.head_dim + 8 * WARPS + 64;
+        let own = 2 * tokens + 8 * ((tokens + 6) / 4);
+        let attention = (2 * WARPS + own) * c.head_dim + 4 * (SPLIT_TOKENS + WARPS + 2 * tokens);
         let rows_at_once = if tokens < TOLD_FROM { tokens } else { 1 };
         let quantize = rows_at_once * 4 * (widest.div_ceil(UNIT_COLS) + WARPS);
         let barriers = 8 * STAGES_MAX * (CHUNK_UNITS / PIECE_UNITS + 1);
-        (x + cells + 64).max(attention) + 4 * tokens + quantize + barriers + 512
+        let phases = 8 * (4 * c.n_layers + self.head_pieces());
+        (x + cells).max(attention) + 64 + 4 * tokens + quantize + barriers + phases + 512
     }
 
     /// Stages of the stream of each decode kernel that fits `shared` bytes of a block.

@@ -22,7 +22,7 @@ use crate::program::{Program, Shape, Target, default_cache};
 /// What surrounds a buffer, on each side. Bytes; keeps the alignment that kernels need.
 const GUARD_BYTES: usize = 1024;
 const GUARD: u8 = 0xa5;
-/// What is in an output before a launch: NaN as f32 and f16, -1 as an integer.
+/// What is in an output before a launch: NaN as f32, -1 as an integer.
 const POISON: u8 = 0xff;
 
 /// A device with the kernels for one shape.

@@ -186,6 +186,9 @@ fn agrees(options: EngineOptions) -> Check {
             "relative error {:.4}, same best token at {} of {} positions",
             found.relative_error, found.same_best, found.positions
         );
+        if options.engine == EngineChoice::Cuda {
+            anyhow::ensure!(found.is_exact(), "{detail}; both follow one arithmetic to the bit");
+        }
         anyhow::ensure!(
             found.is_close(),
             "{detail}; at most {} is a matter of rounding",

@@ -1,8 +1,9 @@
 //! What the blocks of a decode kernel tell each other.
 //!
-//! A step finds every word of its exchange awaited (`AWAITED` in `base.cu`: all bits set) and leaves
-//! values; meanwhile it makes the other exchange, which the step before used, awaited again. So two
-//! take turns, and no step has to wait for a buffer to be cleared.
+//! A step finds every word of its exchange awaited (`AWAITED` in `base.cu`: all bits set) or untold
+//! (`UNTOLD`: the highest bit of each byte) and leaves values; meanwhile it clears the other exchange,
+//! which the step before used, in the same way. So two take turns, and no step has to wait for a buffer
+//! to be cleared.
 
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use crate::program::{DECODE_TOKENS_MAX, PAGE_TOKENS, SPLIT_TOKENS, Shape};
 const WHAT: &str = "the exchange of decode steps";
 /// Tokens that there is room for: one sequence may bring as many, with a draft.
 const ROWS: usize = DECODE_TOKENS_MAX;
+/// Each byte of what is awaited, and of what one block has yet to quantise for all.
+const AWAITED: u8 = 0xff;
+const UNTOLD: u8 = 0x80;
 
 pub(super) struct Exchange {
     buffers: [DeviceBuffer; 2],
@@ -40,7 +44,8 @@ impl Exchange {
         let splits_max = pages_max * (PAGE_TOKENS / SPLIT_TOKENS);
         let new = || {
             let buffer = gpu.alloc(WHAT, shape.exchange_bytes(ROWS))?;
-            buffer.fill(0xff)?;
+            buffer.fill(AWAITED)?;
+            shape.told_parts(ROWS).try_for_each(|part| buffer.fill_part(part, UNTOLD))?;
             Ok::<_, CudaError>(buffer)
         };
         Ok(Self {
