@@ -2,7 +2,7 @@
 //
 // Queries and keys are normalised AFTER the rotation: this family's trap. Products of attention are
 // products of integers, as those of the linear layers are: each head of a query, key or value is a vector
-// of 16-bit levels with one unit, so sums are exact, and the CPU engine has the same bits
+// of fine levels with one unit, so sums are exact, and the CPU engine has the same bits
 // (docs/arithmetic.md). The tensor core takes the two bytes of a level apart. How a sequence is cut into
 // splits depends on positions alone, so the bits do not depend on batch or chunk. A block takes one
 // query head: few instructions matter more here than loading keys once for all heads of a group.
@@ -26,7 +26,6 @@ static_assert(WARPS * WARP_KEYS == SPLIT, "a block takes a split");
 
 // One page: rows [layer][key, value][kv head][PAGE][ROW_BYTES], where four values share four rows, then
 // units [layer][key, value][kv head][PAGE].
-#define PAGE_HEADS (LAYERS * 2 * KV_HEADS)
 __device__ __forceinline__ int page_head(int layer, int is_value, int kv_head) {
   return (layer * 2 + is_value) * KV_HEADS + kv_head;
 }
@@ -67,7 +66,7 @@ struct AttentionShared {
   __align__(16) float scores[SPLIT];
   float q_units[WARPS];
   __align__(16) i8 own_keys[MAX_OF(1, OWN)][ROW_BYTES];
-  __align__(16) i8 own_values[MAX_OF(1, QUADS)][QUAD_BYTES];
+  __align__(16) i8 own_values[QUADS][QUAD_BYTES];
   float own_units[2][MAX_OF(1, OWN)];
   u32 is_last;
 };
@@ -307,7 +306,7 @@ __device__ __forceinline__ void score_keys(Shared& s, const i8* old_keys, int fi
     for (int i = 0; i < 2; i++) load_words<4 * KEY_WORDS>(k[i], row[i] + in_key(key[i], byte));
 #pragma unroll
     for (int word = 0; word < KEY_WORDS; word++) q[word] = 0;
-    // What column g has there, as `Columns` says: the query's half that meets this half of a key.
+    // What column g has there, as in `ColumnOfLane`: the query's half that meets this half of a key.
     const int half = byte / HEAD_DIM, of_query = g - half;
     if (of_query == 0 || of_query == 1)
       load_words<4 * KEY_WORDS>(q, s.q[warp][of_query] + byte % HEAD_DIM);

@@ -14,14 +14,14 @@ pub const LEVEL_MAX: f32 = 127.0;
 /// When the lengths differ.
 pub fn quantize_row(x: &[f32], values: &mut [i8]) -> f32 {
     assert_eq!(x.len(), values.len(), "a row and its quantised values have one length");
-    let scale = absmax(x) / LEVEL_MAX;
+    let scale = absmax(x.iter().copied()) / LEVEL_MAX;
     // Subnormal scales lose the precision the bound below needs; such rows are zero in effect.
     if scale < f32::MIN_POSITIVE {
         values.fill(0);
         return if scale.is_nan() { scale } else { 0.0 };
     }
     for (value, x) in values.iter_mut().zip(x) {
-        *value = round_half_even(x / scale);
+        *value = nearest(x / scale) as i8;
     }
     scale
 }
@@ -34,7 +34,7 @@ pub fn quantize_row(x: &[f32], values: &mut [i8]) -> f32 {
 pub fn quantize_row_static(x: &[f32], scale: f32, values: &mut [i8]) {
     assert_eq!(x.len(), values.len(), "a row and its quantised values have one length");
     for (value, x) in values.iter_mut().zip(x) {
-        *value = round_half_even((x / scale).clamp(-LEVEL_MAX - 1.0, LEVEL_MAX));
+        *value = nearest((x / scale).clamp(-LEVEL_MAX - 1.0, LEVEL_MAX)) as i8;
     }
 }
 
@@ -49,30 +49,21 @@ pub fn dequantize_row(values: &[i8], scale: f32, x: &mut [f32]) {
     }
 }
 
-/// Largest magnitude; NaN when there is one. Lanes are independent so that the loop vectorises.
-fn absmax(x: &[f32]) -> f32 {
-    const LANES: usize = 16;
+/// Largest magnitude; NaN when there is one. A maximum of integers has no order, so the loop vectorises.
+pub(super) fn absmax(x: impl Iterator<Item = f32>) -> f32 {
     // Magnitudes of floats order like their bits, and NaN orders above infinity.
     const MAGNITUDE: u32 = 0x7fff_ffff;
-    let (chunks, tail) = x.as_chunks::<LANES>();
-    let mut lanes = [0_u32; LANES];
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = (*lane).max(x.to_bits() & MAGNITUDE);
-        }
-    }
-    let rest = tail.iter().map(|x| x.to_bits() & MAGNITUDE);
-    f32::from_bits(lanes.into_iter().chain(rest).max().unwrap_or(0))
+    f32::from_bits(x.fold(0, |top, x| top.max(x.to_bits() & MAGNITUDE)))
 }
 
-/// Nearest integer, ties to even, for `|x| <= 127.5`.
-///
-/// Adding 1.5 * 2^23 leaves no bits for a fraction, so the addition itself rounds in the default
-/// mode, half to even, and the low byte of the sum is the integer in two's complement. Unlike
-/// `f32::round_ties_even` this needs no instruction beyond SSE2.
-fn round_half_even(x: f32) -> i8 {
-    const SHIFT: f32 = 12_582_912.0;
-    (x + SHIFT).to_bits() as i8
+/// 1.5 * 2^23: added to a number below 2^22, it leaves no bits for a fraction, so that the addition
+/// itself rounds in the default mode, half to even. What lies above its own bits is the integer.
+pub(crate) const SHIFT: f32 = 12_582_912.0;
+
+/// Nearest integer, ties to even, for magnitudes below 2^22. Unlike `f32::round_ties_even` this
+/// needs no instruction beyond SSE2.
+pub(super) fn nearest(x: f32) -> i32 {
+    (x + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }
 
 /// `quantization_config` of compressed-tensors, as llm-compressor and AngelSlim write it.
@@ -105,7 +96,7 @@ mod tests {
     fn rounding_is_half_to_even() {
         for step in -1270..=1270 {
             let x = step as f32 / 10.0;
-            assert_eq!(round_half_even(x), x.round_ties_even() as i8, "{x}");
+            assert_eq!(nearest(x) as i8, x.round_ties_even() as i8, "{x}");
         }
     }
 

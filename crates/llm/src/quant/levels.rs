@@ -7,14 +7,10 @@
 //! The two differ where a quotient is within a rounding of a half. In attention levels are finer
 //! and the unit is a power of two. The specification is `docs/arithmetic.md`.
 
-use super::int8::LEVEL_MAX;
+use super::int8::{LEVEL_MAX, absmax, nearest};
 
 /// Largest fine level. Cut into `high * 256 + low` both fit 8 bits, so a GPU can multiply in INT8.
 pub const FINE_LEVEL_MAX: i16 = 1 << 14;
-
-/// 1.5 * 2^23: added to a number below 2^22, it leaves no bits for a fraction, so that the addition
-/// rounds half to even. What lies above its own bits is the integer.
-const SHIFT: f32 = 12_582_912.0;
 
 /// Writes the levels of `x`, in -127..=127, and returns their unit. A row that is zero in effect
 /// has unit 0; one that is not finite has such a unit, and its levels mean nothing.
@@ -23,7 +19,7 @@ const SHIFT: f32 = 12_582_912.0;
 /// When the lengths differ.
 pub fn to_levels8(x: impl ExactSizeIterator<Item = f32> + Clone, levels: &mut [i8]) -> f32 {
     assert_eq!(x.len(), levels.len(), "a row and its levels have one length");
-    let Scaling { factor, unit } = Scaling::of(top(x.clone()));
+    let Scaling { factor, unit } = Scaling::of(absmax(x.clone()));
     for (level, x) in levels.iter_mut().zip(x) {
         *level = nearest(x * factor) as i8;
     }
@@ -38,17 +34,11 @@ pub fn to_levels8(x: impl ExactSizeIterator<Item = f32> + Clone, levels: &mut [i
 /// When the lengths differ.
 pub fn to_fine_levels(x: &[f32], levels: &mut [i16]) -> f32 {
     assert_eq!(x.len(), levels.len(), "a vector and its levels have one length");
-    let Scaling { factor, unit } = Scaling::fine(top(x.iter().copied()));
+    let Scaling { factor, unit } = Scaling::fine(absmax(x.iter().copied()));
     for (level, x) in levels.iter_mut().zip(x) {
         *level = nearest(x * factor) as i16;
     }
     unit
-}
-
-/// The largest magnitude. Magnitudes of floats order like their bits, and NaN orders above infinity.
-fn top(x: impl Iterator<Item = f32>) -> f32 {
-    const MAGNITUDE: u32 = 0x7fff_ffff;
-    f32::from_bits(x.fold(0, |top, x| top.max(x.to_bits() & MAGNITUDE)))
 }
 
 /// From values to levels, and back.
@@ -82,12 +72,6 @@ impl Scaling {
             },
         }
     }
-}
-
-/// Nearest integer, ties to even, for magnitudes below 2^22. SSE2 is enough for it, other than for
-/// `f32::round_ties_even`.
-fn nearest(x: f32) -> i32 {
-    (x + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }
 
 #[cfg(test)]

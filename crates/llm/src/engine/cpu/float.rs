@@ -4,16 +4,13 @@
 //! fixed tree: neither a thread count, nor an instruction set, nor a library changes a bit.
 
 use super::kernels::sum_lanes;
+use crate::quant::int8::SHIFT;
 
 /// Lanes of a sum: one warp of a GPU.
 pub(super) const LANES: usize = 32;
 
 /// Elements of a row that the lanes add up at a time, four each.
 const BLOCK: usize = 4 * LANES;
-
-/// 1.5 * 2^23: added to a number below 2^22, it leaves no bits for a fraction, so that the sum is
-/// rounded half to even.
-const SHIFT: f32 = 12_582_912.0;
 
 /// `e^x` with a relative error below 3e-7; 0 below -87, and as at 88 above it. The reduction and
 /// the polynomial are those of `expf` in Cephes. No branch and no library, so that loops of it
