@@ -71,13 +71,20 @@ struct AttentionShared {
   u32 is_last;
 };
 
+// What queries, keys and values come as: numbers, numbers that may still be AWAITED, or, where it is
+// greater, sums of so many parts.
+#define AS_NUMBERS (-1)
+#define AS_AWAITED 0
+
 // What attention of one token needs. The cache need not have the keys and values of a sequence's tokens of
 // this step yet; those tokens follow each other in all arrays.
 struct AttentionToken {
-  const float* q;         // [Q_SIZE] before RoPE
-  const float* k;         // [KV_SIZE] before RoPE; the token's before it is QKV_ROWS before it
-  const float* v;         // [KV_SIZE], likewise
+  // Before RoPE: [Q_SIZE], and, where the cache need not have them, behind it [2][KV_SIZE]; those of the token
+  // before it are QKV_ROWS before it.
+  const float* q;
   const float* rotation;  // [HEAD_DIM]: cosines, then sines; those of the position before lie before them
+  // Of sums, the scale of the token's levels, that of the token before before it, and those of `q`'s rows.
+  const float *x_scale, *row_scales;
   int position;
   // Position of the sequence's first token of this step; `position + 1` where the cache has all.
   int first_new;
@@ -137,97 +144,91 @@ __device__ __forceinline__ float sum_of_levels(int high, int mixed, int low) {
   return fmaf(small_to_float(high + carry), 65536.0f, small_to_float(rest - carry * 65536));
 }
 
-// Reads COUNT heads with one warp, rotates and normalises the first NORMED, and makes levels of all. Calls
-// `put` with the head's number, an element's and its level, and `put_unit` with the head's number and its
-// unit, in each lane. With OWN_ROTATIONS each has its own, else all the first.
-template <bool AWAIT, int NORMED, bool OWN_ROTATIONS, int COUNT, class Put, class PutUnit>
-__device__ __forceinline__ void take_heads(const float* const (&heads)[COUNT],
-                                           const float* const (&rotations)[MAX_OF(1, NORMED)],
-                                           const float* const (&weights)[COUNT], Put put,
-                                           PutUnit put_unit) {
-  constexpr int HALF = HEAD_DIM / 2, PAIRS = DIV_UP(HALF, 32);
+// A head, and what its levels need: a norm only where it is NORMED, scales only where it is sums.
+struct Head {
+  const float *numbers, *rotation, *norm;
+  // Of its rows, and of the levels that were multiplied.
+  const float *row_scales, *x_scale;
+};
+// Reads a head with one warp, rotates and normalises it, if NORMED, and makes levels of it. Calls `put` with an
+// element's number and its level, and `put_unit` with the unit, in each lane.
+template <int AS, bool NORMED, class Put, class PutUnit>
+__device__ __forceinline__ void take_head(const Head& head, Put put, PutUnit put_unit) {
+  constexpr int HALF = HEAD_DIM / 2, PAIRS = DIV_UP(HALF, 32), PARTS = MAX_OF(1, AS);
+  constexpr bool ARE_SUMS = AS > 0;
   const int lane = threadIdx.x & 31;
-  float a[COUNT][PAIRS], b[COUNT][PAIRS], squares[MAX_OF(1, NORMED)];
-  // What does not depend on the heads is on its way while they are awaited.
-  constexpr int ROTATIONS = OWN_ROTATIONS ? NORMED : 1;
-  float cosine[ROTATIONS][PAIRS], sine[ROTATIONS][PAIRS], weight[MAX_OF(1, NORMED)][PAIRS][2];
+  // What does not depend on the head is on its way while it is awaited.
+  float a[PAIRS], b[PAIRS], cosine[PAIRS], sine[PAIRS], weight[PAIRS][2], row_scale[PAIRS][2];
 #pragma unroll
   for (int i = 0; i < PAIRS; i++) {
     const int at = i * 32 + lane;
-#pragma unroll
-    for (int r = 0; r < ROTATIONS; r++) {
-      cosine[r][i] = NORMED > 0 && at < HALF ? now(rotations[r] + at) : 0.f;
-      sine[r][i] = NORMED > 0 && at < HALF ? now(rotations[r] + at + HALF) : 0.f;
+    const bool is_there = at < HALF;
+    if (NORMED) {
+      cosine[i] = is_there ? now(head.rotation + at) : 0.f;
+      sine[i] = is_there ? now(head.rotation + at + HALF) : 0.f;
+      weight[i][0] = is_there ? far_constant(head.norm + at) : 0.f;
+      weight[i][1] = is_there ? far_constant(head.norm + at + HALF) : 0.f;
     }
-#pragma unroll
-    for (int h = 0; h < NORMED; h++) {
-      weight[h][i][0] = at < HALF ? far_constant(weights[h] + at) : 0.f;
-      weight[h][i][1] = at < HALF ? far_constant(weights[h] + at + HALF) : 0.f;
+    if (ARE_SUMS) {
+      row_scale[i][0] = is_there ? far_constant(head.row_scales + at) : 0.f;
+      row_scale[i][1] = is_there ? far_constant(head.row_scales + at + HALF) : 0.f;
     }
   }
+  float x_scale = 0.f;
   bool complete;
   do {
     complete = true;
 #pragma unroll
-    for (int h = 0; h < COUNT; h++)
-#pragma unroll
-      for (int i = 0; i < PAIRS; i++) {
-        const int at = i * 32 + lane;
-        a[h][i] = at < HALF ? now(heads[h] + at) : 0.f;
-        b[h][i] = at < HALF ? now(heads[h] + at + HALF) : 0.f;
-      }
-#pragma unroll
-    for (int h = 0; h < COUNT; h++)
-#pragma unroll
-      for (int i = 0; i < PAIRS; i++) complete &= !is_awaited(a[h][i]) & !is_awaited(b[h][i]);
-  } while (AWAIT && !complete);
-#pragma unroll
-  for (int h = 0; h < NORMED; h++) {
-    squares[h] = 0.f;
-#pragma unroll
-    for (int i = 0; i < PAIRS; i++) {
-      const float x = a[h][i], y = b[h][i];
-      const float c = cosine[h % ROTATIONS][i], s = sine[h % ROTATIONS][i];
-      a[h][i] = x * c - y * s;
-      b[h][i] = y * c + x * s;
-      squares[h] += a[h][i] * a[h][i] + b[h][i] * b[h][i];
-    }
-  }
-#pragma unroll
-  for (int o = 16; o > 0; o >>= 1)
-#pragma unroll
-    for (int h = 0; h < NORMED; h++) squares[h] += __shfl_xor_sync(FULL, squares[h], o);
-#pragma unroll
-  for (int h = 0; h < NORMED; h++) {
-    const float mean = __fdiv_rn(squares[h], (float)HEAD_DIM);
-    const float scale = __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
-#pragma unroll
-    for (int i = 0; i < PAIRS; i++) {
-      a[h][i] *= scale * weight[h][i][0];
-      b[h][i] *= scale * weight[h][i][1];
-    }
-  }
-  u32 tops[COUNT];
-#pragma unroll
-  for (int h = 0; h < COUNT; h++) {
-    tops[h] = 0;
-#pragma unroll
-    for (int i = 0; i < PAIRS; i++)
-      tops[h] = max(tops[h], max(magnitude(a[h][i]), magnitude(b[h][i])));
-    tops[h] = warp_max(tops[h]);
-  }
-#pragma unroll
-  for (int h = 0; h < COUNT; h++) {
-    const FineLevels levels(tops[h]);
-#pragma unroll
     for (int i = 0; i < PAIRS; i++) {
       const int at = i * 32 + lane;
-      if (at >= HALF) continue;
-      put(h, at, levels.level(a[h][i]));
-      put(h, at + HALF, levels.level(b[h][i]));
+      a[i] = at < HALF ? now(head.numbers + at) : 0.f;
+      b[i] = at < HALF ? now(head.numbers + at + HALF) : 0.f;
     }
-    put_unit(h, levels.unit);
+    if (ARE_SUMS) {
+      x_scale = now(head.x_scale);
+      complete &= !is_untold(x_scale);
+    }
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++)
+      complete &= i * 32 + lane >= HALF ||
+                  !(ARE_SUMS ? is_partial<PARTS>(a[i]) | is_partial<PARTS>(b[i])
+                             : is_awaited(a[i]) | is_awaited(b[i]));
+  } while (AS != AS_NUMBERS && !complete);
+  if (ARE_SUMS) {
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const bool is_there = i * 32 + lane < HALF;
+      const int x = sum_of_parts<PARTS>(a[i]), y = sum_of_parts<PARTS>(b[i]);
+      a[i] = is_there ? dequantized(x, x_scale, row_scale[i][0]) : 0.f;
+      b[i] = is_there ? dequantized(y, x_scale, row_scale[i][1]) : 0.f;
+    }
   }
+  if (NORMED) {
+    float squares = 0.f;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+      const float x = a[i], y = b[i];
+      a[i] = x * cosine[i] - y * sine[i];
+      b[i] = y * cosine[i] + x * sine[i];
+      squares += a[i] * a[i] + b[i] * b[i];
+    }
+    const float mean = __fdiv_rn(warp_sum(squares), (float)HEAD_DIM);
+    const float scale = __fdiv_rn(1.0f, __fsqrt_rn(mean + eps()));
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) a[i] *= scale * weight[i][0], b[i] *= scale * weight[i][1];
+  }
+  u32 top = 0;
+#pragma unroll
+  for (int i = 0; i < PAIRS; i++) top = max(top, max(magnitude(a[i]), magnitude(b[i])));
+  const FineLevels levels(warp_max(top));
+#pragma unroll
+  for (int i = 0; i < PAIRS; i++) {
+    const int at = i * 32 + lane;
+    if (at >= HALF) continue;
+    put(at, levels.level(a[i]));
+    put(at + HALF, levels.level(b[i]));
+  }
+  put_unit(levels.unit);
 }
 
 // BYTES that follow each other, all at once.
@@ -253,9 +254,9 @@ __device__ __forceinline__ int first_own_of(const AttentionToken& token, int spl
 
 // Lane 4g + t multiplies, of keys g and g + 8 of its warp's, what column t of the tensor core's rows is.
 // Which bytes these are is ours to choose, so each lane loads words that follow each other.
-__device__ __forceinline__ int scored_key(int i) { return ((threadIdx.x & 31) >> 2) + i * 8; }
+__device__ __forceinline__ int scored_key(int i) { return ((thread_now() & 31) >> 2) + i * 8; }
 __device__ __forceinline__ int key_byte(int load) {
-  return (load * 4 + ((int)threadIdx.x & 3)) * 4 * KEY_WORDS;
+  return (load * 4 + (thread_now() & 3)) * 4 * KEY_WORDS;
 }
 
 // Old keys and values where they lie, `CHUNK_BYTES` of values at a time.
@@ -287,7 +288,7 @@ struct SplitSum {
 template <class Shared>
 __device__ __forceinline__ void score_keys(Shared& s, const i8* old_keys, int first_own, int keys,
                                            const float (&units)[2]) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2;
+  const int lane = thread_now() & 31, warp = thread_now() >> 5, g = lane >> 2;
   const int first = warp * WARP_KEYS;
   // Two chains, of even and odd steps.
   int c[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
@@ -398,22 +399,23 @@ __device__ __forceinline__ void add_values(const i8* values, const Columns& leve
 // old keys and values: each warp asks it for `keys()` when it has its query, then for `values()`. `out`
 // is [Q_SIZE]. Sequences of several splits leave partial results, [splits][HEADS][SPLIT_WIDTH] of
 // `Partials`, and one block a head adds them up.
-template <bool AWAIT, int OWN, class Source, class Partials>
+template <int AS, int OWN, class Source, class Partials>
 __device__ __forceinline__ void attend(AttentionShared<OWN>& s, const AttentionToken& token,
                                        Source source, int layer, int head, int split,
                                        const float* q_norm, const float* k_norm, float* out,
                                        Partials partials) {
   static_assert(OWN <= WARPS, "a warp a key of this step");
-  const int tid = threadIdx.x;
+  const int tid = thread_now();
   const int warp = tid >> 5, kv_head = head / GROUP;
   const int splits = token.position / SPLIT + 1;
   const int keys = keys_of(token, split), first_own = first_own_of(token, split);
   const bool is_used = warp * WARP_KEYS < keys;
-  // One key of this step is made by the warp that reads it; of several each warp makes one for all.
-  const int own = OWN == 0 ? 0 : max(0, keys - first_own);
-  const int maker_of_first = own == 1 ? first_own / WARP_KEYS : 0;
-  const int made = warp - maker_of_first;
-  const bool makes = made >= 0 && made < own;
+  // Keys and values of this step: each of several is made by a warp; a single one by the warps behind those that
+  // have keys, if there are such, beside their queries.
+  const int own = OWN == 0 ? 0 : max(0, keys - first_own), used = DIV_UP(keys, WARP_KEYS);
+  const int key_maker = own > 1 ? 0 : min(used, WARPS - 1);
+  const int value_maker = own > 1 ? 0 : used == WARPS ? 0 : min(used + 1, WARPS - 1);
+  const int made_key = warp - key_maker, made_value = warp - value_maker;
 
   auto put_query = [&](int at, int level) {
     s.q[warp][0][at] = high_byte(level);
@@ -432,44 +434,55 @@ __device__ __forceinline__ void attend(AttentionShared<OWN>& s, const AttentionT
     const float4 four = now4(value_units + of_lane);
     four_units[0] = four.x, four_units[1] = four.y, four_units[2] = four.z, four_units[3] = four.w;
   }
-  if (makes) {
+  // Tokens from the `which`th of this step here to the query's.
+  const auto before_query = [&](int which) {
+    return token.position - split * SPLIT - first_own - which;
+  };
+  // Keeps levels of the key or value of the `which`th token of this step.
+  const auto put_own = [&](int which, int is_value, int element, int level) {
+    const int at = first_own + which;
+    // As the rows of the split, of which the first ones are not here.
+    put_level(is_value ? s.own_values[0] - (first_own >> 2) * QUAD_BYTES
+                       : s.own_keys[0] - first_own * ROW_BYTES,
+              at, is_value, element, level);
     // Every head of a group needs the key and value; one of them keeps those of the token itself.
-    const int at = first_own + made, before = token.position - split * SPLIT - at;
-    const bool keeps = head % GROUP == 0 && before == 0;
-    const float* k = token.k - (size_t)before * QKV_ROWS + kv_head * HEAD_DIM;
-    const float* const heads[3] = {token.q + head * HEAD_DIM, k, k + (token.v - token.k)};
-    const float* const norms[3] = {q_norm, k_norm, nullptr};
-    const float* const rotations[2] = {token.rotation, token.rotation - before * HEAD_DIM};
-    take_heads<AWAIT, 2, (OWN > 1)>(
-        heads, rotations, norms,
-        [&](int which, int element, int level) {
-          if (which == 0) return put_query(element, level);
-          // As the rows of the split, of which the first ones are not here.
-          put_level(which == 1 ? s.own_keys[0] - first_own * ROW_BYTES
-                               : s.own_values[0] - (first_own >> 2) * QUAD_BYTES,
-                    at, which == 2, element, level);
-          if (keeps)
-            put_level(page_rows(token.page, layer, which == 2, kv_head), first_row + at, which == 2,
-                      element, level);
+    if (head % GROUP == 0 && before_query(which) == 0)
+      put_level(page_rows(token.page, layer, is_value, kv_head), first_row + at, is_value, element,
+                level);
+  };
+  const auto put_own_unit = [&](int which, int is_value, float unit) {
+    if (!is_first_lane) return;
+    s.own_units[is_value][which] = unit;
+    if (head % GROUP == 0 && before_query(which) == 0)
+      page_units(token.page, layer, is_value, kv_head)[first_row + first_own + which] = unit;
+  };
+#pragma unroll 1
+  for (int is_key = 0; is_key < (OWN > 0 ? 2 : 1); is_key++) {
+    if (is_key ? made_key < 0 || made_key >= own : !is_used) continue;
+    const int before = is_key ? before_query(made_key) : 0;
+    const int at = is_key ? Q_SIZE + kv_head * HEAD_DIM : head * HEAD_DIM;
+    const Head one = {token.q - (size_t)before * QKV_ROWS + at, token.rotation - before * HEAD_DIM,
+                      is_key ? k_norm : q_norm, token.row_scales + at, token.x_scale - before};
+    take_head<AS, true>(
+        one,
+        [&](int element, int level) {
+          if (is_key) put_own(made_key, 0, element, level);
+          else put_query(element, level);
         },
-        [&](int which, float unit) {
-          if (!is_first_lane) return;
-          if (which == 0) s.q_units[warp] = unit;
-          else s.own_units[which - 1][made] = unit;
-          if (which > 0 && keeps)
-            page_units(token.page, layer, which == 2, kv_head)[first_row + at] = unit;
-        });
-  } else if (is_used) {
-    const float* const heads[1] = {token.q + head * HEAD_DIM};
-    const float* const norms[1] = {q_norm};
-    const float* const rotations[1] = {token.rotation};
-    take_heads<AWAIT, 1, false>(
-        heads, rotations, norms, [&](int, int at, int level) { put_query(at, level); },
-        [&](int, float unit) {
-          if (is_first_lane) s.q_units[warp] = unit;
+        [&](float unit) {
+          if (is_key) put_own_unit(made_key, 0, unit);
+          else if (is_first_lane) s.q_units[warp] = unit;
         });
   }
-  if (OWN > 1 && own > 1) block_sync();
+  if (OWN > 0 && made_value >= 0 && made_value < own) {
+    const int before = before_query(made_value), at = Q_SIZE + KV_SIZE + kv_head * HEAD_DIM;
+    const Head one = {token.q - (size_t)before * QKV_ROWS + at, nullptr, nullptr,
+                      token.row_scales + at, token.x_scale - before};
+    take_head<AS, false>(
+        one, [&](int element, int level) { put_own(made_value, 1, element, level); },
+        [&](float unit) { put_own_unit(made_value, 1, unit); });
+  }
+  if (OWN > 0 && own > 0) block_sync();
   else __syncwarp();
   // Units of this step's keys, for the warp that has some: the others would read while one is written.
   if (OWN > 0 && is_used && of_warp + WARP_KEYS > first_own) {

@@ -37,13 +37,21 @@ typedef unsigned long long u64;
 #define PAGE 256
 #define SPLIT 128
 
-// The thread's number, read anew: nothing that is computed from it is kept in registers from one phase
+// The number of a thread that computes, read anew: nothing that is computed from it is kept in registers from one phase
 // to the next, where it would push out what a phase needs.
 __device__ __forceinline__ int thread_now() {
   int t;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
-  __builtin_assume(t >= 0);
+  __builtin_assume(t >= 0 && t < THREADS);
   return t;
+}
+
+// The block's likewise.
+__device__ __forceinline__ int block_now() {
+  int b;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(b));
+  __builtin_assume(b >= 0);
+  return b;
 }
 
 __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }
@@ -169,7 +177,7 @@ __device__ __forceinline__ void await_first(const float* p) {
   while (is_awaited(now(p))) {
   }
 }
-// What one block quantises for all, and that it soon will, is UNTOLD at first: four levels of -128, which are
+// What one block quantises for all is UNTOLD at first: four levels of -128, which are
 // no levels, and no scale is negative. AWAITED would be four levels of -1.
 #define UNTOLD 0x80808080u
 __device__ __forceinline__ void tell_levels(u32* to, u32 levels) {
@@ -187,9 +195,30 @@ __device__ __forceinline__ bool is_untold(float v) { return __float_as_uint(v) =
 __device__ __forceinline__ bool is_untold(const uint4& v) {
   return (v.x == UNTOLD) | (v.y == UNTOLD) | (v.z == UNTOLD) | (v.w == UNTOLD);
 }
-__device__ __forceinline__ void await_told(const float* p) {
-  while (is_untold(now(p))) {
-  }
+
+// A sum of integers to which several warps, on several SMs, add their part. Like every word it is AWAITED, -1,
+// at first; a part adds PART_UNIT beside its sum, so a word tells by itself whether all have come. With eight
+// parts at most, each of an eighth of the columns, no incomplete sum passes for a complete one as long as the
+// sum of all stays below SUM_LIMIT: seven parts reach 7 * PART_UNIT + 7 / 8 * SUM_LIMIT, and eight of them
+// begin at 8 * PART_UNIT - SUM_LIMIT; eight and the limit make 2^32.
+#define SUM_LIMIT 0x10000000u
+#define PART_UNIT 0x1e000000u
+__device__ __forceinline__ void add_part(float* to, int sum) {
+  asm volatile("red.relaxed.gpu.global.add.u32 [%0], %1;" ::"l"(to), "r"((u32)sum + PART_UNIT)
+               : "memory");
+}
+// A word to which all parts have been added, of which none had anything.
+template <int PARTS>
+__device__ __forceinline__ float nothing_added() {
+  return __uint_as_float(PARTS * PART_UNIT - 1u);
+}
+template <int PARTS>
+__device__ __forceinline__ bool is_partial(float word) {
+  return __float_as_uint(word) - (PARTS * PART_UNIT - SUM_LIMIT - 1u) >= 2 * SUM_LIMIT;
+}
+template <int PARTS>
+__device__ __forceinline__ int sum_of_parts(float word) {
+  return (int)(__float_as_uint(word) - (PARTS * PART_UNIT - 1u));
 }
 
 // A number with the tag of who may read it, in one word.

@@ -4,11 +4,6 @@
 #define TOLD_FROM 3
 // Most quantised vectors that a thread asks for at once.
 #define LEVELS_AT_ONCE 6
-// Words that say that a row's levels come soon: each block looks at one of several copies, a line of
-// memory each, for where many look at one word it is late.
-#define SOON_COPIES 16
-#define SOON_STRIDE 32
-#define SOON_WORDS (4 * SOON_COPIES * SOON_STRIDE)
 
 // One decode step as one persistent cooperative kernel: one block on every SM, a stream of weights
 // that waits for nothing, and no barrier between blocks.
@@ -31,7 +26,7 @@ struct DecodeStep {
   // In page-locked memory of the host, like `best` and `dropped`: each copy would take longer.
   const float* x;          // [n][HIDDEN]: what comes in
   const float* rotations;  // [n][HEAD_DIM]
-  float* exchange;         // [LAYERS + 1][rows * EXCHANGED_ALL + SOON_WORDS]
+  float* exchange;         // [LAYERS + 1][rows * EXCHANGED_ALL]
   float* used;             // the same of the step before
   u64* partials;           // [n][splits_max][HEADS][SPLIT_WIDTH], tagged
   const u64* pages;        // [slots][pages_max]
@@ -40,7 +35,7 @@ struct DecodeStep {
   float* dropped;          // [n][blocks]: largest logit that is no candidate
   u32 tag;                 // of layer 0; the next layers count on
   int rows;                // tokens that the exchange has room for
-  int used_n;              // tokens of the step before
+  int used_n;              // tokens of the step before, or of its kernel if that is for more
   int pages_max;
   int n;
   int wants_logits;
@@ -56,7 +51,7 @@ struct Exchange {
   float* base;
   int rows;
   __device__ __forceinline__ Exchange(float* all, int n, int layer)
-      : base(all + (size_t)layer * (n * EXCHANGED_ALL + SOON_WORDS)), rows(n) {}
+      : base(all + (size_t)layer * n * EXCHANGED_ALL), rows(n) {}
   // Computed where it is used: kept in registers, it would push out more.
   __device__ __forceinline__ float* at(int word_of_row) const {
     int n = rows;
@@ -80,24 +75,62 @@ struct Exchange {
   __device__ __forceinline__ float* scales(int kind) const {
     return at(EXCHANGED + LEVEL_WORDS + kind);
   }
-  // And, before it is quantised, that it soon will be: [SOON_COPIES][SOON_STRIDE], by rows.
-  __device__ __forceinline__ float* soon(int kind) const {
-    return at(EXCHANGED_ALL) + kind * SOON_COPIES * SOON_STRIDE;
-  }
 };
 
 // A quantised row that other blocks wait for.
 struct ToldRow {
   u32* levels;
-  float *scale, *soon;
-  __device__ __forceinline__ void put_soon() const {
-    if (threadIdx.x < SOON_COPIES) tell(soon + threadIdx.x * SOON_STRIDE, 0.f);
-  }
+  float *scale, *own_scale;
   static constexpr bool HAS_RIVALS = false;
   __device__ __forceinline__ void put(int vector, u32 word) const {
     tell_levels(levels + vector, word);
   }
-  __device__ __forceinline__ void put_scale(float unit) const { tell(scale, unit); }
+  __device__ __forceinline__ void put_scale(float unit) const {
+    tell(scale, unit);
+    *own_scale = unit;
+  }
+};
+
+// The residual stream of one token, to which what a phase added up is added when all parts have come. Each
+// thread keeps its own elements in `residual`, which nobody else reads.
+template <int K, int PARTS>
+struct SummedRow {
+  const float* sums;
+  float* residual;
+  float x_scale;  // of the levels that were multiplied
+  float4 row_scales[ROW_ITEMS(K)], before[ROW_ITEMS(K)];
+
+  __device__ __forceinline__ SummedRow(const float* sums, float* residual, float x_scale,
+                                       const float* scales)
+      : sums(sums), residual(residual), x_scale(x_scale) {
+#pragma unroll
+    for (int i = 0; i < ROW_ITEMS(K); i++) {
+      const int vector = i * THREADS + thread_now();
+      row_scales[i] = make_float4(0.f, 0.f, 0.f, 0.f);
+      before[i] = make_float4(0.f, 0.f, 0.f, 0.f);
+      if (vector >= K / 4) continue;
+      row_scales[i] = far_constant4(scales + vector * 4);
+      before[i] = now4(residual + vector * 4);
+    }
+  }
+  __device__ __forceinline__ float4 ask(int, int vector) const {
+    return now4(sums + vector * 4);
+  }
+  __device__ __forceinline__ void await_one(int, int) const {}
+  __device__ __forceinline__ bool is_missing(const float4& v) const {
+    return is_partial<PARTS>(v.x) | is_partial<PARTS>(v.y) | is_partial<PARTS>(v.z) |
+           is_partial<PARTS>(v.w);
+  }
+  __device__ __forceinline__ float4 numbers(int i, int vector, const float4& v) const {
+    float4 x = before[i];
+    const float4& scales = row_scales[i];
+    x.x = x.x + dequantized(sum_of_parts<PARTS>(v.x), x_scale, scales.x);
+    x.y = x.y + dequantized(sum_of_parts<PARTS>(v.y), x_scale, scales.y);
+    x.z = x.z + dequantized(sum_of_parts<PARTS>(v.z), x_scale, scales.z);
+    x.w = x.w + dequantized(sum_of_parts<PARTS>(v.w), x_scale, scales.w);
+    *reinterpret_cast<float4*>(residual + vector * 4) = x;
+    return x;
+  }
 };
 
 // Partial results of attention with the tag of their layer; the block with the newest tokens adds
@@ -139,7 +172,15 @@ struct TaggedPartials {
 // Candidates that one block reports for a token.
 #define BEST 4
 
-#define X_BYTES(n, k) ((n) * (PADDED(k) + 32))
+// Columns that a block multiplies of rows of `k` columns which are sliced, and the parts of each sum.
+#define SLICE_OF(k) (PADDED(k) / SLICES_OF(k))
+#define PARTS_OF(k) \
+  (SLICES_OF(k) > 1 ? SLICES : MIN_OF(WARPS, DIV_UP(UNITS(k), UNITS_OF_WARP)))
+
+#define X_BYTES(n, k) ((n) * ((k) + 32))
+// Columns of the levels that a block holds at a time.
+#define HELD_MAX(n) \
+  ((n) < TOLD_FROM ? PADDED(K_MAX) : MAX_OF(PADDED(HIDDEN), MAX_OF(SLICE_OF(Q_SIZE), SLICE_OF(FFN))))
 
 // Tiles of a round times WARPS * 16 * N sums.
 #define CELLS(n) MAX_OF(4 * WARPS * 16 * (n), 2048)
@@ -154,7 +195,7 @@ template <int N>
 struct DecodeShared {
   union {
     struct {
-      __align__(16) i8 x[MAX_OF(X_BYTES(N, K_MAX), THREADS * 4)];
+      __align__(16) i8 x[MAX_OF(X_BYTES(N, HELD_MAX(N)), THREADS * 4)];
       // Each warp's sums of each tile of a round; the candidates of `report`.
       __align__(16) int cells[CELLS(N)];
     };
@@ -167,6 +208,8 @@ struct DecodeShared {
   const float* scales_of[4 * LAYERS + HEAD_PIECES];
   // Where each block quantises for itself, all rows at once.
   QuantizeShared quantize[N < TOLD_FROM ? N : 1];
+  // Of the levels that this block told last.
+  float told_scale;
   Item item;  // the first part of attention that is this block's
   int has_item, items;
   u64 barriers[STAGES_MAX * (PIECES_MAX + 1)];
@@ -199,12 +242,16 @@ struct Decoder {
   using StreamOfBlock = Stream<STAGES, N == 1 ? PIECE_OF_ONE : PIECE_OF_MANY>;
   StreamOfBlock stream;
 #endif
+  // Whether one block a token quantises for all, and blocks multiply slices of columns.
+  static constexpr bool IS_TOLD = N >= TOLD_FROM;
+  static_assert(!IS_TOLD || 128 * 127 * (u64)K_MAX < SUM_LIMIT, "sums of parts are unmistakable");
   u64 best;       // of the logits this thread has seen, its best
   float dropped;  // and the largest of the others
 
   __device__ __forceinline__ int tiles_of_block(int phase) const {
-    const int first = first_tile(phase_kind(phase)), tiles = phase_tiles(phase);
-    return first < tiles ? (tiles - 1 - first) / (int)gridDim.x + 1 : 0;
+    const int kind = phase_kind(phase), step = gridDim.x / (IS_TOLD ? phase_slices(kind) : 1);
+    const int first = first_tile<IS_TOLD>(kind), tiles = phase_tiles(phase);
+    return first < tiles ? (tiles - 1 - first) / step + 1 : 0;
   }
 
   // What of a round of tiles becomes this thread's one output.
@@ -244,12 +291,52 @@ struct Decoder {
     return needed;
   }
 
+#if __CUDA_ARCH__ >= 800
+  // Gives the next `chunks` chunks of the stream, at least one, a warp's part of each, to `multiply`.
+  template <class Multiply>
+  __device__ __forceinline__ void take_chunks(int chunks, int warp, int lane, Multiply multiply) {
+    // One stage would be taken from and waited for at once.
+    if constexpr (TAKES_AHEAD && STAGES > 1) {
+      uint4 even[CHUNK_BLOCKS], odd[CHUNK_BLOCKS];
+      int of_even = stream.take(even, warp, lane), of_odd = 0;
+#pragma unroll 1
+      for (int chunk = 1;; chunk += 2) {
+        if (chunk < chunks) of_odd = stream.take(odd, warp, lane);
+        multiply(even);
+        stream.give_back(of_even);
+        if (chunk >= chunks) break;
+        if (chunk + 1 < chunks) of_even = stream.take(even, warp, lane);
+        multiply(odd);
+        stream.give_back(of_odd);
+        if (chunk + 1 >= chunks) break;
+      }
+    } else {
+#pragma unroll 1
+      for (int chunk = 0; chunk < chunks; chunk++) {
+        uint4 w[CHUNK_BLOCKS];
+        const int taken = stream.take(w, warp, lane);
+        multiply(w);
+        stream.give_back(taken);
+      }
+    }
+  }
+#endif
+
+  // What gate and up need, of which there is a second round almost always.
+  struct GateOperands {
+    Operands first, second;
+  };
+  __device__ __forceinline__ GateOperands gate_operands(int phase) {
+    return {operands<GATE, 2>(phase, 0, 0, FFN, nullptr),
+            operands<GATE, 2>(phase, Output<GATE, 2>::ROUND, 0, FFN, nullptr)};
+  }
+
   // One phase's products: every tile of this block, a round of tiles at a time. `needed` is what the
-  // first round needs.
+  // first round needs, `second` what that behind it does, if that is known by now.
   template <int K, Epilogue E, int KIND>
   __device__ __forceinline__ void products(Operands needed, int phase, int row_base, float* out,
-                                           int out_stride, int rows,
-                                           const float* residual = nullptr) {
+                                           int out_stride, int rows, const float* residual = nullptr,
+                                           Operands second = {}) {
     const int tid = thread_now();
     // Where one block quantised a row for all, its scale comes a little behind it: it is asked for here,
     // and has come when the products have their sums.
@@ -271,7 +358,9 @@ struct Decoder {
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
       Operands next = {0.f, 0.f, 0.f};
-      if (start + ROUND < count) next = operands<E, KIND>(phase, start + ROUND, row_base, rows, residual);
+      if (E == GATE && start == 0) next = second;
+      else if (start + ROUND < count)
+        next = operands<E, KIND>(phase, start + ROUND, row_base, rows, residual);
 #if __CUDA_ARCH__ >= 800
       const int chunks = in_round * TILE_CHUNKS;
       const i8* x_of_lane = s.x + warp * UNITS_OF_WARP * UNIT_COLS;
@@ -308,26 +397,7 @@ struct Decoder {
       };
       clear();
       if (TILE_CHUNKS == 1) fetch_columns(0);
-#if TAKES_AHEAD
-      uint4 even[CHUNK_BLOCKS], odd[CHUNK_BLOCKS];
-      stream.take(even, warp, lane);
-#pragma unroll 1
-      for (int chunk = 1;; chunk += 2) {
-        if (chunk < chunks) stream.take(odd, warp, lane);
-        multiply_chunk(even);
-        if (chunk >= chunks) break;
-        if (chunk + 1 < chunks) stream.take(even, warp, lane);
-        multiply_chunk(odd);
-        if (chunk + 1 >= chunks) break;
-      }
-#else
-#pragma unroll 1
-      for (int chunk = 0; chunk < chunks; chunk++) {
-        uint4 w[CHUNK_BLOCKS];
-        stream.take(w, warp, lane);
-        multiply_chunk(w);
-      }
-#endif
+      take_chunks(chunks, warp, lane, multiply_chunk);
 #else
       for (int j = 0; j < in_round; j++) {
         // Two chains of sums: one would wait for itself.
@@ -367,9 +437,7 @@ struct Decoder {
         while (N >= TOLD_FROM && is_untold(x_scale)) x_scale = now(told_scale);
         float v = dequantized(sum(output.row), x_scale, needed.scale);
         if (E == ADD) {
-          // Where one block quantises for all, this one may not have seen the row itself yet.
-          const float* from = residual + (size_t)output.token * HIDDEN + output.at;
-          while (N >= TOLD_FROM && is_awaited(needed.old)) needed.old = now(from);
+          static_assert(E != ADD || !IS_TOLD, "whoever quantises has what is added to");
           v = needed.old + v;
         }
         if (E == GATE)
@@ -432,62 +500,204 @@ struct Decoder {
     }
   }
 
-  // Rows as the products of phase `kind` want them. Of few tokens each block quantises all; of more,
-  // one block a token does, and the others wait for what it says. `ask` asks for what products need beside
-  // them: before rows are awaited, but behind what others wait for.
-  template <int K, bool NORM, class Ask>
-  __device__ __forceinline__ void quantize(int kind, const Exchange& e, const float* rows,
-                                           const float* weight, Ask ask) {
+  // Rows as the products of a phase want them, where each block quantises all.
+  template <int K, bool NORM>
+  __device__ __forceinline__ void quantize(const float* rows, const float* weight) {
+    PlainRow out[N];
+#pragma unroll
+    for (int t = 0; t < N; t++) out[t] = {s.x + t * (PADDED(K) + 32), s.scales + t};
+    quantize_rows<K, NORM>(FloatRows<K, true>{rows}, step.n, weight, out, s.quantize);
+  }
+
+  // The token that this block quantises for all, or one that is not.
+  __device__ __forceinline__ int told_token() const { return gridDim.x - 1 - block_now(); }
+  // Its residual stream: behind the last layer, where the rows that come in lie if all read them.
+  __device__ __forceinline__ float* residual() {
+    return Exchange(step.exchange, step.rows, LAYERS).x() + (size_t)told_token() * HIDDEN;
+  }
+  // What is added to the rows that come in.
+  __device__ __forceinline__ float* nothing() {
+    return Exchange(step.exchange, step.rows, LAYERS).middle();
+  }
+  // Tells what phase `kind` reads of that token, out of `row`.
+  template <int K, bool NORM, class Row>
+  __device__ __forceinline__ void tell_row(int kind, const Exchange& e, const Row& row,
+                                           const float* weight) {
+    const int t = told_token();
+    const ToldRow out[1] = {{e.levels(kind) + (size_t)t * (PADDED(K) / 4), e.scales(kind) + t,
+                             &s.told_scale}};
+    quantize_rows<K, NORM>(row, 1, weight, out, s.quantize);
+  }
+  // The same where the row is what phase `of` added to the residual stream out of rows of K columns.
+  template <int K>
+  __device__ __forceinline__ void tell_residual(int kind, const Exchange& e, const float* sums, int of,
+                                                const float* weight) {
+    if (told_token() >= step.n) return;
+    const SummedRow<HIDDEN, PARTS_OF(K)> row(sums + (size_t)told_token() * HIDDEN, residual(),
+                                             s.told_scale, s.scales_of[of]);
+    tell_row<HIDDEN, true>(kind, e, row, weight);
+  }
+  // And where it is told as floats.
+  template <int K>
+  __device__ __forceinline__ void tell_floats(int kind, const Exchange& e, const float* rows) {
+    if (told_token() >= step.n) return;
+    tell_row<K, false>(kind, e, FloatRows<K, true>{rows + (size_t)told_token() * K}, nullptr);
+  }
+
+  // Fetches the levels that phase `kind` reads, of rows of K columns: this block's slice of them.
+  template <int K, int SLICES_HERE>
+  __device__ __forceinline__ void take_levels(int kind, const Exchange& e) {
     const int tid = thread_now();
-    constexpr int STRIDE = PADDED(K) + 32;
-    if constexpr (N < TOLD_FROM) {
-      ask();
-      PlainRow out[N];
+    constexpr int COLUMNS = PADDED(K) / SLICES_HERE, STRIDE = COLUMNS + 32, OF_ROW = COLUMNS / 16;
+    constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
+    const int all = step.n * OF_ROW;
+    const int block = block_now();
+    const u32* levels = e.levels(kind) + block % SLICES_HERE * (COLUMNS / 4);
+    // Where vector `at` of the slice is, among those of all columns.
+    const auto from = [&](int at) { return levels + (at / OF_ROW * (PADDED(K) / 16) + at % OF_ROW) * 4; };
+    block_sync();
+    for (int first = tid; first < all; first += THREADS * AT_ONCE) {
+      uint4 held[AT_ONCE];
 #pragma unroll
-      for (int t = 0; t < N; t++) out[t] = {s.x + t * STRIDE, s.scales + t};
-      quantize_rows<K, NORM, true>(rows, step.n, weight, out, s.quantize);
-    } else {
-      u32* levels = e.levels(kind);
-      float* soon = e.soon(kind);
-      const int teller = gridDim.x - 1 - blockIdx.x;
-#pragma unroll 1
-      for (int t = teller; t < step.n; t += gridDim.x) {
-        const ToldRow out[1] = {
-            {levels + (size_t)t * (PADDED(K) / 4), e.scales(kind) + t, soon + t}};
-        quantize_rows<K, NORM, true>(rows + (size_t)t * K, 1, weight, out, s.quantize);
+      for (int i = 0; i < AT_ONCE; i++) {
+        held[i] = make_uint4(0u, 0u, 0u, 0u);
+        if (first + i * THREADS < all) held[i] = levels_now(from(first + i * THREADS));
       }
-      ask();
-      if (tid < step.n) await_told(soon + blockIdx.x % SOON_COPIES * SOON_STRIDE + tid);
-      block_sync();
-      constexpr int OF_ROW = PADDED(K) / 16;
-      constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
-      const int all = step.n * OF_ROW;
-      for (int first = 0; first < all; first += THREADS * AT_ONCE) {
-        uint4 held[AT_ONCE];
-        const u32* from = levels + (first + tid) * 4;
+      bool complete;
+      do {
+        complete = true;
 #pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) {
-          held[i] = make_uint4(0u, 0u, 0u, 0u);
-          if (first + i * THREADS + tid < all) held[i] = levels_now(from + i * THREADS * 4);
-        }
-        bool complete;
-        do {
-          complete = true;
+        for (int i = 0; i < AT_ONCE; i++)
+          if (is_untold(held[i])) {
+            held[i] = levels_now(from(first + i * THREADS));
+            complete = false;
+          }
+      } while (!complete);
 #pragma unroll
-          for (int i = 0; i < AT_ONCE; i++)
-            if (is_untold(held[i])) {
-              held[i] = levels_now(from + i * THREADS * 4);
-              complete &= !is_untold(held[i]);
-            }
-        } while (!complete);
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) {
-          const int at = first + i * THREADS + tid, t = at / OF_ROW;
-          if (at < all) *reinterpret_cast<uint4*>(s.x + t * STRIDE + (at - t * OF_ROW) * 16) = held[i];
-        }
+      for (int i = 0; i < AT_ONCE; i++) {
+        const int at = first + i * THREADS;
+        if (at < all) *reinterpret_cast<uint4*>(s.x + at / OF_ROW * STRIDE + at % OF_ROW * 16) = held[i];
       }
-      block_sync();
     }
+    block_sync();
+  }
+
+  // How a phase of rows of K columns, [N][ROWS] in the end, is shared out where blocks add up sums.
+  template <int K, int KIND, int ROWS>
+  struct Parts {
+    static constexpr bool IS_SLICED = SLICES_OF(K) > 1;
+    static constexpr int KU = UNITS(SLICE_OF(K));
+    // Warps that share a tile: all; or two, each half of a piece of a chunk; or none where a slice is one piece.
+    static constexpr int OF_TILE = !IS_SLICED ? WARPS : KU == PIECE_OF_MANY ? 1 : 2;
+    static constexpr int UNITS_AT_ONCE = OF_TILE == 1 ? PIECE_OF_MANY : UNITS_OF_WARP;
+    static constexpr int BLOCKS = UNITS_AT_ONCE * UNIT_BLOCKS;
+    // Chunks until a tile is done, and tiles of which a chunk has pieces.
+    static constexpr int CHUNKS = DIV_UP(KU, OF_TILE * UNITS_AT_ONCE), IN_CHUNK = IS_SLICED ? SLICES : 1;
+    static constexpr int TILES = KIND == 0 ? QKV_TILES : HIDDEN_TILES;
+    float* to;  // where the lane's sums of the warp's current tile go
+    int tile, chunks;
+    __device__ __forceinline__ Parts(const Decoder& d, float* out) {
+      tile = d.s.firsts[KIND] + (thread_now() >> 5) / OF_TILE * step();
+      to = out + first_part<ROWS>() + tile * TILE_ROWS;
+      chunks = DIV_UP(d.s.counts[KIND], IN_CHUNK) * CHUNKS;
+      // Here, and not where it is used: nothing is left to do when levels come.
+      asm volatile("" : "+l"(to), "+r"(tile), "+r"(chunks));
+    }
+    __device__ __forceinline__ void next() {
+      constexpr int WARP_TILES = WARPS / OF_TILE;
+      tile += WARP_TILES * step(), to += WARP_TILES * step() * TILE_ROWS;
+    }
+
+   private:
+    static __device__ __forceinline__ int step() { return gridDim.x / SLICES_OF(K); }
+  };
+  // Adds this block's part to the sums of such a phase: its slice of the columns. Each word of memory gets few parts
+  // from few warps, for it is these additions that take long.
+  template <int K, int KIND, int ROWS>
+  __device__ __forceinline__ void add_products(Parts<K, KIND, ROWS> parts, int phase) {
+    using P = Parts<K, KIND, ROWS>;
+    constexpr int STRIDE = SLICE_OF(K) + 32;
+    const int warp = thread_now() >> 5, lane = thread_now() & 31;
+    const int first_unit = warp % P::OF_TILE * P::UNITS_AT_ONCE;
+    const bool has_units = first_unit < P::KU;
+    const i8* x_of_lane = s.x + first_unit * UNIT_COLS;
+    int turn = 0;
+    const auto put = [&](int* sums) {
+      bool adds = parts.tile < P::TILES && has_units;
+      if (P::OF_TILE == 2) {
+        // The first of the two adds for both. Two places take turns, so that it may read while the other goes on.
+        int* const cells = s.cells + ((turn ^= 1) * WARPS / 2 + warp / 2) * SUMS(N) * 32 + lane;
+        static_assert(CELLS(N) >= WARPS * SUMS(N) * 32, "room for both");
+#pragma unroll
+        for (int i = 0; i < SUMS(N); i++)
+          if (warp % 2 == 1) cells[i * 32] = sums[i];
+        block_sync();
+        adds &= warp % 2 == 0;
+#pragma unroll
+        for (int i = 0; i < SUMS(N); i++)
+          if (adds) sums[i] += cells[i * 32];
+      }
+      if (adds) add_parts<N, ROWS>(sums, parts.to, ROWS - parts.tile * TILE_ROWS);
+      parts.next();
+    };
+#if __CUDA_ARCH__ >= 800
+    uint2 x[P::BLOCKS];
+    int of_tile = 0, sums[CHAINS][SUMS(N)] = {};
+    const auto fetch_columns = [&](int chunk) {
+      constexpr int OF_CHUNK = P::OF_TILE * P::UNITS_AT_ONCE;
+#pragma unroll
+      for (int i = 0; i < P::BLOCKS; i++) {
+        const int unit = chunk * OF_CHUNK + i / UNIT_BLOCKS;
+        x[i] = P::KU % OF_CHUNK == 0 || first_unit + unit < P::KU
+                   ? columns(x_of_lane + chunk * OF_CHUNK * UNIT_COLS + i * 32, STRIDE, step.n)
+                   : make_uint2(0u, 0u);
+      }
+    };
+    if (P::CHUNKS == 1) fetch_columns(0);
+#pragma unroll 1
+    for (int chunk = 0; chunk < parts.chunks; chunk++) {
+      // Where a warp has a whole piece, the others are the other half's.
+      const bool is_mine = P::OF_TILE > 1 || chunk % 2 == warp / SLICES;
+      const i8* from = stream.wait(P::OF_TILE > 1 ? warp : warp % SLICES * 2) + lane * 16;
+      if (is_mine) {
+        uint4 w[P::BLOCKS];
+#pragma unroll
+        for (int i = 0; i < P::BLOCKS; i++) w[i] = *reinterpret_cast<const uint4*>(from + i * 512);
+        if (P::CHUNKS > 1) fetch_columns(of_tile);
+#pragma unroll
+        for (int i = 0; i < P::BLOCKS; i++) multiply_add(sums[i % CHAINS], w[i], x[i]);
+        if (++of_tile == P::CHUNKS) {
+          of_tile = 0;
+#pragma unroll
+          for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
+          put(sums[0]);
+#pragma unroll
+          for (int i = 0; i < CHAINS * SUMS(N); i++) sums[i / SUMS(N)][i % SUMS(N)] = 0;
+        }
+      }
+      stream.give_back();
+    }
+#else
+    while (parts.tile < P::TILES) {
+      int sums[2][SUMS(N)] = {};
+      for (int chunk = 0; chunk < P::CHUNKS; chunk++)
+#pragma unroll
+        for (int i = 0; i < P::BLOCKS; i++) {
+          const int unit = chunk * P::OF_TILE * P::UNITS_AT_ONCE + i / UNIT_BLOCKS;
+          if (first_unit + unit >= P::KU) continue;
+          const size_t at = (size_t)parts.tile * UNITS(K) + blockIdx.x % SLICES_OF(K) * P::KU +
+                            first_unit + unit;
+          const i8* base =
+              reinterpret_cast<const i8*>(__ldg(step.phases + 2 * phase)) + at * UNIT_BYTES;
+          const uint4 w = __ldg(reinterpret_cast<const uint4*>(base) + i % UNIT_BLOCKS * 32 + lane);
+          multiply<N>(sums[i & 1], w, x_of_lane + unit * UNIT_COLS + i % UNIT_BLOCKS * 32, STRIDE,
+                      step.n);
+        }
+#pragma unroll
+      for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
+      put(sums[0]);
+    }
+#endif
   }
 
   // Makes what the step before left in a layer AWAITED or UNTOLD again. By one warp of each block.
@@ -504,8 +714,31 @@ struct Decoder {
     // What was quantised for all lies together, so all of it goes. Kernels for fewer tokens take less
     // shared memory, so where there is one for more tokens, few tokens never take that one.
     if (step.used_n >= TOLD_FROM)
-      for (int i = first; i < (step.rows * (LEVEL_WORDS + 4) + SOON_WORDS) / 4; i += all)
+      for (int i = first; i < step.rows * (LEVEL_WORDS + 4) / 4; i += all)
         reinterpret_cast<uint4*>(used.levels())[i] = four(UNTOLD);
+  }
+
+  // Brings what a layer needs beside its weights near: what has been cleared long ago has gone to memory, and
+  // whoever adds to it, or reads what was written of it in part, would wait until it is back. By one warp of each
+  // block.
+  __device__ __forceinline__ void expect(int layer) {
+    const Exchange e(step.exchange, step.rows, layer);
+    constexpr int LINE = 128 / sizeof(float);
+    int line = blockIdx.x * 32 + (threadIdx.x & 31);
+    const int all = gridDim.x * 32;
+    // Lines are counted on from one array to the next, so that each lane has some.
+    auto fetch = [&](const float* words, int n) {
+      const int lines = DIV_UP(n, LINE);
+      for (; line < lines; line += all)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(words + line * LINE));
+      line -= lines;
+    };
+    if (IS_TOLD) {
+      fetch(e.qkv(), N * QKV_ROWS), fetch(e.middle(), N * HIDDEN), fetch(e.x(), N * HIDDEN);
+      fetch(e.scales(0), 4 * N);
+    }
+    fetch(step.norms + (size_t)layer * 2 * HIDDEN, 2 * HIDDEN);
+    fetch(step.head_norms + layer * 2 * HEAD_DIM, 2 * HEAD_DIM);
   }
 
   __device__ __forceinline__ int attention_items() {
@@ -537,8 +770,8 @@ struct Decoder {
   __device__ __forceinline__ void attend_item(int layer, const Exchange& e, const Item& item) {
     AttentionToken token = item.token;
     token.q = e.qkv() + (size_t)item.t * QKV_ROWS;
-    token.k = token.q + Q_SIZE;
-    token.v = token.k + KV_SIZE;
+    token.x_scale = e.scales(0) + item.t;
+    token.row_scales = s.scales_of[4 * layer];
     const TaggedPartials partials = {
         step.partials +
             (size_t)item.t * step.pages_max * (PAGE / SPLIT) * HEADS * SPLIT_WIDTH,
@@ -548,7 +781,7 @@ struct Decoder {
 #else
     const PageRows rows(token, layer, item.head / GROUP, item.split);
 #endif
-    attend<true, N>(s.attention, token, rows, layer, item.head, item.split,
+    attend<IS_TOLD ? PARTS_OF(HIDDEN) : AS_AWAITED, N>(s.attention, token, rows, layer, item.head, item.split,
                     step.head_norms + layer * 2 * HEAD_DIM,
                     step.head_norms + (layer * 2 + 1) * HEAD_DIM,
                     e.attended() + (size_t)item.t * Q_SIZE, partials);
@@ -572,7 +805,7 @@ struct Decoder {
     // Where the warp's rows begin.
     static __device__ __forceinline__ int first_byte() {
       static_assert(WARP_KEYS * ROW_BYTES <= PIECE_OF_MANY * UNIT_BYTES, "in one piece");
-      return (threadIdx.x >> 5) * WARP_KEYS * ROW_BYTES;
+      return (thread_now() >> 5) * WARP_KEYS * ROW_BYTES;
     }
     __device__ __forceinline__ void pass(int chunks) {
 #pragma unroll 1
@@ -580,7 +813,7 @@ struct Decoder {
     }
     __device__ __forceinline__ void end_chunk() {
       if (SPLIT * ROW_BYTES != CHUNK_BYTES) stream.wait_whole();
-      else stream.wait(threadIdx.x >> 5);
+      else stream.wait(thread_now() >> 5);
       stream.give_back();
     }
     // The first of all keys, as if the warp's were not the only ones here.
@@ -618,10 +851,10 @@ struct Decoder {
     return Exchange(step.exchange, step.rows, LAYERS).attended();
   }
 
-  // One block a token fetches it from the host for all; others wait for it as for everything.
+  // One block a token fetches it from the host, and tells all; or keeps it where it quantises for all.
   __device__ __forceinline__ void bring_inputs(const Exchange& last) {
     static_assert(Q_SIZE >= HEAD_DIM, "rotations fit");
-    for (int t = blockIdx.x; t < step.n; t += gridDim.x) {
+    for (int t = IS_TOLD ? told_token() : blockIdx.x; t < step.n; t += gridDim.x) {
       // All of it is asked for at once: it takes a microsecond or two to come.
       constexpr int EACH = DIV_UP(HIDDEN, 4 * THREADS);
       const float* x = step.x + t * HIDDEN;
@@ -636,11 +869,19 @@ struct Decoder {
 #pragma unroll
       for (int i = 0; i < EACH; i++) {
         const int at = 4 * (i * THREADS + threadIdx.x);
-        if (at < HIDDEN) tell4(last.x() + t * HIDDEN + at, held[i]);
+        if (at >= HIDDEN) continue;
+        if (!IS_TOLD) {
+          tell4(last.x() + t * HIDDEN + at, held[i]);
+          continue;
+        }
+        const float none = nothing_added<PARTS_OF(FFN)>();
+        *reinterpret_cast<float4*>(residual() + at) = held[i];
+        *reinterpret_cast<float4*>(nothing() + t * HIDDEN + at) = make_float4(none, none, none, none);
       }
       if (at < HEAD_DIM) tell4(rotations() + t * HEAD_DIM + at, rotation);
     }
     if (threadIdx.x == 0) {
+      s.told_scale = 0.f;
       s.items = attention_items();
       s.has_item = (int)blockIdx.x < s.items && attention_item(blockIdx.x, s.item);
     }
@@ -660,8 +901,10 @@ struct Decoder {
     Exchange e;
     const float* x;
     const float* norms;
+    int phase;  // of the layer, its first
     __device__ __forceinline__ Here(const DecodeStep& step, int layer)
-        : e(step.exchange, step.rows, hidden(layer)), norms(step.norms + (size_t)layer * 2 * HIDDEN) {
+        : e(step.exchange, step.rows, hidden(layer)), norms(step.norms + (size_t)layer * 2 * HIDDEN),
+          phase(4 * layer) {
       // What comes in lies behind the last layer's.
       x = Exchange(step.exchange, step.rows, layer == 0 ? LAYERS : layer - 1).x();
     }
@@ -671,6 +914,7 @@ struct Decoder {
     }
   };
 
+  // Of few tokens each block quantises all rows, and has whole sums of its tiles.
   __device__ __forceinline__ void run() {
     const Exchange last(step.exchange, step.rows, LAYERS);
     bring_inputs(last);
@@ -683,10 +927,9 @@ struct Decoder {
         const bool is_head = layer == LAYERS;
         if (is_head && !step.wants_logits) return;
         const Here here(step, layer);
-        quantize<HIDDEN, true>(0, here.e, here.x, here.norms, [&] {
-          needed = is_head ? operands<HEAD, 4>(p, 0, 0, VOCAB, nullptr)
-                           : operands<STORE, 0>(p, 0, 0, QKV_ROWS, nullptr);
-        });
+        needed = is_head ? operands<HEAD, 4>(p, 0, 0, VOCAB, nullptr)
+                         : operands<STORE, 0>(p, 0, 0, QKV_ROWS, nullptr);
+        quantize<HIDDEN, true>(here.x, here.norms);
         if (is_head) return head(needed);
         products<HIDDEN, STORE, 0>(needed, p, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
       }
@@ -694,16 +937,68 @@ struct Decoder {
       block_sync();
       attention(layer, Here(step, layer).e);
       const Here here(step, layer);
-      quantize<Q_SIZE, false>(1, here.e, here.e.attended(), nullptr,
-                              [&] { needed = operands<ADD, 1>(p + 1, 0, 0, HIDDEN, here.x); });
+      needed = operands<ADD, 1>(p + 1, 0, 0, HIDDEN, here.x);
+      quantize<Q_SIZE, false>(here.e.attended(), nullptr);
       products<Q_SIZE, ADD, 1>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
-      quantize<HIDDEN, true>(2, here.e, here.e.middle(), here.norms + HIDDEN,
-                             [&] { needed = operands<GATE, 2>(p + 2, 0, 0, FFN, nullptr); });
-      products<HIDDEN, GATE, 2>(needed, p + 2, 0, here.e.gated(), FFN, FFN);
-      quantize<FFN, false>(3, here.e, here.e.gated(), nullptr, [&] {
-        needed = operands<ADD, 3>(p + 3, 0, 0, HIDDEN, here.e.middle());
-      });
+      const GateOperands both = gate_operands(p + 2);
+      quantize<HIDDEN, true>(here.e.middle(), here.norms + HIDDEN);
+      products<HIDDEN, GATE, 2>(both.first, p + 2, 0, here.e.gated(), FFN, FFN, nullptr, both.second);
+      needed = operands<ADD, 3>(p + 3, 0, 0, HIDDEN, here.e.middle());
+      quantize<FFN, false>(here.e.gated(), nullptr);
       products<FFN, ADD, 3>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
+    }
+  }
+  // Of more, one block a token quantises a row for all, and blocks add up sums in memory.
+  __device__ __forceinline__ void run_told() {
+    bring_inputs(Exchange(step.exchange, step.rows, LAYERS));
+#pragma unroll 1
+    for (int layer = 0;; layer++) {
+      const bool is_head = layer == LAYERS;
+      if (is_head && !step.wants_logits) return;
+      {
+        const Here here(step, layer);
+        // The scales that meet nothing are any of HIDDEN rows: others may be no numbers, or none.
+        tell_residual<FFN>(0, here.e, layer == 0 ? nothing() : here.x, max(1, here.phase - 1),
+                           here.norms);
+      }
+      if (is_head) {
+        const Here here(step, layer);
+        const Operands needed = operands<HEAD, 4>(4 * LAYERS, 0, 0, VOCAB, nullptr);
+        take_levels<HIDDEN, 1>(0, here.e);
+        return head(needed);
+      }
+      {
+        const Here here(step, layer);
+        const Parts<HIDDEN, 0, QKV_ROWS> parts(*this, here.e.qkv());
+        take_levels<HIDDEN, SLICES_OF(HIDDEN)>(0, here.e);
+        add_products(parts, here.phase);
+      }
+      if (layer == 0) await_rotations();
+      block_sync();
+      attention(layer, Here(step, layer).e);
+      {
+        const Here here(step, layer);
+        tell_floats<Q_SIZE>(1, here.e, here.e.attended());
+        const Parts<Q_SIZE, 1, HIDDEN> parts(*this, here.e.middle());
+        take_levels<Q_SIZE, SLICES_OF(Q_SIZE)>(1, here.e);
+        add_products(parts, here.phase + 1);
+      }
+      {
+        const Here here(step, layer);
+        tell_residual<Q_SIZE>(2, here.e, here.e.middle(), here.phase + 1, here.norms + HIDDEN);
+      }
+      {
+        const Here here(step, layer);
+        const GateOperands needed = gate_operands(here.phase + 2);
+        take_levels<HIDDEN, 1>(2, here.e);
+        products<HIDDEN, GATE, 2>(needed.first, here.phase + 2, 0, here.e.gated(), FFN, FFN, nullptr,
+                                  needed.second);
+      }
+      const Here here(step, layer);
+      tell_floats<FFN>(3, here.e, here.e.gated());
+      const Parts<FFN, 3, HIDDEN> parts(*this, here.e.x());
+      take_levels<FFN, SLICES_OF(FFN)>(3, here.e);
+      add_products(parts, here.phase + 3);
     }
   }
   __device__ __forceinline__ void head(Operands needed) {
@@ -748,7 +1043,7 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   DecodeShared<N>& s = *reinterpret_cast<DecodeShared<N>*>(dynamic);
   i8* ring_bytes = dynamic + ROUND_UP((int)sizeof(DecodeShared<N>), 128);
   Decoder<N, STAGES> decoder{step, s};
-  if (threadIdx.x < 5) s.firsts[threadIdx.x] = first_tile(threadIdx.x);
+  if (threadIdx.x < 5) s.firsts[threadIdx.x] = first_tile<(N >= TOLD_FROM)>(threadIdx.x);
   if (threadIdx.x < 4) s.counts[threadIdx.x] = decoder.tiles_of_block(threadIdx.x);
   for (int phase = threadIdx.x; phase < 4 * LAYERS + HEAD_PIECES; phase += DECODE_THREADS)
     s.scales_of[phase] = reinterpret_cast<const float*>(__ldg(step.phases + 2 * phase + 1));
@@ -760,11 +1055,14 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
     Item item;
     const bool has_item =
         (int)blockIdx.x < decoder.attention_items() && decoder.attention_item(blockIdx.x, item);
-    decoder.stream.bring(
+    decoder.stream.template bring<(N >= TOLD_FROM)>(
         step.phases, s.firsts, 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0),
         N == 1 ? WINDOW_OF_ONE : N == 2 ? WINDOW_OF_TWO : WINDOW_OF_MANY,
         [&](int phase) {
-          if (phase % 4 == 0 && phase < 4 * LAYERS) decoder.forget(phase / 4);
+          if (phase % 4 != 0 || phase >= 4 * LAYERS) return;
+          if (phase == 0) decoder.expect(0);
+          if (phase / 4 + 1 < LAYERS) decoder.expect(phase / 4 + 1);
+          decoder.forget(phase / 4);
         },
         KeysBehind<decltype(decoder)>{decoder, item, has_item});
     decoder.forget(LAYERS);
@@ -774,14 +1072,23 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
   __syncthreads();
   for (int layer = 0; layer <= LAYERS && threadIdx.x < 32; layer++) decoder.forget(layer);
 #endif
-  decoder.run();
+  if constexpr (N >= TOLD_FROM) decoder.run_told();
+  else decoder.run();
+}
+
+// The address of shared memory as a number to be kept: the compilers would make it anew everywhere, out of a
+// special register that takes its time.
+__device__ __forceinline__ i8* kept(i8* shared) {
+  u32 address = (u32)__cvta_generic_to_shared(shared);
+  asm volatile("" : "+r"(address));
+  return reinterpret_cast<i8*>(__cvta_shared_to_generic(address));
 }
 
 #define DECODE_KERNEL(N, STAGES)                                                       \
   extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 1)               \
       decode_##N(const __grid_constant__ DecodeStep step) {                            \
     extern __shared__ __align__(128) i8 dynamic[];                                     \
-    decode<N, STAGES>(step, dynamic);                                                  \
+    decode<N, STAGES>(step, kept(dynamic));                                            \
   }                                                                                    \
   extern "C" __device__ const int decode_shared_##N =                                  \
       ROUND_UP((int)sizeof(DecodeShared<N>), 128) + STREAM_BYTES(STAGES);

@@ -72,6 +72,61 @@ __device__ __forceinline__ void put_cells(const int* sums, int* cells, int width
 #endif
 }
 
+// Adds a warp's sums of a tile to those of others, `[N][ROWS]`: of all N tokens, so that nothing has to be asked.
+// `to` is where those of a lane begin, at `first_part` of the tile's first row; `rows` of the tile count.
+#if __CUDA_ARCH__ >= 800
+template <int STRIDE>
+__device__ __forceinline__ int first_part() {
+  const int lane = thread_now() & 31;
+  return (lane & 3) * 2 * STRIDE + (lane >> 2);
+}
+template <int N, int ROWS>
+__device__ __forceinline__ void add_parts(const int* sums, float* to, int rows) {
+  static_assert(N <= 8, "one block of tokens");
+#pragma unroll
+  for (int i = 0; i < SUMS(N); i++) {
+    const int row = (i & 2) * 4;
+    if (ROWS % TILE_ROWS > 0 && ((thread_now() & 31) >> 2) + row >= rows) continue;
+    if (N < 8 && (thread_now() & 3) * 2 + (i & 1) >= N) continue;
+    add_part(to + (i & 1) * ROWS + row, sums[i]);
+  }
+}
+#else
+template <int STRIDE>
+__device__ __forceinline__ int first_part() {
+  return (thread_now() & 31) >> 2;
+}
+template <int N, int ROWS>
+__device__ __forceinline__ void add_parts(const int* sums, float* to, int rows) {
+  const int t = thread_now() & 3, row = (thread_now() & 31) >> 2;
+#pragma unroll
+  for (int i = 0; i < SUMS(N); i++) {
+    int sum = sums[i] + __shfl_xor_sync(FULL, sums[i], 1);
+    sum += __shfl_xor_sync(FULL, sum, 2);
+    if (t == 0 && row + (i & 1) * 8 < rows) add_part(to + i / 2 * ROWS + (i & 1) * 8, sum);
+  }
+}
+#endif
+
+// Units that one stage of the stream holds.
+#define CHUNK_UNITS 16
+#define CHUNK_BYTES (CHUNK_UNITS * UNIT_BYTES)
+// A chunk comes in pieces of so many units, with one token and with several.
+#define PIECE_OF_ONE 8
+#define PIECE_OF_MANY 4
+#define PIECES_MAX (CHUNK_UNITS / PIECE_OF_MANY)
+// Units of a chunk that a warp multiplies, one behind the other, and their blocks of 32 columns.
+#define UNITS_OF_WARP (CHUNK_UNITS / WARPS)
+#define UNIT_BLOCKS (UNIT_COLS / 32)
+#define CHUNK_BLOCKS (UNITS_OF_WARP * UNIT_BLOCKS)
+// Units on their way at a time, with one token, two, and more. Enough to keep memory busy; more would
+// only queue up in front of the few words that everybody waits for: what is on its way, over the
+// bandwidth, is what every other access takes. The output head waits for nobody.
+#define WINDOW_OF_ONE 16
+#define WINDOW_OF_TWO 12
+#define WINDOW_OF_MANY 12
+#define WINDOW_OF_HEAD 32
+
 // Number of tiles and of units per tile of phase `p` of the weight stream: 4 a layer, then the
 // pieces of the output head.
 #define QKV_TILES DIV_UP(QKV_ROWS, TILE_ROWS)
@@ -99,35 +154,32 @@ __device__ __forceinline__ int phase_units(int p) {
   return kind == 1 ? UNITS(Q_SIZE) : kind == 3 ? UNITS(FFN) : UNITS(HIDDEN);
 }
 
-// A block's first tile of a phase of this kind. Tiles go round the blocks, each phase of a layer
-// starting where the one before ended, so that every SM streams about the same.
-__device__ __forceinline__ int first_tile(int kind) {
-  int before = 0;
-  if (kind == 1) before = QKV_TILES;
-  if (kind == 2) before = QKV_TILES + HIDDEN_TILES;
-  if (kind == 3) before = QKV_TILES + HIDDEN_TILES + FFN_TILES;
-  const int tile = (int)blockIdx.x - before % (int)gridDim.x;
-  return tile < 0 ? tile + gridDim.x : tile;
+// Where tiles are SLICED, a block multiplies a slice of the columns only, and of more tiles: it needs fewer
+// levels, of which it is the way to each SM that takes long. Not so gate and up, which meet in one block, and
+// the output head. A slice is whole pieces of the stream.
+#define SLICES 4
+#define SLICES_OF(k) (UNITS(k) % (SLICES * PIECE_OF_MANY) == 0 ? SLICES : 1)
+__device__ __forceinline__ int phase_slices(int kind) {
+  return kind == 0   ? SLICES_OF(HIDDEN)
+         : kind == 1 ? SLICES_OF(Q_SIZE)
+         : kind == 3 ? SLICES_OF(FFN)
+                     : 1;
 }
 
-// Units that one stage of the stream holds.
-#define CHUNK_UNITS 16
-#define CHUNK_BYTES (CHUNK_UNITS * UNIT_BYTES)
-// A chunk comes in pieces of so many units, with one token and with several.
-#define PIECE_OF_ONE 8
-#define PIECE_OF_MANY 4
-#define PIECES_MAX (CHUNK_UNITS / PIECE_OF_MANY)
-// Units of a chunk that a warp multiplies, one behind the other, and their blocks of 32 columns.
-#define UNITS_OF_WARP (CHUNK_UNITS / WARPS)
-#define UNIT_BLOCKS (UNIT_COLS / 32)
-#define CHUNK_BLOCKS (UNITS_OF_WARP * UNIT_BLOCKS)
-// Units on their way at a time, with one token, two, and more. Enough to keep memory busy; more would
-// only queue up in front of the few words that everybody waits for: what is on its way, over the
-// bandwidth, is what every other access takes. The output head waits for nobody.
-#define WINDOW_OF_ONE 16
-#define WINDOW_OF_TWO 12
-#define WINDOW_OF_MANY 8
-#define WINDOW_OF_HEAD 32
+// A block's first tile of a phase of this kind. Tiles go round the blocks, or those that have the same
+// slice, each phase of a layer starting where the one before ended, so that every SM streams about the same.
+template <bool SLICED>
+__device__ __forceinline__ int first_tile(int kind) {
+  const auto slices_of = [](int of) { return SLICED ? phase_slices(of) : 1; };
+  int before = 0;
+  if (kind > 0) before += QKV_TILES * slices_of(0);
+  if (kind > 1) before += HIDDEN_TILES * slices_of(1);
+  if (kind > 2) before += FFN_TILES;
+  if (kind > 3) before = 0;
+  const int slices = slices_of(kind), turns = gridDim.x / slices;
+  const int tile = (int)blockIdx.x / slices - before / slices % turns;
+  return tile < 0 ? tile + turns : tile;
+}
 
 #if __CUDA_ARCH__ >= 800
 // Barriers in shared memory (PTX ISA, mbarrier).
@@ -160,7 +212,7 @@ __device__ __forceinline__ void barrier_wait(u64* barrier, u32 parity) {
 // readers, so memory stays busy while the block normalises, quantises, attends or waits.
 template <int STAGES, int PIECE_UNITS>
 struct Stream {
-  static constexpr int PIECES = CHUNK_UNITS / PIECE_UNITS;
+  static constexpr int PIECES = CHUNK_UNITS / PIECE_UNITS, PIECE_BYTES = PIECE_UNITS * UNIT_BYTES;
   i8* bytes;   // [STAGES, CHUNK_BYTES]
   u64* full;   // [STAGES, PIECES]
   u64* empty;  // [STAGES]
@@ -200,21 +252,27 @@ struct Stream {
   }
   // Every lane says so for itself: one for all, behind a meeting of the warp, is no faster, and racecheck
   // does not see that the others have read.
-  __device__ __forceinline__ void give_back() {
-    barrier_arrive(empty + stage);
+  __device__ __forceinline__ void give_back() { give_back(advance()); }
+  __device__ __forceinline__ void give_back(int taken) { barrier_arrive(empty + taken); }
+  // Goes on to the next chunk, without having given back the one whose stage it returns.
+  __device__ __forceinline__ int advance() {
+    const int taken = stage;
     if (++stage == STAGES) stage = 0, parity ^= 1;
+    return taken;
   }
-  __device__ __forceinline__ void take(uint4 (&w)[CHUNK_BLOCKS], int warp, int lane) {
+  // Reads the warp's part of the current chunk and returns the stage that is to be given back: better behind
+  // the products, which would wait for what says so.
+  __device__ __forceinline__ int take(uint4 (&w)[CHUNK_BLOCKS], int warp, int lane) {
     const i8* from = wait(warp) + lane * 16;
 #pragma unroll
     for (int i = 0; i < CHUNK_BLOCKS; i++) w[i] = *reinterpret_cast<const uint4*>(from + i * 512);
-    give_back();
+    return advance();
   }
 
   // What the bringing warp does: everything that this block reads in phases 0 .. end - 1, with
   // `layer_window` units on their way before the output head. `before` is called with the number of
   // each phase, and `behind` with it and what sends a chunk that is no weights.
-  template <class Before, class Behind>
+  template <bool SLICED, class Before, class Behind>
   __device__ __forceinline__ void bring(const u64* phases, const int* firsts, int end,
                                         int layer_window, Before before, Behind behind) {
     u64 once = 0, often = 0;
@@ -225,16 +283,16 @@ struct Stream {
 #endif
     u32 sent = 0;
     int window = 0;
-    auto send = [&](const i8* source, int n, u64 policy) {
+    // A chunk of `n` bytes, each of whose pieces lies `stride` bytes behind the one before.
+    auto send = [&](const i8* source, size_t stride, int n, u64 policy) {
       const u32 to = sent % STAGES;
       if (sent >= STAGES) barrier_wait(empty + to, (sent / STAGES - 1) & 1);
       for (int piece = 0; piece < PIECES; piece++) {
         const u32 before_it = sent * PIECES + piece - window;
         if (window < STAGES * PIECES && (int)before_it >= 0)
           barrier_wait(full + before_it % (STAGES * PIECES), before_it / (STAGES * PIECES) & 1);
-        const int from = piece * PIECE_UNITS * UNIT_BYTES;
-        copy(source + from, bytes + to * CHUNK_BYTES + from,
-             max(0, min(n - from, PIECE_UNITS * UNIT_BYTES)), full + to * PIECES + piece, policy);
+        copy(source + piece * stride, bytes + to * CHUNK_BYTES + piece * PIECE_BYTES,
+             max(0, min(n - piece * PIECE_BYTES, PIECE_BYTES)), full + to * PIECES + piece, policy);
       }
       sent++;
     };
@@ -244,15 +302,27 @@ struct Stream {
       const int tiles = phase_tiles(phase), units = phase_units(phase);
       const i8* base = reinterpret_cast<const i8*>(__ldg(phases + 2 * phase));
       const float* scales = reinterpret_cast<const float*>(__ldg(phases + 2 * phase + 1));
-      for (int tile = firsts[phase_kind(phase)]; tile < tiles; tile += gridDim.x) {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(scales + tile * TILE_ROWS));
-        for (int unit = 0; unit < units; unit += CHUNK_UNITS)
-          send(base + ((u32)tile * units + unit) * (size_t)UNIT_BYTES, (units - unit) * UNIT_BYTES,
+      const int kind = phase_kind(phase), slices = SLICED ? phase_slices(kind) : 1;
+      const int step = gridDim.x / slices, slice = blockIdx.x % slices;
+      // A chunk has a piece of each of SLICES tiles, or is of one alone.
+      static_assert(!SLICED || PIECES == SLICES, "a piece a tile");
+      const bool is_sliced = SLICED && slices > 1;
+      const int tiles_at_once = is_sliced ? SLICES : 1, units_at_once = CHUNK_UNITS / tiles_at_once;
+      const int first = slice * (units / slices), end = first + units / slices;
+      const size_t stride = is_sliced ? (size_t)step * units * UNIT_BYTES : PIECE_BYTES;
+      for (int tile = firsts[kind]; tile < tiles; tile += tiles_at_once * step) {
+        const int of_lane = tile + (int)(threadIdx.x & 31) % tiles_at_once * step;
+        if (of_lane < tiles && slice == 0)
+          asm volatile("prefetch.global.L2 [%0];" ::"l"(scales + of_lane * TILE_ROWS));
+        for (int unit = first; unit < end; unit += units_at_once)
+          send(base + ((u32)tile * units + unit) * (size_t)UNIT_BYTES, stride,
+               is_sliced ? DIV_UP(tiles - tile, step) * PIECE_BYTES : (units - unit) * UNIT_BYTES,
                once);
       }
       behind(phase, [&](const void* source, int chunks, int n) {
         for (int i = 0; i < chunks; i++)
-          send(reinterpret_cast<const i8*>(source) + i * CHUNK_BYTES, n - i * CHUNK_BYTES, often);
+          send(reinterpret_cast<const i8*>(source) + i * CHUNK_BYTES, PIECE_BYTES,
+               n - i * CHUNK_BYTES, often);
       });
     }
   }

@@ -28,7 +28,8 @@ __device__ __forceinline__ void quantize_own_row(const float* rows, const int* p
   await_inputs();
   const int from = picked ? picked[blockIdx.x] : blockIdx.x;
   const PlainRow to[1] = {{out + (size_t)blockIdx.x * PADDED(K), scales + blockIdx.x}};
-  quantize_rows<K, NORM, false>(rows + (size_t)from * K, 1, weight, to, shared);
+  const FloatRows<K, false> row = {rows + (size_t)from * K};
+  quantize_rows<K, NORM>(row, 1, weight, to, shared);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
     norm_quantize_hidden(const float* rows, const int* picked, const float* weight, i8* out,
@@ -310,14 +311,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int is_value = head >= KV_HEADS, kv_head = head % KV_HEADS;
     const int row = position % PAGE;
     i8* rows = page_rows(page, layer, is_value, kv_head);
-    auto put = [&](int, int at, int level) { put_level(rows, row, is_value, at, level); };
-    auto put_unit = [&](int, float unit) {
+    auto put = [&](int at, int level) { put_level(rows, row, is_value, at, level); };
+    auto put_unit = [&](float unit) {
       if ((threadIdx.x & 31) == 0) page_units(page, layer, is_value, kv_head)[row] = unit;
     };
-    const float* const heads[1] = {k + is_value * KV_SIZE + kv_head * HEAD_DIM};
-    const float *const norms[1] = {k_norm}, *const rotations[1] = {rotation};
-    if (is_value) take_heads<false, 0, false>(heads, rotations, norms, put, put_unit);
-    else take_heads<false, 1, false>(heads, rotations, norms, put, put_unit);
+    const Head one = {k + is_value * KV_SIZE + kv_head * HEAD_DIM, rotation, k_norm, nullptr,
+                      nullptr};
+    if (is_value) take_head<AS_NUMBERS, false>(one, put, put_unit);
+    else take_head<AS_NUMBERS, true>(one, put, put_unit);
   }
 }
 
@@ -358,8 +359,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   token.position = tokens.positions[t];
   if (split > token.position / SPLIT) return;
   token.q = qkv + (size_t)t * QKV_ROWS;
-  token.k = nullptr;
-  token.v = nullptr;
+  token.x_scale = nullptr;
+  token.row_scales = nullptr;
   token.first_new = token.position + 1;
   token.rotation = tokens.rotations + (size_t)t * HEAD_DIM;
   token.page =
@@ -367,6 +368,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const CountedPartials counted = {partials + (size_t)t * gridDim.z * HEADS * SPLIT_WIDTH,
                                    arrivals + t * HEADS + head};
   const PageRows rows(token, layer, head / GROUP, split);
-  attend<false, 0>(shared, token, rows, layer, head, split, head_norms + layer * 2 * HEAD_DIM,
+  attend<AS_NUMBERS, 0>(shared, token, rows, layer, head, split, head_norms + layer * 2 * HEAD_DIM,
                 head_norms + (layer * 2 + 1) * HEAD_DIM, out + (size_t)t * Q_SIZE, counted);
 }

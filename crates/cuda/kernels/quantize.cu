@@ -55,18 +55,30 @@ struct PlainRow {
     *reinterpret_cast<u32*>(levels + vector * 4) = word;
   }
   __device__ __forceinline__ void put_scale(float unit) const { *scale = unit; }
-  __device__ __forceinline__ void put_soon() const {}
   // Other blocks read the same row.
   static constexpr bool HAS_RIVALS = true;
 };
 
-// Rows of K elements by the whole block, `rows` `[count][K]` into `out`; `count` is at most ROWS, so that the
-// way to memory and the meetings of the block are paid once for all. With AWAIT, elements may still be
-// AWAITED. Levels are there when it ends; the scales when the block has met once more. `s` may be for the next
-// rows at once: what was read of it before the second meeting is written before the next first one, and what is
-// read behind it, after that.
-template <int K, bool NORM, bool AWAIT, int ROWS, class Out>
-__device__ __forceinline__ void quantize_rows(const float* rows, int count, const float* weight,
+// Rows of floats, `[count][K]`. With AWAIT, elements may still be AWAITED.
+template <int K, bool AWAIT>
+struct FloatRows {
+  const float* rows;
+  __device__ __forceinline__ float4 ask(int row, int vector) const {
+    return now4(rows + (size_t)row * K + vector * 4);
+  }
+  __device__ __forceinline__ void await_one(int row, int vector) const {
+    if (AWAIT) await_first(rows + (size_t)row * K + vector * 4);
+  }
+  __device__ __forceinline__ bool is_missing(const float4& v) const { return AWAIT && is_awaited(v); }
+  __device__ __forceinline__ float4 numbers(int, int, const float4& v) const { return v; }
+};
+
+// Rows of K elements by the whole block, `rows` into `out`; `count` is at most ROWS, so that the way to memory and
+// the meetings of the block are paid once for all. What `rows` gives when it is asked may be missing yet. Levels are
+// there when it ends; the scales when the block has met once more. `s` may be for the next rows at once: what was
+// read of it before the second meeting is written before the next first one, and what is read behind it, after that.
+template <int K, bool NORM, int ROWS, class Rows, class Out>
+__device__ __forceinline__ void quantize_rows(const Rows& rows, int count, const float* weight,
                                               const Out (&out)[ROWS], QuantizeShared (&s)[ROWS]) {
   static_assert(ROWS <= WARPS, "a warp a row's scale");
   const int tid = thread_now();
@@ -81,39 +93,40 @@ __device__ __forceinline__ void quantize_rows(const float* rows, int count, cons
   }
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
-    const float* row = rows + (size_t)r * K;
     const bool is_there = ROWS == 1 || r < count;  // one row is always there
-    if (AWAIT && Out::HAS_RIVALS && is_there) await_first(row + 4 * min(warp * 32, VECTORS - 1));
+    if (Out::HAS_RIVALS && is_there) rows.await_one(r, min(warp * 32, VECTORS - 1));
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
       const int vector = i * THREADS + tid;
       held[r][i] = make_float4(0.f, 0.f, 0.f, 0.f);
-      if (is_there && vector < VECTORS) held[r][i] = now4(row + vector * 4);
+      if (is_there && vector < VECTORS) held[r][i] = rows.ask(r, vector);
     }
   }
-  if (AWAIT) {
-    bool complete;
-    do {
-      complete = true;
+  bool complete;
+  do {
+    complete = true;
 #pragma unroll
-      for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++)
 #pragma unroll
-        for (int i = 0; i < ITEMS; i++)
-          if (is_awaited(held[r][i])) {
-            held[r][i] = now4(rows + (size_t)r * K + (i * THREADS + tid) * 4);
-            complete &= !is_awaited(held[r][i]);
-          }
-    } while (!complete);
-  }
+      for (int i = 0; i < ITEMS; i++) {
+        const int vector = i * THREADS + tid;
+        if (vector < VECTORS && (ROWS == 1 || r < count) && rows.is_missing(held[r][i])) {
+          held[r][i] = rows.ask(r, vector);
+          // A block that reads for all looks at nothing before it has asked for all that is missing.
+          complete &= Out::HAS_RIVALS && !rows.is_missing(held[r][i]);
+        }
+      }
+  } while (!complete);
   u32 tops[ROWS];
   float squares[ROWS][ITEMS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
-    out[r].put_soon();
     u32 top = 0;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
       float4& v = held[r][i];
+      const int vector = i * THREADS + tid;
+      if (vector < VECTORS && (ROWS == 1 || r < count)) v = rows.numbers(i, vector, v);
       if (NORM) {
         squares[r][i] = (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
         v = make_float4(v.x * w[i].x, v.y * w[i].y, v.z * w[i].z, v.w * w[i].w);

@@ -191,7 +191,8 @@ impl CudaEngine {
 
     /// True when the batch fits a decode kernel.
     fn is_decode(&self, batch: &[BatchRow<'_>]) -> bool {
-        self.decodes && self.kernels.decode_for(run::n_tokens(batch)).is_some()
+        let multiprocessors = self.buffers.multiprocessors;
+        self.decodes && self.kernels.decode_for(run::n_tokens(batch), multiprocessors).is_some()
     }
 
     fn advance(
@@ -276,7 +277,7 @@ impl Engine for CudaEngine {
     /// What the decode kernels take at once; more goes the way of prompts, at 3 ms instead of 1 for
     /// HY-MT 1.8B on an H200 (`docs/kernels.md`).
     fn cheap_step_tokens(&self) -> usize {
-        self.kernels.decode_tokens_max()
+        self.kernels.decode_tokens_max(self.buffers.multiprocessors)
     }
 
     fn release(&mut self, slot: Slot) {

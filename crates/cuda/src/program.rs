@@ -36,8 +36,13 @@ const PREFILL_FILES: &[File] = &[BASE, QUANTIZE, MATRIX, ATTENTION, DECODE, PREF
 pub const DECODE_SIZES: [usize; 4] = [1, 2, 4, 8];
 /// Most tokens that a decode kernel takes.
 pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];
-/// From so many tokens on one block quantises a row for all, as in `base.cu`.
+/// From so many tokens on one block quantises a row for all and the others multiply slices of the columns, as
+/// in `decode.cu`.
 const TOLD_FROM: usize = 3;
+/// Slices of the columns, if they are many enough, as in `matrix.cu`.
+const SLICES: usize = 4;
+/// Most columns whose sums of products blocks add up in one word of memory: `SUM_LIMIT` in `base.cu`.
+const SUMMED_COLUMNS_MAX: usize = ((1 << 28) - 1) / (128 * 127);
 /// Threads of a block that compute, as in `base.cu`.
 const THREADS: usize = 256;
 /// Tokens of a page of the KV cache.
@@ -48,8 +53,6 @@ pub const SPLIT_TOKENS: usize = 128;
 pub const TILE_ROWS: usize = 16;
 /// Columns are padded to a multiple of this.
 pub const UNIT_COLS: usize = 128;
-/// Words of a layer's exchange that do not depend on the number of tokens, as in `decode.cu`.
-const SOON_WORDS: usize = 4 * 16 * 32;
 /// Candidates that a block reports for a token.
 pub const BEST: usize = 4;
 /// Weights are allocated in pieces of at most this: JetPack 6 refuses about 1 GB in one piece.
@@ -138,13 +141,12 @@ impl Shape {
 
     /// Bytes of each layer of it.
     fn exchange_layer(&self, rows: usize) -> usize {
-        4 * (rows * self.exchanged_words() + SOON_WORDS)
+        4 * rows * self.exchanged_words()
     }
 
     /// The parts of it that hold what one block quantises for all: the end of each layer.
     pub fn told_parts(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
-        let (layer, told) =
-            (self.exchange_layer(rows), 4 * (rows * self.told_words() + SOON_WORDS));
+        let (layer, told) = (self.exchange_layer(rows), 4 * rows * self.told_words());
         (1..=self.config.n_layers + 1).map(move |end| end * layer - told..end * layer)
     }
 
@@ -157,7 +159,12 @@ impl Shape {
     fn fixed_shared(&self, tokens: usize) -> usize {
         let c = &self.config;
         let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
-        let x = (tokens * (padded(widest) + 32)).max(THREADS * 4);
+        let held = if tokens < TOLD_FROM {
+            padded(widest)
+        } else {
+            padded(c.hidden_size).max(slice(c.q_size())).max(slice(c.intermediate_size))
+        };
+        let x = (tokens * (held + 32)).max(THREADS * 4);
         let cells = 4 * (4 * WARPS * TILE_ROWS * tokens).max(2048);
         let own = 2 * tokens + 8 * ((tokens + 6) / 4);
         let attention = (2 * WARPS + own) * c.head_dim + 4 * (SPLIT_TOKENS + WARPS + 2 * tokens);
@@ -170,8 +177,13 @@ impl Shape {
 
     /// Stages of the stream of each decode kernel that fits `shared` bytes of a block.
     fn stages(&self, target: &Target) -> Vec<(usize, usize)> {
+        let c = &self.config;
+        let widest = padded(c.hidden_size.max(c.q_size()).max(c.intermediate_size));
+        let tokens_max =
+            if widest <= SUMMED_COLUMNS_MAX { DECODE_TOKENS_MAX } else { TOLD_FROM - 1 };
         DECODE_SIZES
             .iter()
+            .filter(|tokens| **tokens <= tokens_max)
             .filter_map(|tokens| {
                 let left = target.shared_bytes.checked_sub(self.fixed_shared(*tokens))?;
                 let stages = match target.arch >= STREAM_ARCH_MIN {
@@ -344,6 +356,23 @@ impl Source {
     }
 }
 
+/// Blocks on which the decode kernel for `tokens` tokens runs on a device of so many multiprocessors: one on
+/// each, or, of slices, as many as there are whole rounds of them. `None` where there are fewer than tokens that
+/// are quantised for all, each by a block of its own.
+pub fn decode_blocks(tokens: usize, multiprocessors: usize) -> Option<usize> {
+    if tokens < TOLD_FROM {
+        return Some(multiprocessors);
+    }
+    let blocks = multiprocessors / SLICES * SLICES;
+    (blocks >= DECODE_TOKENS_MAX).then_some(blocks)
+}
+
+/// Columns of `k` that a block multiplies at a time where they are sliced, as `SLICE_OF` in `decode.cu`.
+fn slice(k: usize) -> usize {
+    let slice = padded(k) / SLICES;
+    if slice.is_multiple_of(PIECE_UNITS * UNIT_COLS) { slice } else { padded(k) }
+}
+
 /// `k` columns padded to whole units.
 pub fn padded(k: usize) -> usize {
     k.next_multiple_of(UNIT_COLS)
@@ -380,4 +409,40 @@ fn write_cubin(file: &Path, cubin: &[u8]) -> Result<(), CudaError> {
     let partial = file.with_extension(format!("partial{}-{writer}", std::process::id()));
     std::fs::write(&partial, cubin).map_err(at(&partial))?;
     std::fs::rename(&partial, file).map_err(at(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_tokens_decode_on_all_multiprocessors_and_more_on_whole_rounds_of_slices() {
+        for (tokens, multiprocessors, blocks) in [
+            (1, 132, Some(132)),
+            (2, 114, Some(114)),
+            (1, 1, Some(1)),
+            (4, 132, Some(132)),
+            (8, 114, Some(112)),
+            (4, 8, Some(8)),
+            (8, 11, Some(8)),
+            // A Xavier NX.
+            (2, 6, Some(6)),
+            (4, 6, None),
+        ] {
+            assert_eq!(
+                decode_blocks(tokens, multiprocessors),
+                blocks,
+                "{tokens} on {multiprocessors}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_slice_is_whole_pieces_of_the_stream_or_all_columns() {
+        for (k, columns) in
+            [(2048, 512), (6144, 1536), (4096, 1024), (14_336, 3584), (64, 128), (1024, 1024)]
+        {
+            assert_eq!(slice(k), columns, "{k}");
+        }
+    }
 }

@@ -167,7 +167,7 @@ pub fn set_decodes(engine: &mut CudaEngine, decodes: bool) {
     engine.set_decodes(decodes);
 }
 
-/// From now on decode kernels of `engine` run on `blocks` blocks at most: a device with so many
+/// From now on decode kernels of `engine` run as on a device with `blocks` multiprocessors: one with so many
 /// multiprocessors, where each block has more tiles of each matrix.
 pub fn limit_blocks(engine: &mut CudaEngine, blocks: usize) {
     engine.limit_blocks(blocks);

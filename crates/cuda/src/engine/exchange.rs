@@ -23,7 +23,7 @@ pub(super) struct Exchange {
     /// Results of attention over splits, each with the tag of its step and layer.
     partials: DeviceBuffer,
     current: usize,
-    /// Tokens of the step before.
+    /// Tokens that the kernel of the step before is for: it leaves something for as many.
     used_n: usize,
     tag: u32,
     n_layers: u32,
@@ -62,7 +62,7 @@ impl Exchange {
         self.buffers.iter().map(DeviceBuffer::bytes).sum::<usize>() + self.partials.bytes()
     }
 
-    /// What the next step, of `n` tokens, is given. A step that was given its turn and then not run is the
+    /// What the next step, by the kernel for `n` tokens, is given. A step that was given its turn and then not run is the
     /// engine's last: the words of the one before would pass for its own.
     pub(super) fn take(&mut self, n: usize) -> Result<Turn, CudaError> {
         if self.tag.checked_add(self.n_layers).is_none() {

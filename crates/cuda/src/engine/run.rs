@@ -14,12 +14,15 @@ use super::CudaEngine;
 use super::exchange::Exchange;
 use crate::device::{DeviceBuffer, Gpu, HostBuffer, Kernel, Module};
 use crate::error::CudaError;
-use crate::program::{BEST, PAGE_TOKENS, SPLIT_TOKENS, Shape, TILE_ROWS, padded};
+use crate::program::{BEST, PAGE_TOKENS, SPLIT_TOKENS, Shape, TILE_ROWS, decode_blocks, padded};
 
 /// Rows of logits that the device holds at a time.
 const LOGITS_ROWS: usize = 64;
 /// Tokens that one attention launch takes: bounds its partial results.
 const ATTENTION_TOKENS: usize = 128;
+
+/// Blocks whose best candidate is in a shortlist: twice and more what sampling keeps (`top_k` 20).
+const SHORTLISTED: usize = 64;
 
 /// A product and the tiles of one block of it.
 struct Product {
@@ -55,6 +58,13 @@ pub(super) struct Kernels {
     product_tokens: usize,
 }
 
+/// A decode kernel: how many tokens it is for, and on how many blocks it runs.
+pub(super) struct Decode {
+    kernel: Kernel,
+    tokens: usize,
+    blocks: usize,
+}
+
 impl Kernels {
     pub(super) fn new(module: &Module, decode_sizes: &[usize]) -> Result<Self, CudaError> {
         let decode = decode_sizes
@@ -80,14 +90,17 @@ impl Kernels {
         })
     }
 
-    /// The smallest decode kernel for `n` tokens.
-    pub(super) fn decode_for(&self, n: usize) -> Option<Kernel> {
-        self.decode.iter().find(|(size, _)| *size >= n).map(|(_, kernel)| *kernel)
+    /// The smallest decode kernel for `n` tokens on so many multiprocessors.
+    pub(super) fn decode_for(&self, n: usize, multiprocessors: usize) -> Option<Decode> {
+        let (tokens, kernel) = *self.decode.iter().find(|(size, _)| *size >= n)?;
+        let blocks = decode_blocks(tokens, multiprocessors)?;
+        Some(Decode { kernel, tokens, blocks })
     }
 
-    /// Most tokens that one decode kernel takes.
-    pub(super) fn decode_tokens_max(&self) -> usize {
-        self.decode.iter().map(|(size, _)| *size).max().unwrap_or(0)
+    /// Most tokens that one decode kernel takes on so many multiprocessors.
+    pub(super) fn decode_tokens_max(&self, multiprocessors: usize) -> usize {
+        let sizes = self.decode.iter().map(|(size, _)| *size);
+        sizes.filter(|size| decode_blocks(*size, multiprocessors).is_some()).max().unwrap_or(0)
     }
 }
 
@@ -106,10 +119,13 @@ pub(super) struct Buffers {
     arrivals: DeviceBuffer,
     /// `[LOGITS_ROWS, vocab]`
     pub(super) logits: DeviceBuffer,
-    /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits; kernels write them.
+    /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits, `blocks` being those of the
+    /// step; kernels write them.
     best: HostBuffer,
     exchange: Exchange,
-    blocks: usize,
+    pub(super) multiprocessors: usize,
+    /// Blocks of the last decode step: so many have left candidates.
+    decoded_blocks: usize,
 }
 
 impl Buffers {
@@ -118,7 +134,7 @@ impl Buffers {
         shape: &Shape,
         spec: &EngineSpec,
         pages_max: usize,
-        blocks: usize,
+        multiprocessors: usize,
     ) -> Result<Self, CudaError> {
         let c = &shape.config;
         let n = spec.step_tokens_max.max(8);
@@ -127,7 +143,7 @@ impl Buffers {
         let what = "the buffers of a step";
         let split_tokens = n.min(ATTENTION_TOKENS);
         let partial = 4 * pages_max * (PAGE_TOKENS / SPLIT_TOKENS) * shape.split_words();
-        let best_bytes = 8 * blocks * (BEST * 8 + 4);
+        let best_bytes = 8 * multiprocessors * (BEST * 8 + 4);
         Ok(Self {
             input: gpu.alloc(what, input_bytes)?,
             staged: gpu.alloc_host(input_bytes)?,
@@ -142,7 +158,8 @@ impl Buffers {
             logits: gpu.alloc(what, 4 * LOGITS_ROWS * c.vocab_size)?,
             best: gpu.alloc_host(best_bytes)?,
             exchange: Exchange::new(gpu, shape, pages_max)?,
-            blocks,
+            multiprocessors,
+            decoded_blocks: 0,
         })
     }
 
@@ -171,31 +188,51 @@ impl Buffers {
         self.scratch().iter().try_for_each(|buffer| buffer.fill(byte))
     }
 
-    /// Decode kernels run on `blocks` blocks at most, as on a smaller device.
+    /// Decode kernels run as on a device of `blocks` multiprocessors, if it has more.
     #[cfg(feature = "testing")]
     pub(super) fn limit_blocks(&mut self, blocks: usize) {
-        self.blocks = self.blocks.min(blocks);
+        self.multiprocessors = self.multiprocessors.min(blocks);
     }
 
     /// The candidates that the last decode step left for its tokens `wanted`.
     pub(super) fn shortlists(&self, wanted: &[usize], vocab_size: usize, out: &mut Vec<Shortlist>) {
         let bytes = self.best.as_slice();
-        let (candidates, dropped) = bytes.split_at(8 * self.blocks * BEST * 8);
+        let blocks = self.decoded_blocks;
+        let (candidates, dropped) = bytes.split_at(8 * blocks * BEST * 8);
         let candidates: &[u64] = bytemuck::cast_slice(candidates);
         let dropped: &[f32] = bytemuck::cast_slice(dropped);
         for token in wanted {
-            let of =
-                |values: usize| token * self.blocks * values..(token + 1) * self.blocks * values;
-            let entries = candidates[of(BEST)]
-                .iter()
-                .filter(|candidate| **candidate != 0)
-                .map(|candidate| unpacked(*candidate))
-                .filter(|(id, _)| (*id as usize) < vocab_size)
-                .collect();
-            let bound = dropped[of(1)].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            out.push(Shortlist { entries, bound });
+            let of = |values: usize| token * blocks * values..(token + 1) * blocks * values;
+            let (candidates, dropped) = (&candidates[of(BEST)], &dropped[of(1)]);
+            let bound = dropped.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            out.push(shortlist(candidates, bound, vocab_size));
         }
     }
+}
+
+/// The head of the packed candidates that blocks have left, [`BEST`] of each with its best first, where no other
+/// logit is above `bound`. Most are left out, for looking at all of them takes longer than choosing: what counts
+/// is at least as good as the [`SHORTLISTED`]th block's best.
+fn shortlist(candidates: &[u64], bound: f32, vocab_size: usize) -> Shortlist {
+    let mut best: Vec<u64> = candidates.iter().step_by(BEST).copied().collect();
+    let least = match best.len().checked_sub(SHORTLISTED) {
+        // Where a block has less, there is 0.
+        Some(at) => (*best.select_nth_unstable(at).1).max(1),
+        None => 1,
+    };
+    let (mut entries, mut left_out) = (Vec::with_capacity(2 * SHORTLISTED), 0);
+    for of_block in candidates.chunks_exact(BEST) {
+        for candidate in of_block {
+            if *candidate < least {
+                left_out = left_out.max(*candidate);
+                break;
+            }
+            entries.push(unpacked(*candidate));
+        }
+    }
+    entries.retain(|(id, _)| (*id as usize) < vocab_size);
+    let bound = if left_out == 0 { bound } else { bound.max(unpacked(left_out).1) };
+    Shortlist { entries, bound }
 }
 
 /// Token and logit of a candidate as `packed` in `decode.cu` made it.
@@ -293,10 +330,11 @@ impl CudaEngine {
         logits: Option<&mut Vec<f32>>,
     ) -> Result<(), CudaError> {
         let n = n_tokens(batch);
-        let kernel = self.kernels.decode_for(n).expect("checked by is_decode");
+        let Decode { kernel, tokens: kernel_tokens, blocks } =
+            self.kernels.decode_for(n, self.buffers.multiprocessors).expect("checked by is_decode");
         let [x, rotations, _, _] = self.stage(batch).map(|offset| offset as u64);
         let (b, w) = (&mut self.buffers, &self.weights);
-        let turn = b.exchange.take(n)?;
+        let turn = b.exchange.take(kernel_tokens)?;
         let mut step = DecodeStep {
             phases: w.phases.address(),
             norms: w.norms.address(),
@@ -309,7 +347,7 @@ impl CudaEngine {
             pages: self.pages.table(),
             logits: b.logits.address(),
             best: b.best.address(),
-            dropped: b.best.address() + (8 * b.blocks * BEST * 8) as u64,
+            dropped: b.best.address() + (8 * blocks * BEST * 8) as u64,
             tag: turn.tag,
             rows: turn.rows,
             used_n: turn.used_n,
@@ -330,7 +368,8 @@ impl CudaEngine {
         }
         // SAFETY: `DecodeStep` is the kernel's parameter; its buffers were made for this shape and
         // live in `self`, and the stream is synchronised before this returns.
-        unsafe { self.gpu.launch(kernel, [b.blocks, 1, 1], arguments![step])? };
+        unsafe { self.gpu.launch(kernel, [blocks, 1, 1], arguments![step])? };
+        b.decoded_blocks = blocks;
         let Some(logits) = logits.filter(|_| !wanted.is_empty()) else {
             return self.gpu.synchronize();
         };
@@ -530,4 +569,70 @@ pub(super) fn memory_speed(
         Ok(speeds[RUNS / 2])
     };
     Ok((median(copy, 2.0)?, median(read, 1.0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng as _, SeedableRng as _};
+
+    use super::*;
+
+    /// As `packed` in `decode.cu`.
+    fn packed(id: TokenId, logit: f32) -> u64 {
+        let bits = logit.to_bits();
+        let key = if bits & 0x8000_0000 != 0 { !bits } else { bits | 0x8000_0000 };
+        u64::from(key) << 32 | u64::from(!id)
+    }
+
+    #[test]
+    fn a_candidate_is_unpacked_as_it_was_packed_and_orders_by_logit_then_by_lower_id() {
+        for (id, logit) in [(0, 0.0), (7, -3.5), (120_817, 88.0), (1, -0.0)] {
+            let (same, value) = unpacked(packed(id, logit));
+            assert_eq!((same, value.to_bits()), (id, logit.to_bits()));
+        }
+        assert!(packed(3, 1.0) > packed(3, -1.0));
+        assert!(packed(2, 1.0) > packed(3, 1.0));
+    }
+
+    #[test]
+    fn a_shortlist_is_the_head_of_what_blocks_left_and_its_bound_covers_the_rest() {
+        for (seed, blocks) in (0..).zip([1, 8, SHORTLISTED - 1, SHORTLISTED, 65, 132, 500]) {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let mut id = 0;
+            let mut all = Vec::new();
+            for block in 0..blocks {
+                // Few values, so that many are equal; the last block of an uneven vocabulary has less than BEST.
+                let n = if block + 1 == blocks { BEST - 1 } else { BEST };
+                let mut of_block: Vec<u64> = (0..n)
+                    .map(|_| {
+                        id += 1;
+                        packed(id, random.random_range(-40_i16..40).into())
+                    })
+                    .collect();
+                of_block.sort_unstable_by(|a, b| b.cmp(a));
+                of_block.resize(BEST, 0);
+                all.extend(of_block);
+            }
+            let list = shortlist(&all, -41.0, usize::MAX);
+            let mut sorted: Vec<u64> =
+                all.into_iter().filter(|candidate| *candidate != 0).collect();
+            sorted.sort_unstable_by(|a, b| b.cmp(a));
+            let (head, rest) = sorted.split_at(list.entries.len());
+            let mut entries = list.entries.clone();
+            entries.sort_unstable_by_key(|one| std::cmp::Reverse(packed(one.0, one.1)));
+            assert_eq!(entries, head.iter().map(|one| unpacked(*one)).collect::<Vec<_>>());
+            assert!(entries.len() >= blocks.min(SHORTLISTED), "{blocks} blocks");
+            assert!(blocks < 132 || entries.len() < sorted.len(), "{blocks} blocks");
+            assert_eq!(list.bound, rest.first().map_or(-41.0, |one| unpacked(*one).1));
+        }
+    }
+
+    #[test]
+    fn what_no_vocabulary_has_is_in_no_shortlist() {
+        let list = shortlist(&[packed(9, 2.0), packed(3, 1.0), 0, 0], 0.5, 9);
+        assert_eq!(list, Shortlist { entries: vec![(3, 1.0)], bound: 0.5 });
+        let none = shortlist(&[0; BEST], f32::NEG_INFINITY, 9);
+        assert!(none.entries.is_empty());
+    }
 }
