@@ -135,8 +135,8 @@ __device__ __forceinline__ void block_sync() {
 }
 
 // Blocks of one launch hand numbers to each other without any barrier or fence: a word is AWAITED
-// until it has its value, and whoever needs it reads it until it has. A word is written once in a
-// step, so no order between words matters. Arithmetic never yields this NaN.
+// until it has its value, and whoever needs it reads it until it has. A word that others read is written once in
+// a step, or added to, so no order between words matters. Arithmetic never yields this NaN.
 #define AWAITED 0xffffffffu
 
 __device__ __forceinline__ void tell(float* to, float value) {
@@ -198,9 +198,9 @@ __device__ __forceinline__ bool is_untold(const uint4& v) {
 
 // A sum of integers to which several warps, on several SMs, add their part. Like every word it is AWAITED, -1,
 // at first; a part adds PART_UNIT beside its sum, so a word tells by itself whether all have come. With eight
-// parts at most, each of an eighth of the columns, no incomplete sum passes for a complete one as long as the
-// sum of all stays below SUM_LIMIT: seven parts reach 7 * PART_UNIT + 7 / 8 * SUM_LIMIT, and eight of them
-// begin at 8 * PART_UNIT - SUM_LIMIT; eight and the limit make 2^32.
+// parts at most of 128 units of columns, a part of 16, no incomplete sum passes for a complete one: the sum of all
+// stays below SUM_LIMIT, seven parts reach 7 * PART_UNIT + 7 / 8 * SUM_LIMIT, and eight of them begin at
+// 8 * PART_UNIT - SUM_LIMIT; eight and the limit make 2^32.
 #define SUM_LIMIT 0x10000000u
 #define PART_UNIT 0x1e000000u
 __device__ __forceinline__ void add_part(float* to, int sum) {

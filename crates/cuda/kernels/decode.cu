@@ -35,7 +35,7 @@ struct DecodeStep {
   float* dropped;          // [n][blocks]: largest logit that is no candidate
   u32 tag;                 // of layer 0; the next layers count on
   int rows;                // tokens that the exchange has room for
-  int used_n;              // tokens of the step before, or of its kernel if that is for more
+  int used_n;              // tokens that the kernel of the step before is for: so many rows it leaves
   int pages_max;
   int n;
   int wants_logits;
@@ -244,7 +244,7 @@ struct Decoder {
 #endif
   // Whether one block a token quantises for all, and blocks multiply slices of columns.
   static constexpr bool IS_TOLD = N >= TOLD_FROM;
-  static_assert(!IS_TOLD || 128 * 127 * (u64)K_MAX < SUM_LIMIT, "sums of parts are unmistakable");
+  static_assert(!IS_TOLD || UNITS(K_MAX) <= 128, "sums of parts are unmistakable");
   u64 best;       // of the logits this thread has seen, its best
   float dropped;  // and the largest of the others
 
@@ -658,6 +658,8 @@ struct Decoder {
     for (int chunk = 0; chunk < parts.chunks; chunk++) {
       // Where a warp has a whole piece, the others are the other half's.
       const bool is_mine = P::OF_TILE > 1 || chunk % 2 == warp / SLICES;
+      // Which piece a warp waits for changes from phase to phase here. It may, as `wait_whole` says, since the
+      // block meets between any two phases: by then all pieces of the one before have come.
       const i8* from = stream.wait(P::OF_TILE > 1 ? warp : warp % SLICES * 2) + lane * 16;
       if (is_mine) {
         uint4 w[P::BLOCKS];
@@ -678,13 +680,14 @@ struct Decoder {
       stream.give_back();
     }
 #else
-    while (parts.tile < P::TILES) {
+    // The same number of times for each warp, for `put` may be a meeting.
+    for (int left = DIV_UP(s.counts[KIND], WARPS / P::OF_TILE); left > 0; left--) {
       int sums[2][SUMS(N)] = {};
       for (int chunk = 0; chunk < P::CHUNKS; chunk++)
 #pragma unroll
         for (int i = 0; i < P::BLOCKS; i++) {
           const int unit = chunk * P::OF_TILE * P::UNITS_AT_ONCE + i / UNIT_BLOCKS;
-          if (first_unit + unit >= P::KU) continue;
+          if (parts.tile >= P::TILES || first_unit + unit >= P::KU) continue;
           const size_t at = (size_t)parts.tile * UNITS(K) + blockIdx.x % SLICES_OF(K) * P::KU +
                             first_unit + unit;
           const i8* base =
@@ -711,8 +714,7 @@ struct Decoder {
     };
     clear(used.qkv(), QKV_ROWS), clear(used.attended(), Q_SIZE), clear(used.middle(), HIDDEN);
     clear(used.gated(), FFN), clear(used.x(), HIDDEN);
-    // What was quantised for all lies together, so all of it goes. Kernels for fewer tokens take less
-    // shared memory, so where there is one for more tokens, few tokens never take that one.
+    // What was quantised for all lies together, so all of it goes, if the kernel was one that does so.
     if (step.used_n >= TOLD_FROM)
       for (int i = first; i < step.rows * (LEVEL_WORDS + 4) / 4; i += all)
         reinterpret_cast<uint4*>(used.levels())[i] = four(UNTOLD);

@@ -39,10 +39,10 @@ pub const DECODE_TOKENS_MAX: usize = DECODE_SIZES[DECODE_SIZES.len() - 1];
 /// From so many tokens on one block quantises a row for all and the others multiply slices of the columns, as
 /// in `decode.cu`.
 const TOLD_FROM: usize = 3;
-/// Slices of the columns, if they are many enough, as in `matrix.cu`.
+/// Slices of the columns, where each is whole pieces of the stream, as in `matrix.cu`.
 const SLICES: usize = 4;
-/// Most columns whose sums of products blocks add up in one word of memory: `SUM_LIMIT` in `base.cu`.
-const SUMMED_COLUMNS_MAX: usize = ((1 << 28) - 1) / (128 * 127);
+/// Most columns whose sums of products blocks add up in one word of memory: see `SUM_LIMIT` in `base.cu`.
+const SUMMED_COLUMNS_MAX: usize = 128 * UNIT_COLS;
 /// Threads of a block that compute, as in `base.cu`.
 const THREADS: usize = 256;
 /// Tokens of a page of the KV cache.
