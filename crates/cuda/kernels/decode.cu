@@ -1,6 +1,6 @@
 // Stages of the stream of which there are barriers.
 #define STAGES_MAX 8
-// From this many tokens on, one block quantises a row for all.
+// From this many tokens on, one block quantises a row for all, and blocks multiply slices of columns.
 #define TOLD_FROM 3
 // Most quantised vectors that a thread asks for at once.
 #define LEVELS_AT_ONCE 6
@@ -177,7 +177,8 @@ struct TaggedPartials {
 #define PARTS_OF(k) \
   (SLICES_OF(k) > 1 ? SLICES : MIN_OF(WARPS, DIV_UP(UNITS(k), UNITS_OF_WARP)))
 
-#define X_BYTES(n, k) ((n) * ((k) + 32))
+// Bytes from the levels of one token to the next's in shared memory: eight tokens lie in different banks.
+#define X_STRIDE(columns) ((columns) + 32)
 // Columns of the levels that a block holds at a time.
 #define HELD_MAX(n) \
   ((n) < TOLD_FROM ? PADDED(K_MAX) : MAX_OF(PADDED(HIDDEN), MAX_OF(SLICE_OF(Q_SIZE), SLICE_OF(FFN))))
@@ -195,7 +196,7 @@ template <int N>
 struct DecodeShared {
   union {
     struct {
-      __align__(16) i8 x[MAX_OF(X_BYTES(N, HELD_MAX(N)), THREADS * 4)];
+      __align__(16) i8 x[MAX_OF(N * X_STRIDE(HELD_MAX(N)), THREADS * 4)];
       // Each warp's sums of each tile of a round; the candidates of `report`.
       __align__(16) int cells[CELLS(N)];
     };
@@ -343,8 +344,8 @@ struct Decoder {
     const Exchange of_layer(step.exchange, step.rows, E == HEAD ? LAYERS : phase / 4);
     const float* told_scale =
         of_layer.scales(E == HEAD ? 0 : KIND) + tid / Output<E, KIND>::TILE_OUT % N;
-    float x_scale = N < TOLD_FROM ? 0.f : now(told_scale);
-    constexpr int STRIDE = PADDED(K) + 32, KU = UNITS(K), TILE_CELLS = 16 * N;
+    float x_scale = IS_TOLD ? now(told_scale) : 0.f;
+    constexpr int STRIDE = X_STRIDE(PADDED(K)), KU = UNITS(K), TILE_CELLS = 16 * N;
     constexpr int ROUND = Output<E, KIND>::ROUND;
     const int warp = tid >> 5, lane = tid & 31;
     const int count = E == HEAD ? tiles_of_block(phase) : s.counts[KIND];
@@ -433,8 +434,8 @@ struct Decoder {
         return all;
       };
       if (output.is_there) {
-        if (N < TOLD_FROM) x_scale = s.scales[output.token];
-        while (N >= TOLD_FROM && is_untold(x_scale)) x_scale = now(told_scale);
+        if (!IS_TOLD) x_scale = s.scales[output.token];
+        while (IS_TOLD && is_untold(x_scale)) x_scale = now(told_scale);
         float v = dequantized(sum(output.row), x_scale, needed.scale);
         if (E == ADD) {
           static_assert(E != ADD || !IS_TOLD, "whoever quantises has what is added to");
@@ -505,7 +506,7 @@ struct Decoder {
   __device__ __forceinline__ void quantize(const float* rows, const float* weight) {
     PlainRow out[N];
 #pragma unroll
-    for (int t = 0; t < N; t++) out[t] = {s.x + t * (PADDED(K) + 32), s.scales + t};
+    for (int t = 0; t < N; t++) out[t] = {s.x + t * X_STRIDE(PADDED(K)), s.scales + t};
     quantize_rows<K, NORM>(FloatRows<K, true>{rows}, step.n, weight, out, s.quantize);
   }
 
@@ -548,13 +549,14 @@ struct Decoder {
   template <int K, int SLICES_HERE>
   __device__ __forceinline__ void take_levels(int kind, const Exchange& e) {
     const int tid = thread_now();
-    constexpr int COLUMNS = PADDED(K) / SLICES_HERE, STRIDE = COLUMNS + 32, OF_ROW = COLUMNS / 16;
+    constexpr int COLUMNS = PADDED(K) / SLICES_HERE, STRIDE = X_STRIDE(COLUMNS), OF_ROW = COLUMNS / 16;
     constexpr int AT_ONCE = MIN_OF(LEVELS_AT_ONCE, DIV_UP(N * OF_ROW, THREADS));
     const int all = step.n * OF_ROW;
     const int block = block_now();
     const u32* levels = e.levels(kind) + block % SLICES_HERE * (COLUMNS / 4);
     // Where vector `at` of the slice is, among those of all columns.
     const auto from = [&](int at) { return levels + (at / OF_ROW * (PADDED(K) / 16) + at % OF_ROW) * 4; };
+    // Nobody multiplies the levels that were here any more.
     block_sync();
     for (int first = tid; first < all; first += THREADS * AT_ONCE) {
       uint4 held[AT_ONCE];
@@ -591,8 +593,9 @@ struct Decoder {
     static constexpr int OF_TILE = !IS_SLICED ? WARPS : KU == PIECE_OF_MANY ? 1 : 2;
     static constexpr int UNITS_AT_ONCE = OF_TILE == 1 ? PIECE_OF_MANY : UNITS_OF_WARP;
     static constexpr int BLOCKS = UNITS_AT_ONCE * UNIT_BLOCKS;
-    // Chunks until a tile is done, and tiles of which a chunk has pieces.
-    static constexpr int CHUNKS = DIV_UP(KU, OF_TILE * UNITS_AT_ONCE), IN_CHUNK = IS_SLICED ? SLICES : 1;
+    // Units of a tile that a chunk has, chunks until a tile is done, and tiles of which a chunk has pieces.
+    static constexpr int OF_CHUNK = OF_TILE * UNITS_AT_ONCE, CHUNKS = DIV_UP(KU, OF_CHUNK);
+    static constexpr int IN_CHUNK = IS_SLICED ? SLICES : 1;
     static constexpr int TILES = KIND == 0 ? QKV_TILES : HIDDEN_TILES;
     float* to;  // where the lane's sums of the warp's current tile go
     int tile, chunks;
@@ -616,7 +619,7 @@ struct Decoder {
   template <int K, int KIND, int ROWS>
   __device__ __forceinline__ void add_products(Parts<K, KIND, ROWS> parts, int phase) {
     using P = Parts<K, KIND, ROWS>;
-    constexpr int STRIDE = SLICE_OF(K) + 32;
+    constexpr int STRIDE = X_STRIDE(SLICE_OF(K));
     const int warp = thread_now() >> 5, lane = thread_now() & 31;
     const int first_unit = warp % P::OF_TILE * P::UNITS_AT_ONCE;
     const bool has_units = first_unit < P::KU;
@@ -644,12 +647,11 @@ struct Decoder {
     uint2 x[P::BLOCKS];
     int of_tile = 0, sums[CHAINS][SUMS(N)] = {};
     const auto fetch_columns = [&](int chunk) {
-      constexpr int OF_CHUNK = P::OF_TILE * P::UNITS_AT_ONCE;
 #pragma unroll
       for (int i = 0; i < P::BLOCKS; i++) {
-        const int unit = chunk * OF_CHUNK + i / UNIT_BLOCKS;
-        x[i] = P::KU % OF_CHUNK == 0 || first_unit + unit < P::KU
-                   ? columns(x_of_lane + chunk * OF_CHUNK * UNIT_COLS + i * 32, STRIDE, step.n)
+        const int unit = chunk * P::OF_CHUNK + i / UNIT_BLOCKS;
+        x[i] = P::KU % P::OF_CHUNK == 0 || first_unit + unit < P::KU
+                   ? columns(x_of_lane + chunk * P::OF_CHUNK * UNIT_COLS + i * 32, STRIDE, step.n)
                    : make_uint2(0u, 0u);
       }
     };
@@ -686,7 +688,7 @@ struct Decoder {
       for (int chunk = 0; chunk < P::CHUNKS; chunk++)
 #pragma unroll
         for (int i = 0; i < P::BLOCKS; i++) {
-          const int unit = chunk * P::OF_TILE * P::UNITS_AT_ONCE + i / UNIT_BLOCKS;
+          const int unit = chunk * P::OF_CHUNK + i / UNIT_BLOCKS;
           if (parts.tile >= P::TILES || first_unit + unit >= P::KU) continue;
           const size_t at = (size_t)parts.tile * UNITS(K) + blockIdx.x % SLICES_OF(K) * P::KU +
                             first_unit + unit;
@@ -1059,7 +1061,7 @@ __device__ __forceinline__ void decode(const DecodeStep& step, i8* dynamic) {
         (int)blockIdx.x < decoder.attention_items() && decoder.attention_item(blockIdx.x, item);
     decoder.stream.template bring<(N >= TOLD_FROM)>(
         step.phases, s.firsts, 4 * LAYERS + (step.wants_logits ? HEAD_PIECES : 0),
-        N == 1 ? WINDOW_OF_ONE : N == 2 ? WINDOW_OF_TWO : WINDOW_OF_MANY,
+        N == 1 ? WINDOW_OF_ONE : WINDOW_OF_MANY,
         [&](int phase) {
           if (phase % 4 != 0 || phase >= 4 * LAYERS) return;
           if (phase == 0) decoder.expect(0);

@@ -75,10 +75,10 @@ __device__ __forceinline__ void put_cells(const int* sums, int* cells, int width
 // Adds a warp's sums of a tile to those of others, `[N][ROWS]`: of all N tokens, so that nothing has to be asked.
 // `to` is where those of a lane begin, at `first_part` of the tile's first row; `rows` of the tile count.
 #if __CUDA_ARCH__ >= 800
-template <int STRIDE>
+template <int ROWS>
 __device__ __forceinline__ int first_part() {
   const int lane = thread_now() & 31;
-  return (lane & 3) * 2 * STRIDE + (lane >> 2);
+  return (lane & 3) * 2 * ROWS + (lane >> 2);
 }
 template <int N, int ROWS>
 __device__ __forceinline__ void add_parts(const int* sums, float* to, int rows) {
@@ -92,7 +92,7 @@ __device__ __forceinline__ void add_parts(const int* sums, float* to, int rows) 
   }
 }
 #else
-template <int STRIDE>
+template <int ROWS>
 __device__ __forceinline__ int first_part() {
   return (thread_now() & 31) >> 2;
 }
@@ -119,11 +119,10 @@ __device__ __forceinline__ void add_parts(const int* sums, float* to, int rows) 
 #define UNITS_OF_WARP (CHUNK_UNITS / WARPS)
 #define UNIT_BLOCKS (UNIT_COLS / 32)
 #define CHUNK_BLOCKS (UNITS_OF_WARP * UNIT_BLOCKS)
-// Units on their way at a time, with one token, two, and more. Enough to keep memory busy; more would
+// Units on their way at a time, with one token and with several. Enough to keep memory busy; more would
 // only queue up in front of the few words that everybody waits for: what is on its way, over the
 // bandwidth, is what every other access takes. The output head waits for nobody.
 #define WINDOW_OF_ONE 16
-#define WINDOW_OF_TWO 12
 #define WINDOW_OF_MANY 12
 #define WINDOW_OF_HEAD 32
 

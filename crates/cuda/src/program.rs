@@ -93,6 +93,12 @@ impl Shape {
         Ok(Self { config: config.clone() })
     }
 
+    /// Columns of the widest matrix.
+    pub fn widest(&self) -> usize {
+        let c = &self.config;
+        c.hidden_size.max(c.q_size()).max(c.intermediate_size)
+    }
+
     /// Rows of queries, keys and values together.
     pub fn qkv_rows(&self) -> usize {
         self.config.q_size() + 2 * self.config.kv_size()
@@ -158,7 +164,7 @@ impl Shape {
     /// Shared memory of a decode kernel beside its stream; a little more than it takes.
     fn fixed_shared(&self, tokens: usize) -> usize {
         let c = &self.config;
-        let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
+        let widest = self.widest();
         let held = if tokens < TOLD_FROM {
             padded(widest)
         } else {
@@ -177,8 +183,7 @@ impl Shape {
 
     /// Stages of the stream of each decode kernel that fits `shared` bytes of a block.
     fn stages(&self, target: &Target) -> Vec<(usize, usize)> {
-        let c = &self.config;
-        let widest = padded(c.hidden_size.max(c.q_size()).max(c.intermediate_size));
+        let widest = padded(self.widest());
         let tokens_max =
             if widest <= SUMMED_COLUMNS_MAX { DECODE_TOKENS_MAX } else { TOLD_FROM - 1 };
         DECODE_SIZES

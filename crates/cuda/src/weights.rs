@@ -80,14 +80,13 @@ impl<'a> Loader<'a> {
         shape: &'a Shape,
     ) -> Result<Self, CudaError> {
         let c = &shape.config;
-        let widest = c.hidden_size.max(c.q_size()).max(c.intermediate_size);
-        let most_rows = c.vocab_size.max(c.intermediate_size).max(c.q_size()).max(c.hidden_size);
+        let most_rows = c.vocab_size.max(shape.widest());
         Ok(Self {
             gpu,
             module,
             tensors,
             shape,
-            staging: gpu.alloc("loading", STAGING_BYTES.max(4 * widest))?,
+            staging: gpu.alloc("loading", STAGING_BYTES.max(4 * shape.widest()))?,
             stored_scales: gpu.alloc("loading", 4 * most_rows)?,
             bad: gpu.alloc("loading", 4)?,
         })

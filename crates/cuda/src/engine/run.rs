@@ -138,7 +138,7 @@ impl Buffers {
     ) -> Result<Self, CudaError> {
         let c = &shape.config;
         let n = spec.step_tokens_max.max(8);
-        let widest = padded(c.hidden_size.max(c.q_size()).max(c.intermediate_size));
+        let widest = padded(shape.widest());
         let input_bytes = n * (4 * (c.hidden_size + c.head_dim) + 8);
         let what = "the buffers of a step";
         let split_tokens = n.min(ATTENTION_TOKENS);
