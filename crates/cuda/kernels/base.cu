@@ -54,6 +54,14 @@ __device__ __forceinline__ int block_now() {
   return b;
 }
 
+// Lets so many cycles pass.
+__device__ __forceinline__ void pause(u32 cycles) {
+  u32 start, now;
+  asm volatile("mov.u32 %0, %%clock;" : "=r"(start) : : "memory");
+  do asm volatile("mov.u32 %0, %%clock;" : "=r"(now) : : "memory");
+  while (now - start < cycles);
+}
+
 __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }
 
 // Loads of what other blocks wrote in this launch: they must not come from this SM's own cache.

@@ -31,7 +31,7 @@ struct DecodeStep {
   u64* partials;           // [n][splits_max][HEADS][SPLIT_WIDTH], tagged
   const u64* pages;        // [slots][pages_max]
   float* logits;           // [n][VOCAB]
-  u64* best;               // [n][blocks][BEST]: packed candidates
+  u64* best;               // [n][BEST][blocks]: packed candidates
   float* dropped;          // [n][blocks]: largest logit that is no candidate
   u32 tag;                 // of layer 0; the next layers count on
   int rows;                // tokens that the exchange has room for
@@ -218,9 +218,9 @@ struct DecodeShared {
 
 enum Epilogue { STORE, ADD, GATE, HEAD };
 
-// Whether a chunk's weights are taken out of shared memory while those of the one before are multiplied.
-// Elsewhere the compilers spill registers over it.
-#define TAKES_AHEAD (__CUDA_ARCH__ == 900)
+// Chunks whose weights a warp has in registers before it has what it multiplies them with; more would be spilled. Two
+// tokens leave fewer registers: each thread has its part of two rows that are to be quantised.
+#define CHUNKS_HELD(n, kind) (__CUDA_ARCH__ >= 900 && ((n) != 2 || (kind) == 2) ? 2 : 1)
 // Chains of sums of a warp: one would wait for itself.
 #define CHAINS 2
 
@@ -234,6 +234,14 @@ __device__ __forceinline__ float logit_of(u64 candidate) {
   const u32 key = (u32)(candidate >> 32);
   return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
 }
+
+// What a warp has of CHUNKS chunks.
+template <int CHUNKS, int BLOCKS>
+struct Held {
+  static constexpr int COUNT = CHUNKS;
+  // To be set on every way that leads to a product: else compilers keep the registers from phase to phase.
+  uint4 w[MAX_OF(CHUNKS, 1)][BLOCKS];
+};
 
 template <int N, int STAGES>
 struct Decoder {
@@ -297,19 +305,28 @@ struct Decoder {
   template <class Multiply>
   __device__ __forceinline__ void take_chunks(int chunks, int warp, int lane, Multiply multiply) {
     // One stage would be taken from and waited for at once.
-    if constexpr (TAKES_AHEAD && STAGES > 1) {
+    if constexpr (STAGES > 1) {
       uint4 even[CHUNK_BLOCKS], odd[CHUNK_BLOCKS];
-      int of_even = stream.take(even, warp, lane), of_odd = 0;
+      // A product on each way behind what it multiplies, for the reason that `Held` has.
+      int of_even = stream.take(even, warp, lane), of_odd;
 #pragma unroll 1
-      for (int chunk = 1;; chunk += 2) {
-        if (chunk < chunks) of_odd = stream.take(odd, warp, lane);
+      for (int left = chunks;; left -= 2) {
+        if (left == 1) {
+          multiply(even);
+          stream.give_back(of_even);
+          break;
+        }
+        of_odd = stream.take(odd, warp, lane);
         multiply(even);
         stream.give_back(of_even);
-        if (chunk >= chunks) break;
-        if (chunk + 1 < chunks) of_even = stream.take(even, warp, lane);
+        if (left == 2) {
+          multiply(odd);
+          stream.give_back(of_odd);
+          break;
+        }
+        of_even = stream.take(even, warp, lane);
         multiply(odd);
         stream.give_back(of_odd);
-        if (chunk + 1 >= chunks) break;
       }
     } else {
 #pragma unroll 1
@@ -332,12 +349,32 @@ struct Decoder {
             operands<GATE, 2>(phase, Output<GATE, 2>::ROUND, 0, FFN, nullptr)};
   }
 
+  // Takes a warp's part of the first chunks of a phase of kind KIND, or of those that there are. Behind a meeting of
+  // the block, as `wait_whole` says, where a warp's piece is another one than in the phase before.
+  template <int K, int KIND>
+  __device__ __forceinline__ Held<CHUNKS_HELD(N, KIND), CHUNK_BLOCKS> hold() {
+    Held<CHUNKS_HELD(N, KIND), CHUNK_BLOCKS> held;
+#if __CUDA_ARCH__ >= 800
+    const int warp = thread_now() >> 5, lane = thread_now() & 31;
+    const int chunks = s.counts[KIND] * DIV_UP(UNITS(K), CHUNK_UNITS);
+#pragma unroll
+    for (int i = 0; i < held.COUNT; i++)
+      if (i < chunks) {
+        stream.give_back(stream.take(held.w[i], warp, lane));
+      } else {
+#pragma unroll
+        for (int block = 0; block < CHUNK_BLOCKS; block++) held.w[i][block] = make_uint4(0u, 0u, 0u, 0u);
+      }
+#endif
+    return held;
+  }
+
   // One phase's products: every tile of this block, a round of tiles at a time. `needed` is what the
-  // first round needs, `second` what that behind it does, if that is known by now.
-  template <int K, Epilogue E, int KIND>
-  __device__ __forceinline__ void products(Operands needed, int phase, int row_base, float* out,
-                                           int out_stride, int rows, const float* residual = nullptr,
-                                           Operands second = {}) {
+  // first round needs, `second` what that behind it does, if that is known by now; `held` has its first weights.
+  template <int K, Epilogue E, int KIND, int HELD>
+  __device__ __forceinline__ void products(Operands needed, const Held<HELD, CHUNK_BLOCKS>& held, int phase,
+                                           int row_base, float* out, int out_stride, int rows,
+                                           const float* residual = nullptr, Operands second = {}) {
     const int tid = thread_now();
     // Where one block quantised a row for all, its scale comes a little behind it: it is asked for here,
     // and has come when the products have their sums.
@@ -356,6 +393,46 @@ struct Decoder {
 #else
     constexpr int SUMMING_WARPS = MIN_OF(WARPS, KU);
 #endif
+#if __CUDA_ARCH__ >= 800
+    const i8* x_of_lane = s.x + warp * UNITS_OF_WARP * UNIT_COLS;
+    int* cells = s.cells + warp * TILE_CELLS;
+    int of_tile = 0;
+    uint2 x[CHUNK_BLOCKS];
+    int sums[CHAINS][SUMS(N)];
+    auto clear = [&] {
+#pragma unroll
+      for (int i = 0; i < CHAINS * SUMS(N); i++) sums[i / SUMS(N)][i % SUMS(N)] = 0;
+    };
+    auto fetch_columns = [&](int chunk) {
+#pragma unroll
+      for (int i = 0; i < CHUNK_BLOCKS; i++) {
+        const int unit = chunk * CHUNK_UNITS + warp * UNITS_OF_WARP + i / UNIT_BLOCKS;
+        x[i] = KU % CHUNK_UNITS == 0 || unit < KU
+                   ? columns(x_of_lane + chunk * CHUNK_UNITS * UNIT_COLS + i * 32, STRIDE, step.n)
+                   : make_uint2(0u, 0u);
+      }
+    };
+    auto multiply_chunk = [&](const uint4 (&w)[CHUNK_BLOCKS]) {
+      if (TILE_CHUNKS > 1) fetch_columns(of_tile);
+#pragma unroll
+      for (int i = 0; i < CHUNK_BLOCKS; i++) multiply_add(sums[i % CHAINS], w[i], x[i]);
+      if (++of_tile < TILE_CHUNKS) return;
+      of_tile = 0;
+#pragma unroll
+      for (int i = 0; i < SUMS(N); i++)
+#pragma unroll
+        for (int c = 1; c < CHAINS; c++) sums[0][i] += sums[c][i];
+      if (warp < SUMMING_WARPS) put_cells<N>(sums[0], cells, N, step.n);
+      cells += WARPS * TILE_CELLS;
+      clear();
+    };
+    clear();
+    if (TILE_CHUNKS == 1) fetch_columns(0);
+    static_assert(HELD <= ROUND * TILE_CHUNKS, "of the first round");
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+      if (i < count * TILE_CHUNKS) multiply_chunk(held.w[i]);
+#endif
     for (int start = 0; start < count; start += ROUND) {
       const int in_round = min(ROUND, count - start);
       Operands next = {0.f, 0.f, 0.f};
@@ -363,42 +440,9 @@ struct Decoder {
       else if (start + ROUND < count)
         next = operands<E, KIND>(phase, start + ROUND, row_base, rows, residual);
 #if __CUDA_ARCH__ >= 800
-      const int chunks = in_round * TILE_CHUNKS;
-      const i8* x_of_lane = s.x + warp * UNITS_OF_WARP * UNIT_COLS;
-      int* cells = s.cells + warp * TILE_CELLS;
-      int of_tile = 0;
-      uint2 x[CHUNK_BLOCKS];
-      int sums[CHAINS][SUMS(N)];
-      auto clear = [&] {
-#pragma unroll
-        for (int i = 0; i < CHAINS * SUMS(N); i++) sums[i / SUMS(N)][i % SUMS(N)] = 0;
-      };
-      auto fetch_columns = [&](int chunk) {
-#pragma unroll
-        for (int i = 0; i < CHUNK_BLOCKS; i++) {
-          const int unit = chunk * CHUNK_UNITS + warp * UNITS_OF_WARP + i / UNIT_BLOCKS;
-          x[i] = KU % CHUNK_UNITS == 0 || unit < KU
-                     ? columns(x_of_lane + chunk * CHUNK_UNITS * UNIT_COLS + i * 32, STRIDE, step.n)
-                     : make_uint2(0u, 0u);
-        }
-      };
-      auto multiply_chunk = [&](const uint4 (&w)[CHUNK_BLOCKS]) {
-        if (TILE_CHUNKS > 1) fetch_columns(of_tile);
-#pragma unroll
-        for (int i = 0; i < CHUNK_BLOCKS; i++) multiply_add(sums[i % CHAINS], w[i], x[i]);
-        if (++of_tile < TILE_CHUNKS) return;
-        of_tile = 0;
-#pragma unroll
-        for (int i = 0; i < SUMS(N); i++)
-#pragma unroll
-          for (int c = 1; c < CHAINS; c++) sums[0][i] += sums[c][i];
-        if (warp < SUMMING_WARPS) put_cells<N>(sums[0], cells, N, step.n);
-        cells += WARPS * TILE_CELLS;
-        clear();
-      };
-      clear();
-      if (TILE_CHUNKS == 1) fetch_columns(0);
-      take_chunks(chunks, warp, lane, multiply_chunk);
+      const int chunks = in_round * TILE_CHUNKS - (start == 0 ? HELD : 0);
+      if (HELD == 0 || chunks > 0) take_chunks(chunks, warp, lane, multiply_chunk);
+      cells = s.cells + warp * TILE_CELLS;
 #else
       for (int j = 0; j < in_round; j++) {
         // Two chains of sums: one would wait for itself.
@@ -488,7 +532,7 @@ struct Decoder {
           const u64 other = __shfl_xor_sync(FULL, top, o);
           top = other > top ? other : top;
         }
-        if (lane == 0) step.best[((size_t)warp * gridDim.x + blockIdx.x) * BEST + b] = top;
+        if (lane == 0) step.best[((size_t)warp * BEST + b) * gridDim.x + blockIdx.x] = top;
 #pragma unroll
         for (int i = 0; i < EACH; i++)
           if (held[i] == top) held[i] = 0;
@@ -556,8 +600,6 @@ struct Decoder {
     const u32* levels = e.levels(kind) + block % SLICES_HERE * (COLUMNS / 4);
     // Where vector `at` of the slice is, among those of all columns.
     const auto from = [&](int at) { return levels + (at / OF_ROW * (PADDED(K) / 16) + at % OF_ROW) * 4; };
-    // Nobody multiplies the levels that were here any more.
-    block_sync();
     for (int first = tid; first < all; first += THREADS * AT_ONCE) {
       uint4 held[AT_ONCE];
 #pragma unroll
@@ -596,6 +638,14 @@ struct Decoder {
     // Units of a tile that a chunk has, chunks until a tile is done, and tiles of which a chunk has pieces.
     static constexpr int OF_CHUNK = OF_TILE * UNITS_AT_ONCE, CHUNKS = DIV_UP(KU, OF_CHUNK);
     static constexpr int IN_CHUNK = IS_SLICED ? SLICES : 1;
+    // Chunks of which a warp holds its part: of its first tile.
+    static constexpr int HELD = MIN_OF(CHUNKS_HELD(N, KIND), OF_TILE == 1 ? 1 : CHUNKS);
+    using Weights = Held<HELD, BLOCKS>;
+    // Where a warp has a whole piece, the others are the other half's.
+    static constexpr int HALVES = OF_TILE == 1 ? 2 : 1;
+    static __device__ __forceinline__ bool is_mine(int chunk, int warp) {
+      return HALVES == 1 || chunk % 2 == warp / SLICES;
+    }
     static constexpr int TILES = KIND == 0 ? QKV_TILES : HIDDEN_TILES;
     float* to;  // where the lane's sums of the warp's current tile go
     int tile, chunks;
@@ -614,10 +664,38 @@ struct Decoder {
    private:
     static __device__ __forceinline__ int step() { return gridDim.x / SLICES_OF(K); }
   };
+#if __CUDA_ARCH__ >= 800
+  // Waits for the warp's part of a chunk. Which piece that is changes from phase to phase here. It may, as
+  // `wait_whole` says, since the block meets between any two phases: by then all pieces of the one before have come.
+  template <class P>
+  __device__ __forceinline__ const i8* wait_part(int warp, int lane) {
+    return stream.wait(P::OF_TILE > 1 ? warp : warp % SLICES * 2) + lane * 16;
+  }
+#endif
+  // As the other `hold`.
+  template <class P>
+  __device__ __forceinline__ typename P::Weights hold(const P& parts) {
+    typename P::Weights held = {};
+#if __CUDA_ARCH__ >= 800
+    const int warp = thread_now() >> 5, lane = thread_now() & 31;
+#pragma unroll
+    for (int chunk = 0; chunk < P::HELD * P::HALVES; chunk++) {
+      if (chunk >= parts.chunks) continue;
+      const i8* from = wait_part<P>(warp, lane);
+      if (P::is_mine(chunk, warp))
+#pragma unroll
+        for (int i = 0; i < P::BLOCKS; i++)
+          held.w[chunk / P::HALVES][i] = *reinterpret_cast<const uint4*>(from + i * 512);
+      stream.give_back();
+    }
+#endif
+    return held;
+  }
   // Adds this block's part to the sums of such a phase: its slice of the columns. Each word of memory gets few parts
   // from few warps, for it is these additions that take long.
   template <int K, int KIND, int ROWS>
-  __device__ __forceinline__ void add_products(Parts<K, KIND, ROWS> parts, int phase) {
+  __device__ __forceinline__ void add_products(Parts<K, KIND, ROWS> parts, int phase,
+                                               const typename Parts<K, KIND, ROWS>::Weights& held) {
     using P = Parts<K, KIND, ROWS>;
     constexpr int STRIDE = X_STRIDE(SLICE_OF(K));
     const int warp = thread_now() >> 5, lane = thread_now() & 31;
@@ -655,29 +733,30 @@ struct Decoder {
                    : make_uint2(0u, 0u);
       }
     };
+    const auto multiply_part = [&](const uint4 (&w)[P::BLOCKS]) {
+      if (P::CHUNKS > 1) fetch_columns(of_tile);
+#pragma unroll
+      for (int i = 0; i < P::BLOCKS; i++) multiply_add(sums[i % CHAINS], w[i], x[i]);
+      if (++of_tile < P::CHUNKS) return;
+      of_tile = 0;
+#pragma unroll
+      for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
+      put(sums[0]);
+#pragma unroll
+      for (int i = 0; i < CHAINS * SUMS(N); i++) sums[i / SUMS(N)][i % SUMS(N)] = 0;
+    };
     if (P::CHUNKS == 1) fetch_columns(0);
+#pragma unroll
+    for (int chunk = 0; chunk < P::HELD * P::HALVES; chunk++)
+      if (chunk < parts.chunks && P::is_mine(chunk, warp)) multiply_part(held.w[chunk / P::HALVES]);
 #pragma unroll 1
-    for (int chunk = 0; chunk < parts.chunks; chunk++) {
-      // Where a warp has a whole piece, the others are the other half's.
-      const bool is_mine = P::OF_TILE > 1 || chunk % 2 == warp / SLICES;
-      // Which piece a warp waits for changes from phase to phase here. It may, as `wait_whole` says, since the
-      // block meets between any two phases: by then all pieces of the one before have come.
-      const i8* from = stream.wait(P::OF_TILE > 1 ? warp : warp % SLICES * 2) + lane * 16;
-      if (is_mine) {
+    for (int chunk = P::HELD * P::HALVES; chunk < parts.chunks; chunk++) {
+      const i8* from = wait_part<P>(warp, lane);
+      if (P::is_mine(chunk, warp)) {
         uint4 w[P::BLOCKS];
 #pragma unroll
         for (int i = 0; i < P::BLOCKS; i++) w[i] = *reinterpret_cast<const uint4*>(from + i * 512);
-        if (P::CHUNKS > 1) fetch_columns(of_tile);
-#pragma unroll
-        for (int i = 0; i < P::BLOCKS; i++) multiply_add(sums[i % CHAINS], w[i], x[i]);
-        if (++of_tile == P::CHUNKS) {
-          of_tile = 0;
-#pragma unroll
-          for (int i = 0; i < SUMS(N); i++) sums[0][i] += sums[1][i];
-          put(sums[0]);
-#pragma unroll
-          for (int i = 0; i < CHAINS * SUMS(N); i++) sums[i / SUMS(N)][i % SUMS(N)] = 0;
-        }
+        multiply_part(w);
       }
       stream.give_back();
     }
@@ -920,90 +999,103 @@ struct Decoder {
 
   // Of few tokens each block quantises all rows, and has whole sums of its tiles.
   __device__ __forceinline__ void run() {
-    const Exchange last(step.exchange, step.rows, LAYERS);
-    bring_inputs(last);
-#pragma unroll 1
-    for (int layer = 0;; layer++) {
-      const int p = layer * 4;
-      Operands needed;
-      {
-        // The output head reads as q, k and v of one more layer would.
-        const bool is_head = layer == LAYERS;
-        if (is_head && !step.wants_logits) return;
-        const Here here(step, layer);
-        needed = is_head ? operands<HEAD, 4>(p, 0, 0, VOCAB, nullptr)
-                         : operands<STORE, 0>(p, 0, 0, QKV_ROWS, nullptr);
-        quantize<HIDDEN, true>(here.x, here.norms);
-        if (is_head) return head(needed);
-        products<HIDDEN, STORE, 0>(needed, p, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
-      }
-      if (layer == 0) await_rotations();
-      block_sync();
-      attention(layer, Here(step, layer).e);
-      const Here here(step, layer);
-      needed = operands<ADD, 1>(p + 1, 0, 0, HIDDEN, here.x);
-      quantize<Q_SIZE, false>(here.e.attended(), nullptr);
-      products<Q_SIZE, ADD, 1>(needed, p + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
-      const GateOperands both = gate_operands(p + 2);
-      quantize<HIDDEN, true>(here.e.middle(), here.norms + HIDDEN);
-      products<HIDDEN, GATE, 2>(both.first, p + 2, 0, here.e.gated(), FFN, FFN, nullptr, both.second);
-      needed = operands<ADD, 3>(p + 3, 0, 0, HIDDEN, here.e.middle());
-      quantize<FFN, false>(here.e.gated(), nullptr);
-      products<FFN, ADD, 3>(needed, p + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
-    }
-  }
-  // Of more, one block a token quantises a row for all, and blocks add up sums in memory.
-  __device__ __forceinline__ void run_told() {
     bring_inputs(Exchange(step.exchange, step.rows, LAYERS));
 #pragma unroll 1
-    for (int layer = 0;; layer++) {
-      const bool is_head = layer == LAYERS;
-      if (is_head && !step.wants_logits) return;
+    for (int layer = 0; layer < LAYERS; layer++) {
       {
         const Here here(step, layer);
-        // The scales that meet nothing are any of HIDDEN rows: others may be no numbers, or none.
-        tell_residual<FFN>(0, here.e, layer == 0 ? nothing() : here.x, max(1, here.phase - 1),
-                           here.norms);
-      }
-      if (is_head) {
-        const Here here(step, layer);
-        const Operands needed = operands<HEAD, 4>(4 * LAYERS, 0, 0, VOCAB, nullptr);
-        take_levels<HIDDEN, 1>(0, here.e);
-        return head(needed);
-      }
-      {
-        const Here here(step, layer);
-        const Parts<HIDDEN, 0, QKV_ROWS> parts(*this, here.e.qkv());
-        take_levels<HIDDEN, SLICES_OF(HIDDEN)>(0, here.e);
-        add_products(parts, here.phase);
+        const Operands needed = operands<STORE, 0>(here.phase, 0, 0, QKV_ROWS, nullptr);
+        const auto held = hold<HIDDEN, 0>();
+        quantize<HIDDEN, true>(here.x, here.norms);
+        products<HIDDEN, STORE, 0>(needed, held, here.phase, 0, here.e.qkv(), QKV_ROWS, QKV_ROWS);
       }
       if (layer == 0) await_rotations();
       block_sync();
       attention(layer, Here(step, layer).e);
       {
         const Here here(step, layer);
-        tell_floats<Q_SIZE>(1, here.e, here.e.attended());
-        const Parts<Q_SIZE, 1, HIDDEN> parts(*this, here.e.middle());
-        take_levels<Q_SIZE, SLICES_OF(Q_SIZE)>(1, here.e);
-        add_products(parts, here.phase + 1);
-      }
-      {
-        const Here here(step, layer);
-        tell_residual<Q_SIZE>(2, here.e, here.e.middle(), here.phase + 1, here.norms + HIDDEN);
+        const Operands needed = operands<ADD, 1>(here.phase + 1, 0, 0, HIDDEN, here.x);
+        const auto held = hold<Q_SIZE, 1>();
+        quantize<Q_SIZE, false>(here.e.attended(), nullptr);
+        products<Q_SIZE, ADD, 1>(needed, held, here.phase + 1, 0, here.e.middle(), HIDDEN, HIDDEN, here.x);
       }
       {
         const Here here(step, layer);
         const GateOperands needed = gate_operands(here.phase + 2);
-        take_levels<HIDDEN, 1>(2, here.e);
-        products<HIDDEN, GATE, 2>(needed.first, here.phase + 2, 0, here.e.gated(), FFN, FFN, nullptr,
+        const auto held = hold<HIDDEN, 2>();
+        quantize<HIDDEN, true>(here.e.middle(), here.norms + HIDDEN);
+        products<HIDDEN, GATE, 2>(needed.first, held, here.phase + 2, 0, here.e.gated(), FFN, FFN, nullptr,
                                   needed.second);
       }
       const Here here(step, layer);
-      tell_floats<FFN>(3, here.e, here.e.gated());
-      const Parts<FFN, 3, HIDDEN> parts(*this, here.e.x());
-      take_levels<FFN, SLICES_OF(FFN)>(3, here.e);
-      add_products(parts, here.phase + 3);
+      const Operands needed = operands<ADD, 3>(here.phase + 3, 0, 0, HIDDEN, here.e.middle());
+      const auto held = hold<FFN, 3>();
+      quantize<FFN, false>(here.e.gated(), nullptr);
+      products<FFN, ADD, 3>(needed, held, here.phase + 3, 0, here.e.x(), HIDDEN, HIDDEN, here.e.middle());
     }
+    if (!step.wants_logits) return;
+    const Here here(step, LAYERS);
+    const Operands needed = operands<HEAD, 4>(here.phase, 0, 0, VOCAB, nullptr);
+    quantize<HIDDEN, true>(here.x, here.norms);
+    head(needed);
+  }
+  // Of more, one block a token quantises a row for all, and blocks add up sums in memory. Between two phases the block
+  // meets: nobody multiplies levels any more that lie where the next ones go.
+  __device__ __forceinline__ void run_told() {
+    bring_inputs(Exchange(step.exchange, step.rows, LAYERS));
+#pragma unroll 1
+    for (int layer = 0; layer < LAYERS; layer++) {
+      {
+        const Here here(step, layer);
+        using P = Parts<HIDDEN, 0, QKV_ROWS>;
+        const P parts(*this, here.e.qkv());
+        block_sync();
+        const auto held = hold(parts);
+        // The scales that meet nothing are any of HIDDEN rows: others may be no numbers, or none.
+        tell_residual<FFN>(0, here.e, layer == 0 ? nothing() : here.x, max(1, here.phase - 1),
+                           here.norms);
+        take_levels<HIDDEN, SLICES_OF(HIDDEN)>(0, here.e);
+        add_products(parts, here.phase, held);
+      }
+      if (layer == 0) await_rotations();
+      block_sync();
+      attention(layer, Here(step, layer).e);
+      {
+        const Here here(step, layer);
+        using P = Parts<Q_SIZE, 1, HIDDEN>;
+        const P parts(*this, here.e.middle());
+        block_sync();
+        const auto held = hold(parts);
+        tell_floats<Q_SIZE>(1, here.e, here.e.attended());
+        take_levels<Q_SIZE, SLICES_OF(Q_SIZE)>(1, here.e);
+        add_products(parts, here.phase + 1, held);
+      }
+      {
+        const Here here(step, layer);
+        block_sync();
+        const auto held = hold<HIDDEN, 2>();
+        tell_residual<Q_SIZE>(2, here.e, here.e.middle(), here.phase + 1, here.norms + HIDDEN);
+        const GateOperands needed = gate_operands(here.phase + 2);
+        take_levels<HIDDEN, 1>(2, here.e);
+        products<HIDDEN, GATE, 2>(needed.first, held, here.phase + 2, 0, here.e.gated(), FFN, FFN, nullptr,
+                                  needed.second);
+      }
+      const Here here(step, layer);
+      using P = Parts<FFN, 3, HIDDEN>;
+      const P parts(*this, here.e.x());
+      block_sync();
+      const auto held = hold(parts);
+      tell_floats<FFN>(3, here.e, here.e.gated());
+      take_levels<FFN, SLICES_OF(FFN)>(3, here.e);
+      add_products(parts, here.phase + 3, held);
+    }
+    if (!step.wants_logits) return;
+    const Here here(step, LAYERS);
+    const Operands needed = operands<HEAD, 4>(here.phase, 0, 0, VOCAB, nullptr);
+    block_sync();
+    tell_residual<FFN>(0, here.e, here.x, here.phase - 1, here.norms);
+    take_levels<HIDDEN, 1>(0, here.e);
+    head(needed);
   }
   __device__ __forceinline__ void head(Operands needed) {
     best = 0, dropped = NEGATIVE_INFINITY;
@@ -1011,7 +1103,7 @@ struct Decoder {
     for (int piece = 0; piece < HEAD_PIECES; piece++) {
       const int phase = 4 * LAYERS + piece;
       if (piece > 0) needed = operands<HEAD, 4>(phase, 0, first_row(piece), VOCAB, nullptr);
-      products<HIDDEN, HEAD, 4>(needed, phase, first_row(piece), step.logits, VOCAB, VOCAB);
+      products<HIDDEN, HEAD, 4>(needed, Held<0, CHUNK_BLOCKS>{}, phase, first_row(piece), step.logits, VOCAB, VOCAB);
       block_sync();
     }
     report();

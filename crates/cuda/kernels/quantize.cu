@@ -38,6 +38,10 @@ struct FineLevels {
 // `level` is `high_byte(level) * 256 + (i8)level`.
 __device__ __forceinline__ i8 high_byte(int level) { return (i8)((level + 128) >> 8); }
 
+// Cycles after which a block that quantises for all asks for its rows, when its own part of them is done. Nobody's has
+// come before; and what asks for words stands in the way of what is still on its way to them.
+#define ASKS_AFTER 300
+
 // Vectors of four elements of a row that one thread holds.
 #define ROW_ITEMS(k) DIV_UP(PADDED(k) / 4, THREADS)
 
@@ -91,6 +95,7 @@ __device__ __forceinline__ void quantize_rows(const Rows& rows, int count, const
     const int vector = i * THREADS + tid;
     if (NORM && vector < VECTORS) w[i] = far_constant4(weight + vector * 4);
   }
+  if (!Out::HAS_RIVALS) pause(ASKS_AFTER);
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     const bool is_there = ROWS == 1 || r < count;  // one row is always there

@@ -249,6 +249,7 @@ impl Engine for CudaEngine {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         shortlists.clear();
@@ -257,7 +258,7 @@ impl Engine for CudaEngine {
             return Ok(false);
         }
         self.advance(batch, None)?;
-        self.buffers.shortlists(&self.with_logits, self.spec.vocab_size, shortlists);
+        self.buffers.shortlists(&self.with_logits, kept, self.spec.vocab_size, shortlists);
         Ok(true)
     }
 

@@ -148,7 +148,7 @@ impl Engines {
         self.prompting.step(batch, &mut want).unwrap();
         self.cpu.step(batch, &mut got).unwrap();
         same_bits(&want, &got, &format!("prompts against the CPU, {what}"));
-        assert!(!self.prompting.step_shortlist(batch, &mut lists).unwrap(), "{what}");
+        assert!(!self.prompting.step_shortlist(batch, 20, &mut lists).unwrap(), "{what}");
         let vocab = self.decoding.spec().vocab_size;
         // Some first: what all leave is what the next step reads.
         let some = some_wanted(batch);
@@ -158,7 +158,7 @@ impl Engines {
             self.decoding.step(batch, &mut got).unwrap();
             same_bits(&got, &want, what);
             poison_workspace(&mut self.decoding).unwrap();
-            let is_decode = self.decoding.step_shortlist(batch, &mut lists).unwrap();
+            let is_decode = self.decoding.step_shortlist(batch, 20, &mut lists).unwrap();
             assert!(is_decode, "{what}: no decode kernel");
             self.compare_lists(&lists, &got, what);
         }

@@ -261,10 +261,11 @@ impl Engine for Unlucky {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         self.meet_fate();
-        self.inner.step_shortlist(batch, shortlists)
+        self.inner.step_shortlist(batch, kept, shortlists)
     }
 
     fn logits_of(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<(), EngineError> {

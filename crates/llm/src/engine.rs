@@ -158,14 +158,16 @@ pub trait Engine: Send {
     /// Like [`Self::step`], but the logits stay where they are and only the best of each wanted row
     /// of logits come back, for engines whose logits are far away: [`BatchRow::logits_rows`]
     /// shortlists for each row of the batch, in batch order and, within one row, in the order of its
-    /// tokens. Returns false, and does nothing, when the engine has no such thing, or not for this
-    /// batch; call `step` then.
+    /// tokens. Of a row's logits at most `kept` will be kept by whoever chooses: a list should have a few times
+    /// as many, as a penalty moves some behind others. Returns false, and does nothing, when the engine has
+    /// no such thing, or not for this batch; call `step` then.
     ///
     /// # Errors
     /// As [`Self::step`].
     fn step_shortlist(
         &mut self,
         _batch: &[BatchRow<'_>],
+        _kept: usize,
         _shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         Ok(false)

@@ -150,10 +150,12 @@ impl Sampler {
         id
     }
 
-    /// Whether [`Self::sample_shortlist`] can ever decide.
-    pub fn takes_shortlist(&self) -> bool {
+    /// How many logits [`Self::sample_shortlist`] keeps to choose from, equals not counted; `None` when it
+    /// can never decide.
+    pub fn shortlist_kept(&self) -> Option<usize> {
         let SamplingParams { temperature, top_k, repetition_penalty, .. } = self.params;
-        repetition_penalty >= 1.0 && (temperature == 0.0 || top_k > 0)
+        let kept = if temperature == 0.0 { 1 } else { top_k };
+        (repetition_penalty >= 1.0 && kept > 0).then_some(kept)
     }
 
     /// Whether a choice depends on those before it: by a penalty, or by the numbers that were drawn.
@@ -164,7 +166,9 @@ impl Sampler {
     /// What [`Self::sample`] would choose from the whole row, when the shortlist is enough to
     /// know; `None`, and nothing is counted or drawn, when it is not.
     pub fn sample_shortlist(&mut self, list: &Shortlist) -> Option<TokenId> {
-        if !self.takes_shortlist() || list.entries.iter().any(|(_, logit)| !logit.is_finite()) {
+        if self.shortlist_kept().is_none()
+            || list.entries.iter().any(|(_, logit)| !logit.is_finite())
+        {
             return None;
         }
         let is_greedy = self.params.temperature == 0.0;

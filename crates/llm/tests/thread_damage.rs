@@ -46,6 +46,7 @@ impl Engine for Damaged {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        _kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         if !self.is_short {

@@ -82,6 +82,7 @@ impl Engine for Noise {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        _kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         let Some(short) = self.short.clone() else { return Ok(false) };

@@ -128,6 +128,7 @@ impl Engine for Fragile {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        _kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         shortlists.clear();

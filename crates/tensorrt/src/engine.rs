@@ -190,6 +190,7 @@ impl<P: Plan, D: Device> Engine for TensorRtEngine<P, D> {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        _kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         shortlists.clear();

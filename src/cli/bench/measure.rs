@@ -89,7 +89,7 @@ impl Work {
         let mut sampler = Sampler::new(SamplingParams::default(), &[])?;
         let started = Instant::now();
         for _ in 0..self.new_tokens - 1 {
-            logits.run(engine, &batch, true)?;
+            logits.run(engine, &batch, sampler.shortlist_kept())?;
             for index in 0..self.batch * tokens.len() {
                 logits.choose(engine, index, &mut sampler)?;
             }
@@ -112,7 +112,9 @@ impl Chooser {
             .zip(tokens)
             .map(|(slot, tokens)| BatchRow { slot: Slot(slot), position, tokens, logits })
             .collect();
-        self.logits.run(engine, &batch, are_wanted)?;
+        // All sequences are sampled in the same way.
+        let kept = self.samplers[0].shortlist_kept().filter(|_| are_wanted);
+        self.logits.run(engine, &batch, kept)?;
         if !are_wanted {
             return Ok(Vec::new());
         }

@@ -21,8 +21,8 @@ const LOGITS_ROWS: usize = 64;
 /// Tokens that one attention launch takes: bounds its partial results.
 const ATTENTION_TOKENS: usize = 128;
 
-/// Blocks whose best candidate is in a shortlist: twice and more what sampling keeps (`top_k` 20).
-const SHORTLISTED: usize = 64;
+/// Most blocks whose best candidate is in a shortlist: three times what sampling keeps (`top_k` 20).
+const SHORTLISTED_MAX: usize = 64;
 
 /// A product and the tiles of one block of it.
 struct Product {
@@ -119,7 +119,7 @@ pub(super) struct Buffers {
     arrivals: DeviceBuffer,
     /// `[LOGITS_ROWS, vocab]`
     pub(super) logits: DeviceBuffer,
-    /// `[8][blocks][BEST]` candidates, then `[8][blocks]` largest dropped logits, `blocks` being those of the
+    /// `[8][BEST][blocks]` candidates, then `[8][blocks]` largest dropped logits, `blocks` being those of the
     /// step; kernels write them.
     best: HostBuffer,
     exchange: Exchange,
@@ -194,8 +194,16 @@ impl Buffers {
         self.multiprocessors = self.multiprocessors.min(blocks);
     }
 
-    /// The candidates that the last decode step left for its tokens `wanted`.
-    pub(super) fn shortlists(&self, wanted: &[usize], vocab_size: usize, out: &mut Vec<Shortlist>) {
+    /// The best of the candidates that the last decode step left for its tokens `wanted`: some three times the
+    /// `kept` that whoever chooses will keep.
+    pub(super) fn shortlists(
+        &self,
+        wanted: &[usize],
+        kept: usize,
+        vocab_size: usize,
+        out: &mut Vec<Shortlist>,
+    ) {
+        let shortlisted = kept.saturating_mul(3).saturating_add(5).min(SHORTLISTED_MAX);
         let bytes = self.best.as_slice();
         let blocks = self.decoded_blocks;
         let (candidates, dropped) = bytes.split_at(8 * blocks * BEST * 8);
@@ -205,24 +213,25 @@ impl Buffers {
             let of = |values: usize| token * blocks * values..(token + 1) * blocks * values;
             let (candidates, dropped) = (&candidates[of(BEST)], &dropped[of(1)]);
             let bound = dropped.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            out.push(shortlist(candidates, bound, vocab_size));
+            out.push(shortlist(candidates, shortlisted, bound, vocab_size));
         }
     }
 }
 
-/// The head of the packed candidates that blocks have left, [`BEST`] of each with its best first, where no other
-/// logit is above `bound`. Most are left out, for looking at all of them takes longer than choosing: what counts
-/// is at least as good as the [`SHORTLISTED`]th block's best.
-fn shortlist(candidates: &[u64], bound: f32, vocab_size: usize) -> Shortlist {
-    let mut best: Vec<u64> = candidates.iter().step_by(BEST).copied().collect();
-    let least = match best.len().checked_sub(SHORTLISTED) {
+/// The head of the packed candidates that blocks have left, `[BEST][blocks]` with each block's best first, where no
+/// other logit is above `bound`. Most are left out, for they come from far away and looking at all takes longer than
+/// choosing: what counts is at least as good as the best of the `shortlisted`th block.
+fn shortlist(candidates: &[u64], shortlisted: usize, bound: f32, vocab_size: usize) -> Shortlist {
+    let blocks = candidates.len() / BEST;
+    let best = &candidates[..blocks];
+    let least = match blocks.checked_sub(shortlisted) {
         // Where a block has less, there is 0.
-        Some(at) => (*best.select_nth_unstable(at).1).max(1),
+        Some(at) => (*best.to_vec().select_nth_unstable(at).1).max(1),
         None => 1,
     };
-    let (mut entries, mut left_out) = (Vec::with_capacity(2 * SHORTLISTED), 0);
-    for of_block in candidates.chunks_exact(BEST) {
-        for candidate in of_block {
+    let (mut entries, mut left_out) = (Vec::with_capacity(2 * shortlisted), 0);
+    for block in 0..blocks {
+        for candidate in candidates[block..].iter().step_by(blocks) {
             if *candidate < least {
                 left_out = left_out.max(*candidate);
                 break;
@@ -597,10 +606,10 @@ mod tests {
 
     #[test]
     fn a_shortlist_is_the_head_of_what_blocks_left_and_its_bound_covers_the_rest() {
-        for (seed, blocks) in (0..).zip([1, 8, SHORTLISTED - 1, SHORTLISTED, 65, 132, 500]) {
+        for (seed, blocks) in (0..).zip([1, 8, 63, 64, 65, 132, 500]) {
             let mut random = SmallRng::seed_from_u64(seed);
             let mut id = 0;
-            let mut all = Vec::new();
+            let mut all = vec![0; BEST * blocks];
             for block in 0..blocks {
                 // Few values, so that many are equal; the last block of an uneven vocabulary has less than BEST.
                 let n = if block + 1 == blocks { BEST - 1 } else { BEST };
@@ -611,28 +620,32 @@ mod tests {
                     })
                     .collect();
                 of_block.sort_unstable_by(|a, b| b.cmp(a));
-                of_block.resize(BEST, 0);
-                all.extend(of_block);
+                for (rank, candidate) in of_block.into_iter().enumerate() {
+                    all[rank * blocks + block] = candidate;
+                }
             }
-            let list = shortlist(&all, -41.0, usize::MAX);
             let mut sorted: Vec<u64> =
-                all.into_iter().filter(|candidate| *candidate != 0).collect();
+                all.iter().copied().filter(|candidate| *candidate != 0).collect();
             sorted.sort_unstable_by(|a, b| b.cmp(a));
-            let (head, rest) = sorted.split_at(list.entries.len());
-            let mut entries = list.entries.clone();
-            entries.sort_unstable_by_key(|one| std::cmp::Reverse(packed(one.0, one.1)));
-            assert_eq!(entries, head.iter().map(|one| unpacked(*one)).collect::<Vec<_>>());
-            assert!(entries.len() >= blocks.min(SHORTLISTED), "{blocks} blocks");
-            assert!(blocks < 132 || entries.len() < sorted.len(), "{blocks} blocks");
-            assert_eq!(list.bound, rest.first().map_or(-41.0, |one| unpacked(*one).1));
+            for shortlisted in [1, 8, 64] {
+                let list = shortlist(&all, shortlisted, -41.0, usize::MAX);
+                let (head, rest) = sorted.split_at(list.entries.len());
+                let mut entries = list.entries.clone();
+                entries.sort_unstable_by_key(|one| std::cmp::Reverse(packed(one.0, one.1)));
+                assert_eq!(entries, head.iter().map(|one| unpacked(*one)).collect::<Vec<_>>());
+                let what = format!("{shortlisted} of {blocks} blocks");
+                assert!(entries.len() >= blocks.min(shortlisted), "{what}");
+                assert!(blocks < 2 * shortlisted || entries.len() < sorted.len(), "{what}");
+                assert_eq!(list.bound, rest.first().map_or(-41.0, |one| unpacked(*one).1));
+            }
         }
     }
 
     #[test]
     fn what_no_vocabulary_has_is_in_no_shortlist() {
-        let list = shortlist(&[packed(9, 2.0), packed(3, 1.0), 0, 0], 0.5, 9);
+        let list = shortlist(&[packed(9, 2.0), packed(3, 1.0), 0, 0], 8, 0.5, 9);
         assert_eq!(list, Shortlist { entries: vec![(3, 1.0)], bound: 0.5 });
-        let none = shortlist(&[0; BEST], f32::NEG_INFINITY, 9);
+        let none = shortlist(&[0; BEST], 8, f32::NEG_INFINITY, 9);
         assert!(none.entries.is_empty());
     }
 }

@@ -205,6 +205,7 @@ impl Engine for ScriptedEngine {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        _kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
         let Some(n) = self.shortlist_len else { return Ok(false) };

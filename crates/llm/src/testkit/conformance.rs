@@ -269,14 +269,15 @@ fn shortlists_are_the_head(engine: &mut dyn Engine) -> Result<(), Violation> {
         step(engine, &[row(slot, 0, tokens, LogitsWanted::None)])?;
     }
     let tokens = [3, 1, 4];
-    for n_of_second in [3, 1] {
+    // Few are kept by whoever takes the best, more by whoever draws.
+    for (n_of_second, kept) in [(3, 20), (3, 1), (1, 1)] {
         let second = &tokens[..n_of_second];
         let batch = [
             row(0, held[0].len(), &tokens[..1], LogitsWanted::None),
             row(1, held[1].len(), second, LogitsWanted::Tail(n_of_second)),
             row(2, held[2].len(), &tokens[..1], LogitsWanted::Last),
         ];
-        if !shortlists_are_of(engine, &batch)? {
+        if !shortlists_are_of(engine, &batch, kept)? {
             continue;
         }
         // What it appended is what a step would have.
@@ -290,11 +291,15 @@ fn shortlists_are_the_head(engine: &mut dyn Engine) -> Result<(), Violation> {
 
 /// Whether the shortlists of a batch, and whole rows after them, are those of a step; false where the
 /// engine gives none.
-fn shortlists_are_of(engine: &mut dyn Engine, batch: &[BatchRow<'_>]) -> Result<bool, Violation> {
+fn shortlists_are_of(
+    engine: &mut dyn Engine,
+    batch: &[BatchRow<'_>],
+    kept: usize,
+) -> Result<bool, Violation> {
     let vocab_size = engine.spec().vocab_size;
     let expected = step(engine, batch)?;
     // The same once more: each slot is cut back first.
-    let Some(lists) = shortlists(engine, batch)? else { return Ok(false) };
+    let Some(lists) = shortlists(engine, batch, kept)? else { return Ok(false) };
     let (n, wanted) = (lists.len(), expected.len() / vocab_size);
     require(n == wanted, || format!("{n} shortlists instead of {wanted}"))?;
     let mut whole = vec![f32::NAN; 3];
@@ -313,10 +318,11 @@ fn shortlists_are_of(engine: &mut dyn Engine, batch: &[BatchRow<'_>]) -> Result<
 fn shortlists(
     engine: &mut dyn Engine,
     batch: &[BatchRow<'_>],
+    kept: usize,
 ) -> Result<Option<Vec<Shortlist>>, Violation> {
     // Whatever was there must be gone afterwards.
     let mut lists = vec![Shortlist { entries: Vec::new(), bound: f32::NAN }];
-    match engine.step_shortlist(batch, &mut lists) {
+    match engine.step_shortlist(batch, kept, &mut lists) {
         Ok(gives_some) => Ok(gives_some.then_some(lists)),
         Err(error) => {
             let detail = format!("a sound batch failed for shortlists: {}", chain(&error));

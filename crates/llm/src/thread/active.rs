@@ -85,9 +85,9 @@ impl Active {
         self.sampler.remembers_choices()
     }
 
-    /// Whether a shortlist can decide.
-    pub(super) fn takes_shortlist(&self) -> bool {
-        self.sampler.takes_shortlist()
+    /// How many logits of a shortlist are kept at most; `None` when it cannot decide.
+    pub(super) fn shortlist_kept(&self) -> Option<usize> {
+        self.sampler.shortlist_kept()
     }
 
     /// Takes a token of the answer and tells the caller about the text it made certain.

@@ -16,7 +16,8 @@ pub struct StepLogits {
 }
 
 impl StepLogits {
-    /// Runs a batch, for shortlists if they are wanted and the engine gives them.
+    /// Runs a batch, for shortlists if the engine gives them and samplers keep at most `shortlist_kept`
+    /// of each ([`Sampler::shortlist_kept`]); `None` where some sampler needs all.
     ///
     /// # Errors
     /// Those of the engine; also when it gives another number of rows than was asked for.
@@ -24,9 +25,12 @@ impl StepLogits {
         &mut self,
         engine: &mut dyn Engine,
         batch: &[BatchRow<'_>],
-        wants_short: bool,
+        shortlist_kept: Option<usize>,
     ) -> Result<(), EngineError> {
-        self.are_short = wants_short && engine.step_shortlist(batch, &mut self.shortlists)?;
+        self.are_short = match shortlist_kept {
+            Some(kept) => engine.step_shortlist(batch, kept, &mut self.shortlists)?,
+            None => false,
+        };
         if !self.are_short {
             engine.step(batch, &mut self.logits)?;
         }

@@ -197,13 +197,13 @@ impl Worker {
             })
             .collect();
         self.runs.clear();
-        let takes_shortlist =
-            |row: &PlannedRow| self.active.get(&row.id).is_some_and(Active::takes_shortlist);
-        let wants_short = wanted(plan).all(takes_shortlist);
+        // Shortlists, if they can decide for each row.
+        let kept_of = |row: &PlannedRow| self.active.get(&row.id)?.shortlist_kept();
+        let kept = wanted(plan).map(kept_of).try_fold(0, |most, kept| Some(most.max(kept?)));
         // After a panic the engine is not used again, so a half-changed one does no harm.
         catch_unwind(AssertUnwindSafe(|| {
             let engine = self.engine.as_mut().expect("there is one; ensure_engine came first");
-            self.logits.run(engine.as_mut(), &batch, wants_short)?;
+            self.logits.run(engine.as_mut(), &batch, kept)?;
             self.choose(plan)
         }))
         .unwrap_or_else(|panic| {

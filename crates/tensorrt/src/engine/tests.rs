@@ -158,7 +158,7 @@ fn shortlists_are_the_head_of_the_logits() {
             slots.iter().map(|slot| row(*slot, 3, &[7], LogitsWanted::Last)).collect();
         engine.step(&batch, &mut logits).unwrap();
         let mut lists = Vec::new();
-        assert!(engine.step_shortlist(&batch, &mut lists).unwrap());
+        assert!(engine.step_shortlist(&batch, 1, &mut lists).unwrap());
         assert_eq!(lists.len(), slots.len());
         for (index, Shortlist { entries, bound }) in lists.iter().enumerate() {
             let expected = &logits[index * 700..][..700];
@@ -179,8 +179,10 @@ fn shortlists_are_the_head_of_the_logits() {
     // A draft wants several rows, a prompt is long: both go the other way.
     let mut lists = Vec::new();
     let draft = [row(0, 3, &[7, 8], LogitsWanted::Tail(2))];
-    assert!(!engine.step_shortlist(&draft, &mut lists).unwrap());
-    assert!(!engine.step_shortlist(&[row(0, 0, &[7; 9], LogitsWanted::Last)], &mut lists).unwrap());
+    assert!(!engine.step_shortlist(&draft, 1, &mut lists).unwrap());
+    assert!(
+        !engine.step_shortlist(&[row(0, 0, &[7; 9], LogitsWanted::Last)], 1, &mut lists).unwrap()
+    );
 }
 
 /// What every step of a little story yields: prompts, decode steps that become a graph, a draft, a

@@ -83,9 +83,10 @@ impl Engine for Faulty {
     fn step_shortlist(
         &mut self,
         batch: &[BatchRow<'_>],
+        kept: usize,
         shortlists: &mut Vec<Shortlist>,
     ) -> Result<bool, EngineError> {
-        let gives_some = self.inner.step_shortlist(batch, shortlists)?;
+        let gives_some = self.inner.step_shortlist(batch, kept, shortlists)?;
         let (first, last) = (&mut shortlists[0].entries, batch.len() - 1);
         match self.fault {
             Fault::ShortlistMoves => first[2].1 = first[2].1.next_up(),
