@@ -56,10 +56,10 @@ __device__ __forceinline__ int block_now() {
 
 // Lets so many cycles pass.
 __device__ __forceinline__ void pause(u32 cycles) {
-  u32 start, now;
+  u32 start, clock;
   asm volatile("mov.u32 %0, %%clock;" : "=r"(start) : : "memory");
-  do asm volatile("mov.u32 %0, %%clock;" : "=r"(now) : : "memory");
-  while (now - start < cycles);
+  do asm volatile("mov.u32 %0, %%clock;" : "=r"(clock) : : "memory");
+  while (clock - start < cycles);
 }
 
 __device__ __forceinline__ float eps() { return __uint_as_float(EPS_BITS); }

@@ -218,8 +218,9 @@ struct DecodeShared {
 
 enum Epilogue { STORE, ADD, GATE, HEAD };
 
-// Chunks whose weights a warp has in registers before it has what it multiplies them with; more would be spilled. Two
-// tokens leave fewer registers: each thread has its part of two rows that are to be quantised.
+// Chunks whose weights a warp has in registers before it has what it multiplies them with; more would be spilled, as
+// the compilers report. Two tokens leave fewer registers, for each thread has its part of two rows that are to be
+// quantised; gate and up (kind 2) have room all the same. sm_80 to sm_89 have room for one chunk everywhere.
 #define CHUNKS_HELD(n, kind) (__CUDA_ARCH__ >= 900 && ((n) != 2 || (kind) == 2) ? 2 : 1)
 // Chains of sums of a warp: one would wait for itself.
 #define CHAINS 2
@@ -307,7 +308,7 @@ struct Decoder {
     // One stage would be taken from and waited for at once.
     if constexpr (STAGES > 1) {
       uint4 even[CHUNK_BLOCKS], odd[CHUNK_BLOCKS];
-      // A product on each way behind what it multiplies, for the reason that `Held` has.
+      // Each way through the loop multiplies what it took, for the reason that `Held` gives.
       int of_even = stream.take(even, warp, lane), of_odd;
 #pragma unroll 1
       for (int left = chunks;; left -= 2) {
@@ -349,8 +350,9 @@ struct Decoder {
             operands<GATE, 2>(phase, Output<GATE, 2>::ROUND, 0, FFN, nullptr)};
   }
 
-  // Takes a warp's part of the first chunks of a phase of kind KIND, or of those that there are. Behind a meeting of
-  // the block, as `wait_whole` says, where a warp's piece is another one than in the phase before.
+  // Takes a warp's part of the first chunks of a phase of kind KIND, or of those that there are, and gives them back at
+  // once: products come much later, and the ring would stand still. Where a warp's piece of chunks is not the same in
+  // all phases, as in `run_told`, the block has met before (`wait_whole`); in `run` it is.
   template <int K, int KIND>
   __device__ __forceinline__ Held<CHUNKS_HELD(N, KIND), CHUNK_BLOCKS> hold() {
     Held<CHUNKS_HELD(N, KIND), CHUNK_BLOCKS> held;
@@ -589,7 +591,8 @@ struct Decoder {
     tell_row<K, false>(kind, e, FloatRows<K, true>{rows + (size_t)told_token() * K}, nullptr);
   }
 
-  // Fetches the levels that phase `kind` reads, of rows of K columns: this block's slice of them.
+  // Fetches the levels that phase `kind` reads, of rows of K columns: this block's slice of them. The block has met
+  // since it multiplied those that lie where they go.
   template <int K, int SLICES_HERE>
   __device__ __forceinline__ void take_levels(int kind, const Exchange& e) {
     const int tid = thread_now();
@@ -1040,7 +1043,8 @@ struct Decoder {
     head(needed);
   }
   // Of more, one block a token quantises a row for all, and blocks add up sums in memory. Between two phases the block
-  // meets: nobody multiplies levels any more that lie where the next ones go.
+  // meets before it takes anything of the next: nobody multiplies levels any more that lie where the next ones go, and
+  // all pieces of the chunks before have come.
   __device__ __forceinline__ void run_told() {
     bring_inputs(Exchange(step.exchange, step.rows, LAYERS));
 #pragma unroll 1

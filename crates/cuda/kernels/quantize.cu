@@ -38,8 +38,8 @@ struct FineLevels {
 // `level` is `high_byte(level) * 256 + (i8)level`.
 __device__ __forceinline__ i8 high_byte(int level) { return (i8)((level + 128) >> 8); }
 
-// Cycles after which a block that quantises for all asks for its rows, when its own part of them is done. Nobody's has
-// come before; and what asks for words stands in the way of what is still on its way to them.
+// Cycles that a block which quantises a row for all lets pass before it asks for it. The others' parts come about when
+// its own is done, hardly any before; and what asks for words stands in the way of what is on its way to them.
 #define ASKS_AFTER 300
 
 // Vectors of four elements of a row that one thread holds.

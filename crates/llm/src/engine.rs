@@ -159,7 +159,7 @@ pub trait Engine: Send {
     /// of logits come back, for engines whose logits are far away: [`BatchRow::logits_rows`]
     /// shortlists for each row of the batch, in batch order and, within one row, in the order of its
     /// tokens. Of a row's logits at most `kept` will be kept by whoever chooses: a list should have a few times
-    /// as many, as a penalty moves some behind others. Returns false, and does nothing, when the engine has
+    /// as many, as a penalty moves some behind others; it is 0 where no row wants any. Returns false, and does nothing, when the engine has
     /// no such thing, or not for this batch; call `step` then.
     ///
     /// # Errors
