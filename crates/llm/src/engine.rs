@@ -158,9 +158,9 @@ pub trait Engine: Send {
     /// Like [`Self::step`], but the logits stay where they are and only the best of each wanted row
     /// of logits come back, for engines whose logits are far away: [`BatchRow::logits_rows`]
     /// shortlists for each row of the batch, in batch order and, within one row, in the order of its
-    /// tokens. Of a row's logits at most `kept` will be kept by whoever chooses: a list should have a few times
-    /// as many, as a penalty moves some behind others; it is 0 where no row wants any. Returns false, and does nothing, when the engine has
-    /// no such thing, or not for this batch; call `step` then.
+    /// tokens. Whoever chooses keeps at most `kept` of a row's logits, and 0 where no row wants any: a list
+    /// should have a few times as many, as a penalty moves some behind others. Returns false, and does
+    /// nothing, when the engine has no such thing, or not for this batch; call `step` then.
     ///
     /// # Errors
     /// As [`Self::step`].
